@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Every figure of docs/performance.md; `make benchmark` runs it with bfrun, bfperf and .venv's python on PATH.
+set -euo pipefail
+
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+
+echo "== neighbor_allreduce beside gloo (Python)"
+bfrun -np 4 python "$here/against_gloo.py" --topology exp2 --bytes 16777216
+bfrun -np 2 python "$here/against_gloo.py" --topology one-peer --bytes 100000000 --repetitions 15
+
+echo "== the same paths from C++"
+bfrun -np 4 bfperf --topology exp2 --bytes 16777216
+bfrun -np 2 bfperf --topology one-peer --bytes 100000000 --repetitions 15
+
+echo "== 10,000 blocking calls of 4 KiB"
+for ranks in 2 4; do
+  bfrun -np "$ranks" bfperf --topology one-peer --latency
+  bfrun -np "$ranks" python "$here/against_gloo.py" --latency
+done
+
+echo "== waiting"
+bfrun -np 4 bfperf --idle 10

@@ -1,0 +1,257 @@
+"""Decentralized training of a small CNN on Fashion-MNIST.
+
+    bfrun -np 4 python examples/python/fashion_mnist.py
+
+Every rank trains on its own part of the data and averages its parameters with neighbours in each step: by
+default with one other rank, whose distance is 1, 2, 4, ... in turn. Leaves a picture and a JSON file in
+--output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import bluefog.torch as bf
+import torch
+from fashion_mnist_data import EpochBatches, Images, find_folder, scaled, training_batches
+from fashion_mnist_report import Distance, Evaluation, Run
+from torch import nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from tqdm import tqdm
+
+STATIC_TOPOLOGIES = {
+    "ring": bf.RingGraph,
+    "exp2": bf.ExponentialTwoGraph,
+    "grid": bf.MeshGrid2DGraph,
+    "star": bf.StarGraph,
+    "full": bf.FullyConnectedGraph,
+}
+TEST_CHUNK = 500
+DISTANCES_PER_EPOCH = 20
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--topology", choices=["one-peer", *STATIC_TOPOLOGIES], default="one-peer")
+    parser.add_argument("--atc", action="store_true", help="average after the step, instead of along with it")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--batch-size", type=int, default=32, help="images a step of each rank")
+    parser.add_argument(
+        "--lr", type=float, default=0.05, help="learning rate at the start; it falls to zero linearly"
+    )
+    parser.add_argument("--momentum", type=float, default=0.9)
+    parser.add_argument("--steps-per-communication", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--limit", type=int, help="use only so many training images")
+    parser.add_argument("--num-workers", type=int, default=0, help="processes of each rank that load data")
+    parser.add_argument("--mp-context", choices=["fork", "spawn"], default="fork")
+    parser.add_argument("--data", type=Path, help="folder of the four .gz files")
+    parser.add_argument("--output", type=Path, default=Path("runs/fashion_mnist"))
+    parser.add_argument(
+        "--evaluations", type=int, default=4, help="evaluations an epoch; only the last is on all images"
+    )
+    parser.add_argument("--no-plot", action="store_true")
+    return parser.parse_args()
+
+
+def make_model() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32 * 4 * 4, 128),
+        nn.ReLU(),
+        nn.Linear(128, 10),
+    )
+
+
+def make_optimizer(args: argparse.Namespace, model: nn.Module) -> Any:
+    """SGD that averages over the topology asked for."""
+    base = torch.optim.SGD(model.parameters(), lr=args.lr, momentum=args.momentum)
+    schedule = None
+    if args.topology == "one-peer":
+        schedule = bf.one_peer_exponential(bf.size())
+    else:
+        bf.set_topology(STATIC_TOPOLOGIES[args.topology](bf.size()), is_weighted=True)
+    make = bf.DistributedAdaptThenCombineOptimizer if args.atc else bf.DistributedNeighborAllreduceOptimizer
+    return make(
+        base, model=model, num_steps_per_communication=args.steps_per_communication, schedule=schedule
+    )
+
+
+class Evaluator:
+    """Measures the models of all ranks. Every method is collective."""
+
+    def __init__(self, model: nn.Module, test: Images) -> None:
+        self.model = model
+        self.mean_model = copy.deepcopy(model)
+        self.images = scaled(test.images)
+        self.labels = test.labels
+
+    def mean_parameters(self) -> torch.Tensor:
+        return bf.allreduce(parameters_to_vector(self.model.parameters()).detach(), average=True)
+
+    def consensus_distance(self) -> float:
+        own = parameters_to_vector(self.model.parameters()).detach()
+        squared = (own - self.mean_parameters()).square().sum(dtype=torch.float64)
+        return float(bf.allreduce(squared.reshape(1), average=True).sqrt())
+
+    def accuracies(self, count: int) -> dict[str, Any]:
+        """Of every rank's own model, and of the mean model, on the first `count` test images."""
+        own = torch.tensor([self._correct(self.model, range(0, count, TEST_CHUNK), count) / count])
+        vector_to_parameters(self.mean_parameters(), self.mean_model.parameters())
+        share = range(bf.rank() * TEST_CHUNK, count, bf.size() * TEST_CHUNK)
+        correct = torch.tensor([float(self._correct(self.mean_model, share, count))])
+        mean_model = float(bf.allreduce(correct, average=False)) / count
+        return {"images": count, "ranks": bf.allgather(own).tolist(), "mean_model": mean_model}
+
+    @torch.inference_mode()
+    def _correct(self, model: nn.Module, starts: range, count: int) -> int:
+        correct = 0
+        model.eval()
+        for start in starts:
+            chunk = slice(start, min(start + TEST_CHUNK, count))
+            correct += int((model(self.images[chunk]).argmax(1) == self.labels[chunk]).sum())
+        model.train()
+        return correct
+
+
+class Trainer:
+    def __init__(self, args: argparse.Namespace, train: Images, test: Images) -> None:
+        self.args = args
+        torch.manual_seed(args.seed)
+        self.model = make_model()
+        bf.broadcast_parameters(self.model.state_dict(), root_rank=0)
+        self.evaluator = Evaluator(self.model, test)
+        self.optimizer = make_optimizer(args, self.model)
+        self.order = EpochBatches(len(train), args.batch_size, seed=1000 * (args.seed + bf.rank()))
+        self.batches = training_batches(train, self.order, args.num_workers, args.mp_context)
+        self.steps_per_epoch = len(self.order)
+        self.samples_per_epoch = len(train) * bf.size()
+        steps = max(1, args.epochs * self.steps_per_epoch)
+        self.rate = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: max(0.0, 1 - step / steps))
+        self.loss = nn.CrossEntropyLoss()
+        self.step = 0
+        self.seconds = 0.0
+        style = "adapt then combine" if args.atc else "adapt with combine"
+        config = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
+        self.run = Run({**config, "ranks": bf.size(), "style": style, "torch": torch.__version__})
+        self.progress: tqdm | None = None
+
+    def train(self) -> Run:
+        total = self.args.epochs * self.samples_per_epoch
+        self.progress = tqdm(
+            total=total, unit=" samples", unit_scale=True, disable=bf.rank() != 0, mininterval=0.5
+        )
+        with self.progress:
+            self._evaluate(whole=False)
+            for epoch in range(1, self.args.epochs + 1):
+                before = self.seconds
+                self.order.epoch = epoch
+                self._train_epoch()
+                self._report_epoch(epoch, self.seconds - before)
+        rate = total / self.seconds if self.seconds > 0 else 0.0
+        last = self.run.evaluations[-1]
+        self.run.total = {
+            "samples": total,
+            "seconds": self.seconds,
+            "samples_per_second": rate,
+            "ranks": last.ranks,
+            "mean_model": last.mean_model,
+            "consensus_distance": self.run.distances[-1].value,
+        }
+        return self.run
+
+    def _train_epoch(self) -> None:
+        evaluations = self._evenly(self.args.evaluations)
+        distances = self._evenly(DISTANCES_PER_EPOCH) | evaluations
+        started = time.perf_counter()
+        for index, (images, labels) in enumerate(self.batches, 1):
+            self.optimizer.zero_grad()
+            loss = self.loss(self.model(images), labels)
+            loss.backward()
+            self.optimizer.step()
+            self.rate.step()
+            self.step += 1
+            self.progress.update(len(labels) * bf.size())
+            if index in distances:
+                self.seconds += time.perf_counter() - started
+                self.progress.set_postfix(loss=f"{loss.item():.3f}")
+                self._measure_distance()
+                if index in evaluations:
+                    self._evaluate(whole=index == self.steps_per_epoch)
+                started = time.perf_counter()
+
+    def _evenly(self, times: int) -> set[int]:
+        """So many steps of an epoch, the last one among them."""
+        times = min(max(1, times), self.steps_per_epoch)
+        return {self.steps_per_epoch * part // times for part in range(1, times + 1)}
+
+    def _moment(self) -> dict[str, Any]:
+        return {"step": self.step, "epoch": self.step / self.steps_per_epoch, "seconds": self.seconds}
+
+    def _measure_distance(self) -> None:
+        self.run.distances.append(Distance(**self._moment(), value=self.evaluator.consensus_distance()))
+
+    def _evaluate(self, whole: bool) -> None:
+        count = len(self.evaluator.labels)
+        accuracies = self.evaluator.accuracies(count if whole else min(count, 4 * TEST_CHUNK))
+        self.run.evaluations.append(Evaluation(**self._moment(), **accuracies))
+
+    def _report_epoch(self, epoch: int, seconds: float) -> None:
+        evaluation, distance = self.run.evaluations[-1], self.run.distances[-1]
+        rate = self.samples_per_epoch / seconds
+        self.run.epochs.append(
+            {
+                "epoch": epoch,
+                "ranks": evaluation.ranks,
+                "mean_model": evaluation.mean_model,
+                "consensus_distance": distance.value,
+                "seconds": seconds,
+                "samples_per_second": rate,
+            }
+        )
+        if bf.rank() == 0:
+            ranks = " ".join(f"{100 * accuracy:.2f}" for accuracy in evaluation.ranks)
+            self.progress.write(
+                f"epoch {epoch}: accuracy of ranks {ranks} %, of the mean model "
+                f"{100 * evaluation.mean_model:.2f} %, "
+                f"consensus distance {distance.value:.3g}, {rate:,.0f} samples/s"
+            )
+
+
+def main() -> None:
+    args = parse_arguments()
+    bf.init()
+    try:
+        folder = find_folder(args.data)
+    except FileNotFoundError as error:
+        sys.exit(f"fashion_mnist.py: {error}")
+    train = Images.read(folder, "train").share_of(bf.rank(), bf.size(), args.seed, args.limit)
+    run = Trainer(args, train, Images.read(folder, "test")).train()
+    if bf.rank() == 0:
+        args.output.mkdir(parents=True, exist_ok=True)
+        written = [args.output / "run.json"]
+        run.write_json(written[0])
+        if not args.no_plot:
+            written.append(args.output / "training.png")
+            run.write_picture(written[1])
+        print(
+            f"{run.total['samples']:,} samples in {run.total['seconds']:.1f} s of training "
+            f"({run.total['samples_per_second']:,.0f} samples/s); wrote {' and '.join(map(str, written))}"
+        )
+    bf.barrier()
+    bf.shutdown()
+
+
+if __name__ == "__main__":
+    main()

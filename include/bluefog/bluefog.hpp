@@ -1,0 +1,16 @@
+#pragma once
+/// @file bluefog.hpp  Everything that C++ users include.
+
+#include <bluefog/config.hpp>
+#include <bluefog/context.hpp>
+#include <bluefog/dtype.hpp>
+#include <bluefog/error.hpp>
+#include <bluefog/graphs.hpp>
+#include <bluefog/handle.hpp>
+#include <bluefog/options.hpp>
+#include <bluefog/schedule.hpp>
+#include <bluefog/shared_memory.hpp>
+#include <bluefog/spectral.hpp>
+#include <bluefog/tensor.hpp>
+#include <bluefog/topology.hpp>
+#include <bluefog/version.hpp>

@@ -1,0 +1,51 @@
+#pragma once
+/// @file config.hpp  The BLUEFOG_* environment variables, read once.
+
+#include <chrono>
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+
+#include <bluefog/export.hpp>
+
+namespace bluefog {
+
+/// Settings of one Context. A value: change a field before you pass it on.
+struct BLUEFOG_API Config {
+  /// BLUEFOG_RANK, BLUEFOG_SIZE: which rank of how many; set by bfrun. Without them: a job of one.
+  int rank = 0;
+  int size = 1;
+  /// BLUEFOG_RENDEZVOUS: where the ranks meet, "unix:@name"; set by bfrun.
+  std::string rendezvous;
+  /// BLUEFOG_NODES_PER_MACHINE: pretend that every so many consecutive ranks are a machine of their own.
+  std::optional<int> nodes_per_machine;
+  /// BLUEFOG_START_TIMEOUT (seconds): until all ranks have joined.
+  std::chrono::milliseconds start_timeout = std::chrono::seconds(120);
+  /// BLUEFOG_OP_TIMEOUT (seconds): an operation errs after this although all its peers live.
+  std::chrono::milliseconds op_timeout = std::chrono::minutes(30);
+  /// BLUEFOG_STALL_WARNING (seconds): warn about a live but slow peer after this, and again after each such
+  /// time.
+  std::chrono::milliseconds stall_warning = std::chrono::seconds(60);
+  /// BLUEFOG_ARENA_SIZE (bytes): address space reserved for shared memory; 0: the machine's memory. Costs
+  /// nothing until used.
+  std::size_t arena_size = 0;
+  /// BLUEFOG_TIMELINE: prefix of the timeline files, "<prefix><rank>.json"; empty: no timeline.
+  std::string timeline;
+  /// BLUEFOG_LOG_LEVEL: trace, debug, info, warning, error, fatal.
+  std::string log_level = "warning";
+  /// BLUEFOG_LOG_HIDE_TIME: log lines without time stamps.
+  bool log_hide_time = false;
+  /// BLUEFOG_STORE: "plain", "streaming" or "auto" (measured when the arena is made).
+  std::string store = "auto";
+  /// BLUEFOG_BUCKET_SIZE (bytes): largest bucket of parameters that optimizers lay out.
+  std::size_t bucket_size = std::size_t{16} << 20;
+
+  /// Reads the environment. Unknown BLUEFOG_* names get one warning each.
+  /// @throws InvalidArgument for a value that cannot be read, naming the variable
+  [[nodiscard]] static Config from_environment();
+  /// Every variable with its value, for `bfrun --verbose`.
+  [[nodiscard]] std::map<std::string, std::string> to_map() const;
+};
+
+}  // namespace bluefog

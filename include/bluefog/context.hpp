@@ -1,0 +1,114 @@
+#pragma once
+/// @file context.hpp  One rank's membership of one job: where every operation starts.
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <bluefog/config.hpp>
+#include <bluefog/export.hpp>
+#include <bluefog/handle.hpp>
+#include <bluefog/options.hpp>
+#include <bluefog/shared_memory.hpp>
+#include <bluefog/tensor.hpp>
+#include <bluefog/topology.hpp>
+
+namespace bluefog {
+
+/// One rank of one job. Several can live in one process. Movable; destruction shuts down.
+///
+/// Each operation has a blocking form, which runs on the caller's thread, and a form ending in _async, which
+/// returns a Handle. Both are thread-safe; operations without a name are matched by the order of their calls,
+/// so concurrent threads should use names. Outputs may be the input itself (in place) where it says so;
+/// partial overlap is refused. Every operation throws InvalidArgument for a wrong argument, Mismatch when
+/// ranks disagree, PeerLost, Timeout and Shutdown.
+class BLUEFOG_API Context {
+ public:
+  /// Joins the job that the environment describes (bfrun sets it), or a job of one without it.
+  Context() : Context(Config::from_environment()) {}
+  explicit Context(const Config& config);
+  /// `size` ranks of a new job inside this process, for threads: tests, notebooks, experiments.
+  [[nodiscard]] static std::vector<Context> in_process(int size, const Config& config = {});
+  Context(Context&&) noexcept;
+  Context& operator=(Context&&) noexcept;
+  ~Context();
+
+  [[nodiscard]] int rank() const;
+  [[nodiscard]] int size() const;
+  /// Rank and number of ranks within the machine, or within the pretended machine
+  /// (BLUEFOG_NODES_PER_MACHINE).
+  [[nodiscard]] int local_rank() const;
+  [[nodiscard]] int local_size() const;
+  [[nodiscard]] int machine_rank() const;
+  [[nodiscard]] int machine_size() const;
+  [[nodiscard]] const Config& config() const;
+
+  /// Collective: every rank gives the same graph. `weighted`: use its weights; else the uniform mean over
+  /// in-neighbours and self. @throws InvalidArgument for a wrong size, Mismatch when ranks give different
+  /// graphs; the old one stays
+  void set_topology(const Topology& topology, bool weighted = false);
+  [[nodiscard]] Topology topology() const;
+  [[nodiscard]] bool is_topology_weighted() const;
+
+  /// Shared memory of this rank. @throws Error when the arena or the machine's memory is exhausted
+  [[nodiscard]] SharedMemory allocate_shared(std::size_t bytes);
+  template <class T>
+  [[nodiscard]] SharedArray<T> make_shared(std::size_t count) {
+    return SharedArray<T>(allocate_shared(count * sizeof(T)));
+  }
+  [[nodiscard]] MemoryKind memory_kind(const void* address) const;
+
+  /// output_i <- sum over sources j of src_weights_i[j] * dst_weights_j[i] * input_j, plus self_weight_i *
+  /// input_i. Without weights: uniform mean over in-neighbours and self (sum, then one division), or the
+  /// topology's weights if it was set weighted. Floating dtypes. output has the shape of input and may be
+  /// input. With a group and no weights: exponential-2 graph of the group.
+  void neighbor_allreduce(ConstTensor input, Tensor output, const NeighborAllreduceOptions& options = {});
+  [[nodiscard]] Handle neighbor_allreduce_async(ConstTensor input, Tensor output,
+                                                const NeighborAllreduceOptions& options = {});
+
+  /// Concatenation along dimension 0 of the in-neighbours' tensors, ascending, or in the order of src_ranks;
+  /// self excluded. First extents may differ. All dtypes.
+  [[nodiscard]] GatheredTensor neighbor_allgather(ConstTensor input,
+                                                  const NeighborAllgatherOptions& options = {});
+  [[nodiscard]] Handle neighbor_allgather_async(ConstTensor input,
+                                                const NeighborAllgatherOptions& options = {});
+
+  /// Sum or mean over the group, in ascending rank order. Mean: floating dtypes; Sum: all but bool. output
+  /// may be input.
+  void allreduce(ConstTensor input, Tensor output, const AllreduceOptions& options = {});
+  [[nodiscard]] Handle allreduce_async(ConstTensor input, Tensor output,
+                                       const AllreduceOptions& options = {});
+
+  /// Concatenation along dimension 0 of all tensors of the group, in its order. First extents may differ. All
+  /// dtypes.
+  [[nodiscard]] GatheredTensor allgather(ConstTensor input, const OperationOptions& options = {});
+  [[nodiscard]] Handle allgather_async(ConstTensor input, const OperationOptions& options = {});
+
+  /// tensor <- the root's tensor. `root` is a global rank of the group. All dtypes.
+  void broadcast(Tensor tensor, int root, const OperationOptions& options = {});
+  [[nodiscard]] Handle broadcast_async(Tensor tensor, int root, const OperationOptions& options = {});
+
+  /// Returns when every member of the group has called it.
+  void barrier(const OperationOptions& options = {});
+  [[nodiscard]] Handle barrier_async(const OperationOptions& options = {});
+
+  /// Marks an activity of the user's in the timeline (Config::timeline), in the row `name`. @returns false
+  /// without a timeline
+  bool timeline_start_activity(const std::string& name, const std::string& activity);
+  /// Ends the activity that was started last in that row. @returns false if there is none
+  bool timeline_end_activity(const std::string& name);
+
+  /// Leaves the job: waits up to 10 s for operations in flight, then fails them. Later operations throw
+  /// Shutdown.
+  void shutdown();
+  [[nodiscard]] bool is_shut_down() const;
+
+ private:
+  class Impl;
+  explicit Context(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bluefog

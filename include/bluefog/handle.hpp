@@ -1,0 +1,50 @@
+#pragma once
+/// @file handle.hpp  An operation in flight.
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+
+#include <bluefog/export.hpp>
+#include <bluefog/tensor.hpp>
+
+namespace bluefog {
+
+namespace engine {
+class Operation;
+class Engine;
+}  // namespace engine
+
+/// Memory that an operation allocated because its size was not known before (gathers).
+struct GatheredTensor {
+  std::shared_ptr<std::byte[]> data;
+  DType dtype = DType::Float32;
+  Shape shape;
+};
+
+/// Refers to one operation in flight. Copies refer to the same operation. The tensors of the operation must
+/// live until it is closed: done() is true, or wait() returned or threw the operation's own error.
+class BLUEFOG_API Handle {
+ public:
+  Handle() = default;
+  Handle(std::shared_ptr<engine::Engine> engine, std::shared_ptr<engine::Operation> operation);
+
+  [[nodiscard]] bool valid() const noexcept { return operation_ != nullptr; }
+  /// True when the operation is closed, with success or an error. Drives progress a little.
+  [[nodiscard]] bool done();
+  /// Waits until the operation is closed. @throws the operation's error (Mismatch, PeerLost, Timeout,
+  /// Shutdown, ...)
+  void wait();
+  /// As wait(), but false if the operation is still in flight after `patience`; it stays in flight.
+  [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience);
+  /// Asks the operation to give up. It may complete nevertheless, if the others have started; wait() tells.
+  void cancel();
+  /// Result of a gather. @throws InvalidArgument before it is closed or for other operations
+  [[nodiscard]] GatheredTensor gathered() const;
+
+ private:
+  std::shared_ptr<engine::Engine> engine_;
+  std::shared_ptr<engine::Operation> operation_;
+};
+
+}  // namespace bluefog

@@ -1,0 +1,74 @@
+#pragma once
+/// @file options.hpp  Arguments that the operations of a Context take beside their tensors.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <bluefog/export.hpp>
+#include <bluefog/schedule.hpp>
+
+namespace bluefog {
+
+/// An ordered subset of the ranks of a job. Empty: all ranks.
+using Group = std::vector<int>;
+
+/// What every operation takes.
+struct OperationOptions {
+  /// Operations with a name are matched by it, others by the order of calls. Threads and hooks should use
+  /// names.
+  std::string name;
+  /// Every member must make the call; results are in the order of the group.
+  Group group;
+  /// For front ends. Not empty: they found the arguments wrong, for this reason. The call takes part all the
+  /// same, so that the order of calls stays equal on all ranks: it fails here with InvalidArgument, and its
+  /// peers are told.
+  std::string refusal;
+  /// For front ends that wait through a Handle at once: no background thread needs to make progress
+  /// meanwhile.
+  bool attended = false;
+};
+
+/// Rank -> weight.
+using Weights = std::map<int, double>;
+
+/// How a row of the mixing matrix is applied (frontend-visible arithmetic; all paths share it to the bit).
+enum class MixingForm : std::uint8_t {
+  Plain,       ///< sum of w_ij x_j
+  Difference,  ///< x_i + sum of w_ij (x_j - x_i) where the row sums to 1, else Plain; what optimizers use
+};
+
+struct NeighborAllreduceOptions : OperationOptions {
+  /// Own weights: self_weight and src_weights come together. Keys are global ranks.
+  std::optional<double> self_weight;
+  std::optional<Weights> src_weights;
+  /// Dynamic: send only to these ranks, scaled by these factors; needs self_weight and src_weights.
+  std::optional<Weights> dst_weights;
+  /// Instead of weights: the topology of this round. Its size is that of the group.
+  SchedulePtr schedule;
+  std::uint64_t round = 0;
+
+  MixingForm form = MixingForm::Plain;
+  /// All ranks that are connected by edges meet before and after, and shared memory is mixed by slices, in
+  /// place. Equal on all of them. Without it a rank waits for its neighbours only.
+  bool meet = false;
+  /// Wait for the headers of destinations too, so that a rank that sends to nobody learns it.
+  bool check_topology = true;
+};
+
+struct NeighborAllgatherOptions : OperationOptions {
+  /// Dynamic: both or none. The output follows the order of src_ranks.
+  std::optional<std::vector<int>> src_ranks;
+  std::optional<std::vector<int>> dst_ranks;
+  bool check_topology = true;
+};
+
+enum class Reduction : std::uint8_t { Sum, Mean };
+
+struct AllreduceOptions : OperationOptions {
+  Reduction reduction = Reduction::Mean;
+};
+
+}  // namespace bluefog

@@ -1,0 +1,82 @@
+#pragma once
+/// @file schedule.hpp  Time-varying graphs: which Topology a mixing round uses.
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include <bluefog/export.hpp>
+#include <bluefog/topology.hpp>
+
+namespace bluefog {
+
+/// A sequence of topologies, one per mixing round. The schedule owns the weights. It holds no state: a round
+/// is a function of its number, so every rank knows every other rank's row. Safe to use from several threads.
+class BLUEFOG_API Schedule {
+ public:
+  virtual ~Schedule();
+  Schedule(const Schedule&) = delete;
+  Schedule& operator=(const Schedule&) = delete;
+  [[nodiscard]] virtual std::string_view name() const = 0;
+  [[nodiscard]] virtual int size() const = 0;
+  /// Number of distinct rounds: round(t) equals round(t % period()). At least 1; 2^64 - 1 if there are more.
+  [[nodiscard]] virtual std::uint64_t period() const = 0;
+  /// The mixing matrix of round t.
+  [[nodiscard]] virtual Topology round(std::uint64_t t) const = 0;
+  /// Equal on all ranks for equal schedules. Found at the first call, like the two below.
+  [[nodiscard]] std::uint64_t hash() const;
+  /// Every round preserves constants, or the mean (see Topology).
+  [[nodiscard]] bool preserves_constants() const;
+  [[nodiscard]] bool preserves_mean() const;
+
+ protected:
+  Schedule() = default;
+
+  struct Facts {
+    std::uint64_t hash = 0;
+    bool preserves_constants = true;
+    bool preserves_mean = true;
+  };
+  /// What hash() and the two properties answer. By default from the name, the size and every round of a
+  /// period: override it where a period is long.
+  [[nodiscard]] virtual Facts find_facts() const;
+
+ private:
+  const Facts& facts() const;
+
+  mutable std::once_flag facts_found_;
+  mutable Facts facts_;
+};
+
+using SchedulePtr = std::shared_ptr<const Schedule>;
+
+/// The same topology in every round.
+[[nodiscard]] BLUEFOG_API SchedulePtr static_schedule(Topology topology);
+
+/// In round t rank i sends to i + 2^(t mod ceil(log2 n)) and averages 1/2, 1/2. Exact after log2 n rounds for
+/// n = 2^k; for other n it contracts by at most 1/4 every ceil(log2 n) rounds. Over machines instead of ranks
+/// it is BlueFog 0.3's exponential-2 machine schedule. (Assran et al. 2019; Ying et al. 2021)
+/// @throws InvalidArgument for a size below 1
+[[nodiscard]] BLUEFOG_API SchedulePtr one_peer_exponential(int size);
+
+/// In round t rank i exchanges with i xor 2^(t mod k), n = 2^k. @throws InvalidArgument for other sizes
+[[nodiscard]] BLUEFOG_API SchedulePtr one_peer_hypercube(int size);
+
+/// In round t every rank keeps half of its value and sends half to one out-neighbour, going around them
+/// clockwise (see dynamic_one_peer_send_recv); one without out-neighbours keeps all. The weights of
+/// `topology` are not used. Preserves the mean on any graph. Preserves constants only where in every round
+/// each rank receives from exactly one, as on rings and exponential graphs; elsewhere (grid, star) no weights
+/// preserve both, and the values converge to the mean only with push-sum.
+[[nodiscard]] BLUEFOG_API SchedulePtr one_peer_dynamic(Topology topology);
+
+/// inner_outer_ring_send_recv with weights 1/2, 1/2. @throws InvalidArgument if the machines are not of equal
+/// size
+[[nodiscard]] BLUEFOG_API SchedulePtr inner_outer_ring(int world_size, int local_size);
+
+/// inner_outer_expo2_send_recv with weights 1/2, 1/2. @throws InvalidArgument if the machines are not of
+/// equal size
+[[nodiscard]] BLUEFOG_API SchedulePtr inner_outer_expo2(int world_size, int local_size);
+
+}  // namespace bluefog

@@ -1,0 +1,48 @@
+#pragma once
+/// @file shared_memory.hpp  Memory that the ranks of a host can mix in place.
+
+#include <cstddef>
+#include <memory>
+#include <span>
+
+#include <bluefog/export.hpp>
+
+namespace bluefog {
+
+/// A piece of this rank's shared-memory arena, 64-byte aligned and zeroed. Copies share the piece; it returns
+/// to the arena with the last copy. It stays valid after the Context that made it has been shut down or
+/// destroyed.
+class BLUEFOG_API SharedMemory {
+ public:
+  SharedMemory() = default;
+  SharedMemory(std::shared_ptr<void> keeper, void* data, std::size_t bytes)
+      : keeper_(std::move(keeper)), data_(data), bytes_(bytes) {}
+
+  [[nodiscard]] void* data() const noexcept { return data_; }
+  [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+
+ private:
+  std::shared_ptr<void> keeper_;
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+/// A fixed-size vector of T in shared memory; see Context::make_shared.
+template <class T>
+class SharedArray {
+ public:
+  SharedArray() = default;
+  explicit SharedArray(SharedMemory memory) : memory_(std::move(memory)) {}
+
+  [[nodiscard]] T* data() const noexcept { return static_cast<T*>(memory_.data()); }
+  [[nodiscard]] std::size_t size() const noexcept { return memory_.bytes() / sizeof(T); }
+  [[nodiscard]] T& operator[](std::size_t index) const noexcept { return data()[index]; }
+  [[nodiscard]] T* begin() const noexcept { return data(); }
+  [[nodiscard]] T* end() const noexcept { return data() + size(); }
+  [[nodiscard]] std::span<T> span() const noexcept { return {data(), size()}; }
+
+ private:
+  SharedMemory memory_;
+};
+
+}  // namespace bluefog

@@ -1,0 +1,220 @@
+"""Joining and leaving the job, who is who, and the virtual topology. Needs no deep-learning framework."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+from typing import Callable
+
+import networkx as nx
+
+from bluefog import _core
+from bluefog.common import topology_util
+from bluefog.common.conversion import topology_from
+from bluefog.common.errors import InvalidArgumentError, NotInitializedError
+
+__all__ = ["BlueFogBasics", "logger"]
+
+logger = logging.getLogger("bluefog")
+
+
+class BlueFogBasics:
+    """One default membership of the job, as ``import bluefog.torch as bf`` promises it."""
+
+    def __init__(self) -> None:
+        self._context: _core.Context | None = None
+        self._topology: nx.DiGraph | None = None
+        self._machine_topology: nx.DiGraph | None = None
+        self._machine_weighted = False
+        self._skip_negotiate_stage = False
+        self._lock = threading.Lock()
+        self._registered_at_exit = False
+
+    def init(self, topology_fn: Callable[[int], nx.DiGraph] | None = None, is_weighted: bool = False) -> None:
+        """Joins the job that bfrun started, or a job of one without it, and sets the topology. Collective.
+
+        Args:
+            topology_fn: from the number of ranks to the topology; by default ``ExponentialGraph``.
+            is_weighted: use the weights of the topology, else uniform averages.
+
+        A repeated call only sets the topology anew; after ``shutdown()`` it joins again.
+
+        Raises:
+            OperationTimeoutError: not all ranks have joined within ``BLUEFOG_START_TIMEOUT``.
+        """
+        with self._lock:
+            if self._context is None or self._context.is_shut_down():
+                self._context = _core.Context()
+                self._machine_topology = None
+                if not self._registered_at_exit:
+                    atexit.register(self.shutdown)
+                    self._registered_at_exit = True
+        self.set_topology(topology_fn(self.size()) if topology_fn else None, is_weighted)
+
+    def shutdown(self) -> None:
+        """Leaves the job. Operations in flight get up to 10 seconds, then fail; tensors stay valid.
+
+        Afterwards ``rank()`` and its like still answer, operations raise ShutdownError, and ``init()`` joins
+        again.
+        """
+        if self._context is not None and not self._context.is_shut_down():
+            self._context.shutdown()
+
+    def is_initialized(self) -> bool:
+        """True between ``init()`` and ``shutdown()``."""
+        return self._context is not None and not self._context.is_shut_down()
+
+    def context(self) -> _core.Context:
+        """The engine of this rank. Raises NotInitializedError (a ValueError) before ``init()``."""
+        context = self._context
+        if context is None:
+            raise NotInitializedError("BlueFog has not been initialized; call bf.init() first")
+        return context
+
+    def size(self) -> int:
+        """Number of ranks in the job."""
+        return self.context().size()
+
+    def rank(self) -> int:
+        """Number of this rank, 0 to size - 1."""
+        return self.context().rank()
+
+    def local_size(self) -> int:
+        """Number of ranks on this machine, or on a pretended one (``BLUEFOG_NODES_PER_MACHINE``)."""
+        return self.context().local_size()
+
+    def local_rank(self) -> int:
+        """Number of this rank among those of its machine."""
+        return self.context().local_rank()
+
+    def machine_size(self) -> int:
+        """Number of machines. Raises AssertionError if they do not all hold the same number of ranks."""
+        self._require_homogeneous()
+        return self.context().machine_size()
+
+    def machine_rank(self) -> int:
+        """Number of this rank's machine. Raises AssertionError as ``machine_size()`` does."""
+        self._require_homogeneous()
+        return self.context().machine_rank()
+
+    def is_homogeneous(self) -> bool:
+        """True if every machine holds the same number of ranks, numbered side by side."""
+        context = self.context()
+        return context.machine_size() * context.local_size() == context.size()
+
+    def _require_homogeneous(self) -> None:
+        if not self.is_homogeneous():
+            raise AssertionError(
+                "machines with different numbers of ranks have no machine_size and machine_rank"
+            )
+
+    def set_topology(self, topology: nx.DiGraph | None = None, is_weighted: bool = False) -> bool:
+        """Sets the virtual topology that operations without weights follow. Collective.
+
+        Args:
+            topology: a DiGraph with the nodes 0 to size - 1, the same on every rank; the weight of ``i -> j``
+                is what j applies to what i sends. By default ``ExponentialGraph(size)``.
+            is_weighted: use these weights, else the uniform average over in-neighbours and self.
+
+        Returns:
+            True.
+
+        Raises:
+            TypeError: it is not a networkx.DiGraph, or has the wrong number of nodes.
+            MismatchError: ranks gave different graphs; the former topology stays.
+        """
+        context = self.context()
+        if topology is None:
+            topology = topology_util.ExponentialGraph(context.size())
+        converted = topology_from(topology)
+        try:
+            context.set_topology(converted, is_weighted)
+        except InvalidArgumentError as error:
+            if converted.size != context.size():
+                raise TypeError(str(error)) from error
+            raise
+        self._topology = topology
+        return True
+
+    def load_topology(self) -> nx.DiGraph:
+        """The virtual topology."""
+        self.context()
+        return self._topology
+
+    def is_topo_weighted(self) -> bool:
+        """True if the weights of the topology are used."""
+        return self.context().is_topology_weighted()
+
+    def in_neighbor_ranks(self) -> list[int]:
+        """Ranks that this one receives from in the topology, ascending, without itself."""
+        return self.context().topology().in_neighbors(self.rank())
+
+    def out_neighbor_ranks(self) -> list[int]:
+        """Ranks that this one sends to in the topology, ascending, without itself."""
+        return self.context().topology().out_neighbors(self.rank())
+
+    def set_machine_topology(self, topology: nx.DiGraph | None, is_weighted: bool = False) -> bool:
+        """Sets the virtual topology of the machines. Local: give the same graph on every rank.
+
+        Raises:
+            ValueError: ``topology`` is None.
+            TypeError: it is not a networkx.DiGraph, or its nodes are not 0 to machine_size - 1.
+            AssertionError: machines do not all hold the same number of ranks.
+        """
+        if topology is None:
+            raise ValueError("set_machine_topology needs a topology")
+        size = topology_from(topology).size
+        if size != self.machine_size():
+            raise TypeError(f"the topology has {size} nodes, but there are {self.machine_size()} machines")
+        self._machine_topology = topology
+        self._machine_weighted = is_weighted
+        return True
+
+    def load_machine_topology(self) -> nx.DiGraph | None:
+        """The virtual topology of the machines; None until it is set."""
+        self.context()
+        return self._machine_topology
+
+    def is_machine_topo_weighted(self) -> bool:
+        """True if the weights of the machine topology are used."""
+        self.context()
+        return self._machine_weighted
+
+    def in_neighbor_machine_ranks(self) -> list[int]:
+        """Machines that this one receives from in the machine topology, ascending; empty until it is set."""
+        machine = self.machine_rank()
+        if self._machine_topology is None:
+            return []
+        return sorted(set(self._machine_topology.predecessors(machine)) - {machine})
+
+    def out_neighbor_machine_ranks(self) -> list[int]:
+        """Machines that this one sends to in the machine topology, ascending; empty until it is set."""
+        machine = self.machine_rank()
+        if self._machine_topology is None:
+            return []
+        return sorted(set(self._machine_topology.successors(machine)) - {machine})
+
+    def mpi_threads_supported(self) -> bool:
+        """True: operations may be called from any thread. (There is no MPI; the name is BlueFog 0.3's.)"""
+        self.context()
+        return True
+
+    def unified_mpi_window_model_supported(self) -> bool:
+        """True: memory is one on the CPU, so windows have the unified model. (The name is BlueFog 0.3's.)"""
+        self.context()
+        return True
+
+    def nccl_built(self) -> bool:
+        """False: BlueFog does not use NCCL."""
+        return False
+
+    def set_skip_negotiate_stage(self, value: bool) -> None:
+        """Kept for BlueFog 0.3 scripts, without effect: there is no negotiation that could be skipped."""
+        self.context()
+        self._skip_negotiate_stage = bool(value)
+
+    def get_skip_negotiate_stage(self) -> bool:
+        """What ``set_skip_negotiate_stage`` was last given."""
+        self.context()
+        return self._skip_negotiate_stage

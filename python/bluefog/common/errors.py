@@ -1,0 +1,53 @@
+"""The exceptions that BlueFog raises.
+
+A message names, as far as they apply, the operation, the tensor's name, the own rank, the peer, the elapsed
+time and what to do. After any of these the job goes on: later operations work.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BlueFogError",
+    "InvalidArgumentError",
+    "MismatchError",
+    "NotInitializedError",
+    "OperationTimeoutError",
+    "PeerLostError",
+    "ShutdownError",
+]
+
+
+class BlueFogError(Exception):
+    """Base of every error of BlueFog."""
+
+
+class InvalidArgumentError(BlueFogError, ValueError):
+    """An argument is wrong by itself, on this rank or on a peer of the operation."""
+
+
+class NotInitializedError(BlueFogError, ValueError):
+    """``init()`` has not been called."""
+
+
+class MismatchError(BlueFogError, ValueError):
+    """Ranks disagree about one operation: shape, dtype, edges, weights, root."""
+
+
+class PeerLostError(BlueFogError, RuntimeError):
+    """A rank that the operation needed is dead or has left the job.
+
+    Attributes:
+        peer: the rank that was lost.
+    """
+
+    def __init__(self, message: str, peer: int = -1) -> None:
+        super().__init__(message)
+        self.peer = peer
+
+
+class OperationTimeoutError(BlueFogError, TimeoutError):
+    """A deadline passed although every rank lives."""
+
+
+class ShutdownError(BlueFogError, RuntimeError):
+    """BlueFog was shut down, before or during the operation."""

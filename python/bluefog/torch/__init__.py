@@ -1,0 +1,207 @@
+"""BlueFog for PyTorch: ``import bluefog.torch as bf``.
+
+Start programs with ``bfrun -np 4 python train.py``; without bfrun a program is a job of one rank.
+"""
+
+from __future__ import annotations
+
+try:
+    import torch as _torch
+except ImportError as error:
+    raise ImportError(
+        "bluefog.torch needs PyTorch 2.1 or newer, which is not installed here (https://pytorch.org). "
+        "bluefog.common.topology_util works without it."
+    ) from error
+
+if tuple(int(part) for part in _torch.__version__.split(".")[:2]) < (2, 1):
+    raise ImportError(f"bluefog.torch needs PyTorch 2.1 or newer; {_torch.__version__} is installed")
+
+from bluefog.common.errors import (
+    BlueFogError,
+    InvalidArgumentError,
+    MismatchError,
+    NotInitializedError,
+    OperationTimeoutError,
+    PeerLostError,
+    ShutdownError,
+)
+from bluefog.common.schedules import (
+    Schedule,
+    inner_outer_expo2,
+    inner_outer_ring,
+    one_peer_dynamic,
+    one_peer_exponential,
+    one_peer_hypercube,
+    rounds_to_consensus,
+    spectral_gap,
+    static_schedule,
+)
+from bluefog.common.topology_util import (
+    ExponentialGraph,
+    ExponentialTwoGraph,
+    FullyConnectedGraph,
+    GetDynamicOnePeerSendRecvRanks,
+    GetExp2DynamicSendRecvMachineRanks,
+    GetInnerOuterExpo2DynamicSendRecvRanks,
+    GetInnerOuterRingDynamicSendRecvRanks,
+    GetRecvWeights,
+    GetSendWeights,
+    HypercubeGraph,
+    IsRegularGraph,
+    IsTopologyEquivalent,
+    MeshGrid2DGraph,
+    RingGraph,
+    StarGraph,
+    SymmetricExponentialGraph,
+    TorusGraph,
+)
+from bluefog.torch.basics import (
+    get_skip_negotiate_stage,
+    in_neighbor_machine_ranks,
+    in_neighbor_ranks,
+    init,
+    is_homogeneous,
+    is_initialized,
+    load_machine_topology,
+    load_topology,
+    local_rank,
+    local_size,
+    machine_rank,
+    machine_size,
+    mpi_threads_supported,
+    nccl_built,
+    out_neighbor_machine_ranks,
+    out_neighbor_ranks,
+    rank,
+    set_machine_topology,
+    set_skip_negotiate_stage,
+    set_topology,
+    shutdown,
+    size,
+    unified_mpi_window_model_supported,
+)
+from bluefog.torch.ops.collective import (
+    allgather,
+    allgather_nonblocking,
+    allreduce,
+    allreduce_,
+    allreduce_nonblocking,
+    allreduce_nonblocking_,
+    barrier,
+    broadcast,
+    broadcast_,
+    broadcast_nonblocking,
+    broadcast_nonblocking_,
+)
+from bluefog.torch.ops.handles import Handle, poll, synchronize, wait
+from bluefog.torch.ops.neighbor import (
+    neighbor_allgather,
+    neighbor_allgather_nonblocking,
+    neighbor_allreduce,
+    neighbor_allreduce_nonblocking,
+)
+from bluefog.torch.optimizers import (
+    CommunicationType,
+    DistributedAdaptThenCombineOptimizer,
+    DistributedAdaptWithCombineOptimizer,
+    DistributedAllreduceOptimizer,
+    DistributedNeighborAllreduceOptimizer,
+)
+from bluefog.torch.shared import empty_shared, is_shared, share_parameters_
+from bluefog.torch.timeline import timeline_context, timeline_end_activity, timeline_start_activity
+from bluefog.torch.topology_util import InferDestinationFromSourceRanks, InferSourceFromDestinationRanks
+from bluefog.torch.utility import allreduce_parameters, broadcast_optimizer_state, broadcast_parameters
+
+__all__ = [
+    "BlueFogError",
+    "CommunicationType",
+    "DistributedAdaptThenCombineOptimizer",
+    "DistributedAdaptWithCombineOptimizer",
+    "DistributedAllreduceOptimizer",
+    "DistributedNeighborAllreduceOptimizer",
+    "ExponentialGraph",
+    "ExponentialTwoGraph",
+    "FullyConnectedGraph",
+    "GetDynamicOnePeerSendRecvRanks",
+    "GetExp2DynamicSendRecvMachineRanks",
+    "GetInnerOuterExpo2DynamicSendRecvRanks",
+    "GetInnerOuterRingDynamicSendRecvRanks",
+    "GetRecvWeights",
+    "GetSendWeights",
+    "Handle",
+    "HypercubeGraph",
+    "InferDestinationFromSourceRanks",
+    "InferSourceFromDestinationRanks",
+    "InvalidArgumentError",
+    "IsRegularGraph",
+    "IsTopologyEquivalent",
+    "MeshGrid2DGraph",
+    "MismatchError",
+    "NotInitializedError",
+    "OperationTimeoutError",
+    "PeerLostError",
+    "RingGraph",
+    "Schedule",
+    "ShutdownError",
+    "StarGraph",
+    "SymmetricExponentialGraph",
+    "TorusGraph",
+    "allgather",
+    "allgather_nonblocking",
+    "allreduce",
+    "allreduce_",
+    "allreduce_nonblocking",
+    "allreduce_nonblocking_",
+    "allreduce_parameters",
+    "barrier",
+    "broadcast",
+    "broadcast_",
+    "broadcast_nonblocking",
+    "broadcast_nonblocking_",
+    "broadcast_optimizer_state",
+    "broadcast_parameters",
+    "empty_shared",
+    "get_skip_negotiate_stage",
+    "in_neighbor_machine_ranks",
+    "in_neighbor_ranks",
+    "init",
+    "inner_outer_expo2",
+    "inner_outer_ring",
+    "is_homogeneous",
+    "is_initialized",
+    "is_shared",
+    "load_machine_topology",
+    "load_topology",
+    "local_rank",
+    "local_size",
+    "machine_rank",
+    "machine_size",
+    "mpi_threads_supported",
+    "nccl_built",
+    "neighbor_allgather",
+    "neighbor_allgather_nonblocking",
+    "neighbor_allreduce",
+    "neighbor_allreduce_nonblocking",
+    "one_peer_dynamic",
+    "one_peer_exponential",
+    "one_peer_hypercube",
+    "out_neighbor_machine_ranks",
+    "out_neighbor_ranks",
+    "poll",
+    "rank",
+    "rounds_to_consensus",
+    "set_machine_topology",
+    "set_skip_negotiate_stage",
+    "set_topology",
+    "share_parameters_",
+    "shutdown",
+    "size",
+    "spectral_gap",
+    "static_schedule",
+    "synchronize",
+    "timeline_context",
+    "timeline_end_activity",
+    "timeline_start_activity",
+    "unified_mpi_window_model_supported",
+    "wait",
+]

@@ -1,0 +1,6 @@
+"""The module that held operations in BlueFog 0.3, for scripts that import from it."""
+
+from bluefog.torch.basics import *  # noqa: F403
+from bluefog.torch.ops.collective import *  # noqa: F403
+from bluefog.torch.ops.handles import *  # noqa: F403
+from bluefog.torch.ops.neighbor import *  # noqa: F403

@@ -1,0 +1,346 @@
+"""The wrapper around a torch optimizer: one base optimizer, its state and its class's step, and a mixing
+style.
+"""
+
+from __future__ import annotations
+
+import types
+import warnings
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any, Callable, Protocol
+
+import torch
+from torch.optim import optimizer as torch_optimizer
+
+from bluefog.torch.optimizers._mixing import CommunicationType, Mixer, MixingSettings, Weights
+
+Closure = Callable[[], Any]
+#: Runs the base optimizer's update, for all parameters or for the given ones only.
+Adapt = Callable[..., Any]
+
+_STATE_KEY = "bluefog"
+
+
+class Style(Protocol):
+    """How adapting (the base step) and combining (mixing) are put together; see awc.py and atc.py."""
+
+    def step(self, adapt: Adapt, closure: Closure | None) -> Any:
+        """One step of the user's optimizer."""
+
+    def parameters_added(self) -> None:
+        """The optimizer got further parameters."""
+
+    def drain(self) -> None:
+        """Gives up what is in flight, because the parameters are about to be replaced."""
+
+    def close(self) -> None:
+        """Removes all hooks."""
+
+
+def _renamed(old: str, new: str) -> property:
+    message = f"{old} was renamed: assign {new} instead"
+
+    def get(self: DistributedOptimizer) -> Any:
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return getattr(self, new)
+
+    def assign(self: DistributedOptimizer, value: Any) -> None:
+        warnings.warn(message, DeprecationWarning, stacklevel=3)
+        setattr(self, new, value)
+
+    return property(get, assign, doc=f"The old name of {new}.")
+
+
+class DistributedOptimizer:
+    """Mixed in before the class of the base optimizer; see `wrap`.
+
+    State, parameter groups and defaults are those of the base, so whatever holds the base (a learning-rate
+    scheduler made before) and whatever holds the wrapper see the same. Attributes that are not the
+    wrapper's own are the base's.
+    """
+
+    _OWN = frozenset(
+        {"_base", "_style", "_mixer", "step", "_opt_called", "grad_scale", "found_inf", "__weakref__"}
+    )
+    # GradScaler then always calls step() and leaves unscaling and skipping to it: a rank that found an inf
+    # has to mix all the same, since its neighbours wait for it.
+    _step_supports_amp_scaling = True
+
+    _base: torch.optim.Optimizer
+    _style: Style
+    _mixer: Mixer
+
+    state = property(lambda self: self._base.state, lambda self, value: setattr(self._base, "state", value))
+    param_groups = property(
+        lambda self: self._base.param_groups, lambda self, value: setattr(self._base, "param_groups", value)
+    )
+    defaults = property(
+        lambda self: self._base.defaults, lambda self, value: setattr(self._base, "defaults", value)
+    )
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self._OWN:  # not there yet, or not at all
+            raise AttributeError(name)
+        return getattr(self._base, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self._OWN or isinstance(getattr(type(self), name, None), property):
+            object.__setattr__(self, name, value)
+        else:
+            setattr(self._base, name, value)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        raise TypeError("a distributed optimizer cannot be copied or pickled; use its state_dict()")
+
+    @property
+    def communication_type(self) -> CommunicationType:
+        """With whom the next mixing round averages; AssertionError for what is no CommunicationType."""
+        return self._mixer.settings.communication_type
+
+    @communication_type.setter
+    def communication_type(self, value: CommunicationType) -> None:
+        self._mixer.settings.set_type(value)
+
+    @property
+    def self_weight(self) -> float | None:
+        """Weight of the own parameters in the next mixing rounds; with src_weights, and None by default."""
+        return self._mixer.settings.self_weight
+
+    @self_weight.setter
+    def self_weight(self, value: float | None) -> None:
+        self._mixer.settings.self_weight = value
+
+    @property
+    def src_weights(self) -> Any | None:
+        """{rank: weight} of the parameters received in the next mixing rounds."""
+        return self._mixer.settings.src_weights
+
+    @src_weights.setter
+    def src_weights(self, value: Any | None) -> None:
+        self._mixer.settings.src_weights = value
+
+    @property
+    def dst_weights(self) -> Weights | None:
+        """Ranks to send to in the next mixing rounds: a list, or {rank: factor applied before sending}."""
+        return self._mixer.settings.dst_weights
+
+    @dst_weights.setter
+    def dst_weights(self, value: Weights | None) -> None:
+        self._mixer.settings.dst_weights = value
+
+    @property
+    def enable_topo_check(self) -> bool:
+        """Check with every destination that it expects what is sent to it."""
+        return self._mixer.settings.enable_topo_check
+
+    @enable_topo_check.setter
+    def enable_topo_check(self, value: bool) -> None:
+        self._mixer.settings.enable_topo_check = bool(value)
+
+    neighbor_weights = _renamed("neighbor_weights", "src_weights")
+    send_neighbors = _renamed("send_neighbors", "dst_weights")
+
+    def step(self, closure: Closure | None = None) -> Any:
+        """Adapts by the base optimizer and combines with other ranks, in the order of this optimizer's style.
+
+        Args:
+            closure: Computes the loss and the gradients again, and returns the loss; for base
+                optimizers that take one.
+
+        Returns:
+            What the base optimizer's step returns.
+        """
+        base = self._base
+        setattr(base, "_opt_called", True)  # noqa: B010  # a scheduler that was made before the wrapper looks for it
+        arguments: tuple[Any, ...] = (self, closure) if closure is not None else (self,)
+        keywords: dict[str, Any] = {}
+        for hook in chain(
+            torch_optimizer._global_optimizer_pre_hooks.values(), base._optimizer_step_pre_hooks.values()
+        ):
+            changed = hook(self, arguments, keywords)
+            if changed is not None:
+                arguments, keywords = changed
+        closure = keywords.get("closure", arguments[1] if len(arguments) > 1 else None)
+        with torch.autograd.profiler.record_function(f"Optimizer.step#{type(self).__name__}.step"):
+            result = self._style.step(self._adapt, closure)
+        for hook in chain(
+            base._optimizer_step_post_hooks.values(), torch_optimizer._global_optimizer_post_hooks.values()
+        ):
+            hook(self, arguments, keywords)
+        return result
+
+    def synchronize(self) -> None:
+        """Finishes the averaging now instead of in step(), for AWC; call step() inside skip_synchronize()
+        then.
+        """
+        self._awc("synchronize").synchronize()
+
+    @contextmanager
+    def skip_synchronize(self) -> Iterator[None]:
+        """A step() inside only adapts; for use after synchronize()."""
+        style = self._awc("skip_synchronize")
+        style.skip_synchronize = True
+        try:
+            yield
+        finally:
+            style.skip_synchronize = False
+
+    def _awc(self, method: str) -> Any:
+        if not hasattr(self._style, "synchronize"):
+            raise AttributeError(
+                f"{method}() is for optimizers that start to average before step(); this one does not"
+            )
+        return self._style
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Adds parameters of the models given at construction. Collective: every rank adds the same ones."""
+        self._base.add_param_group(param_group)
+        try:
+            self._mixer.adopt_new()
+        except BaseException:
+            del self._base.param_groups[-1]
+            raise
+        self._style.parameters_added()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The base optimizer's state, and the number of mixing rounds, which says where the schedule is."""
+        return {**self._base.state_dict(), _STATE_KEY: {"round": self._mixer.settings.round}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes what state_dict() gave, or the state of a plain optimizer of the base's class."""
+        self._style.drain()
+        own = state_dict.get(_STATE_KEY)
+        self._base.load_state_dict({key: value for key, value in state_dict.items() if key != _STATE_KEY})
+        if own is not None:
+            self._mixer.settings.round = own["round"]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._base.__setstate__(state)
+
+    def _adapt(self, closure: Closure | None = None) -> Any:
+        """The step of the base's class, without hooks and without what schedulers put around the
+        instance's.
+        """
+        if not self._unscale_gradients():
+            return None
+        step: Any = type(self._base).step
+        if getattr(step, "hooked", False):
+            step = step.__wrapped__
+        return step(self._base) if closure is None else step(self._base, closure)
+
+    def _unscale_gradients(self) -> bool:
+        """Does what a GradScaler asked for; False if it found an inf, so that the base step is left out."""
+        if float(getattr(self, "found_inf", 0.0) or 0.0) > 0:
+            return False
+        scale = getattr(self, "grad_scale", None)
+        if scale is not None:
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        parameter.grad.div_(float(scale))
+            self.grad_scale = None  # once, however many parts the base step has
+        return True
+
+
+class ForwardHooks:
+    """Calls `notify(index)` before each training-mode forward of models[index] that records gradients."""
+
+    def __init__(self, models: list[torch.nn.Module], notify: Callable[[int], None]) -> None:
+        # The models outlive the optimizer: hooks must not keep it alive.
+        method = weakref.WeakMethod(notify)
+        self._handles = [
+            model.register_forward_pre_hook(_ForwardHook(model, index, method))
+            for index, model in enumerate(models)
+        ]
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+
+class _ForwardHook:
+    """Picklable and copyable as a hook that does nothing: copies of a model do not mix."""
+
+    def __init__(
+        self, model: torch.nn.Module, index: int, method: Callable[[], Callable[[int], None] | None]
+    ) -> None:
+        self._model = weakref.ref(model)
+        self._index = index
+        self._method = method
+
+    def __call__(self, module: torch.nn.Module, _: Any) -> None:
+        if torch.compiler.is_compiling() or not module.training or not torch.is_grad_enabled():
+            return
+        if torch._C._current_graph_task_id() != -1:  # checkpointing runs this forward again inside a backward
+            return
+        notify = self._method()
+        if notify is not None and module is self._model():
+            notify(self._index)
+
+    def __reduce__(self) -> Any:
+        return _NoHook, ()
+
+
+class _NoHook:
+    def __call__(self, module: torch.nn.Module, _: Any) -> None:
+        pass
+
+
+class StepCounter:
+    """Warns once when there were more forwards or backwards before a step than "
+    "num_steps_per_communication."""
+
+    def __init__(self, allowed: int, what: str) -> None:
+        if not isinstance(allowed, int) or isinstance(allowed, bool) or allowed < 1:
+            raise ValueError(f"num_steps_per_communication must be a positive integer, not {allowed!r}")
+        self.allowed = allowed
+        self._what = what
+        self._warned = False
+
+    def check(self, count: int) -> None:
+        if count > self.allowed and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"Unexpected behavior: {count} {self._what} passes since the last communication, more than "
+                f"num_steps_per_communication={self.allowed}. Call optimizer.step() after each, or set it "
+                "to the "
+                f"number of {self._what} passes between communications.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+
+def wrap(
+    base: torch.optim.Optimizer,
+    make_style: Callable[[Mixer], Style],
+    make_mixer: Callable[[], Mixer],
+) -> torch.optim.Optimizer | Any:
+    """An instance of a subclass of the base's class that mixes in every step, made without running
+    ``__init__``.
+    """
+    if isinstance(base, DistributedOptimizer):
+        raise ValueError("this optimizer is distributed already")
+    if isinstance(base, (torch.optim.LBFGS, torch.optim.SparseAdam)):
+        raise ValueError(
+            f"{type(base).__name__} cannot be made distributed: it evaluates the model several times a "
+            "step, or "
+            "updates parts of parameters only"
+        )
+    kind = types.new_class(type(base).__name__, (DistributedOptimizer, type(base)))
+    wrapper: Any = object.__new__(kind)
+    object.__setattr__(wrapper, "_base", base)
+    mixer = make_mixer()
+    wrapper._mixer = mixer
+    style = make_style(mixer)
+    wrapper._style = style
+    weakref.finalize(wrapper, style.close)
+    return wrapper
+
+
+def settings_for(communication_type: CommunicationType, schedule: Any | None) -> MixingSettings:
+    settings = MixingSettings(schedule=schedule)
+    settings.set_type(communication_type)
+    return settings

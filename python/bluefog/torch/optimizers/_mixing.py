@@ -1,0 +1,329 @@
+"""What an optimizer mixes with whom, and the calls of the engine that do it."""
+
+from __future__ import annotations
+
+import enum
+import itertools
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Callable, Union
+
+import torch
+
+from bluefog import _core
+from bluefog.common.errors import MismatchError
+from bluefog.torch import _runtime
+from bluefog.torch.buckets import Bucket, ParameterBuckets, checksum_of
+from bluefog.torch.slots import collect_members
+
+#: Rank -> weight, or ranks that all get the weight 1.
+Weights = Union[Mapping[int, float], Iterable[int]]
+#: What ``exclude=`` takes: parameters, modules, and names of either.
+Exclusion = Union[torch.nn.Parameter, torch.nn.Module, str]
+
+_constructed = itertools.count()
+_NO_LAYOUT = -1  # hashes are not negative
+
+
+class CommunicationType(enum.Enum):
+    """With whom parameters are averaged."""
+
+    neighbor_allreduce = "neighbor.allreduce"
+    hierarchical_neighbor_allreduce = "hierarchical.neighbor.allreduce"
+    allreduce = "allreduce"
+    empty = "empty"
+
+
+@dataclass
+class MixingSettings:
+    """How the next mixing round is done. Users change the first four between steps; ``round`` counts
+    completed rounds.
+    """
+
+    communication_type: CommunicationType = CommunicationType.neighbor_allreduce
+    self_weight: float | None = None
+    src_weights: Mapping[int, float] | None = None
+    dst_weights: Weights | None = None
+    enable_topo_check: bool = False
+    schedule: Any | None = None
+    round: int = 0
+
+    def set_type(self, value: CommunicationType) -> None:
+        if not isinstance(value, CommunicationType):
+            raise AssertionError(f"communication_type must be a CommunicationType, not {value!r}")
+        if value is CommunicationType.hierarchical_neighbor_allreduce:
+            raise NotImplementedError(
+                "hierarchical_neighbor_allreduce is not available yet; use neighbor_allreduce, allreduce or "
+                "empty"
+            )
+        self.communication_type = value
+
+    def neighbor_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the engine's neighbor_allreduce for one round."""
+        # What does not fit together is the engine's to refuse, so that the ranks that wait hear of it too.
+        arguments: dict[str, Any] = {
+            "self_weight": self.self_weight,
+            "src_weights": self.src_weights,
+            "dst_weights": self.dst_weights,
+            "difference": True,
+            "meet": True,
+            "check_topology": self.enable_topo_check,
+        }
+        if self.schedule is not None:
+            arguments.update(schedule=self.schedule, round=self.round)
+        return arguments
+
+
+class Mixer:
+    """Mixes the parameters of one optimizer with those of the same optimizer on other ranks, bucket by
+    bucket.
+
+    Construction is collective: ranks compare how their buckets are laid out.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        models: Sequence[torch.nn.Module],
+        settings: MixingSettings,
+        exclude: Iterable[Exclusion],
+    ) -> None:
+        self.settings = settings
+        self._optimizer = optimizer
+        self._models = list(models)
+        self._number = next(_constructed)
+        self._refused = _ids_of(exclude, models)
+        self._warned_sum = False
+        self._scheduled = False
+        context = _runtime.context()
+        self._alone = context.size() == 1
+        self.layout = ParameterBuckets(
+            lambda nbytes: _runtime.context().allocate_shared(nbytes), context.bucket_size
+        )
+        self._seen = 0
+        self._names: dict[int, str] = {}  # what the engine knows the buckets by
+        _check_schedule(settings.schedule)
+        self.adopt_new()
+
+    @property
+    def buckets(self) -> list[Bucket]:
+        return self.layout.buckets
+
+    @property
+    def alone(self) -> bool:
+        """True in a job of one: nothing is ever communicated."""
+        return self._alone
+
+    def refresh(self) -> list[str]:
+        """Makes buckets and parameters agree again before they are mixed; see ParameterBuckets.restore."""
+        if sum(len(group["params"]) for group in self._optimizer.param_groups) != self._seen:
+            self.adopt_new()
+        return self.layout.restore()
+
+    def adopt_new(self) -> None:
+        """Lays out the optimizer's parameters that have no slot yet. Collective if there are any."""
+        parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
+        check_parameters(parameters, self._models)
+        self._seen = len(parameters)
+        if self._alone:
+            return
+        fresh = [p for p in parameters if id(p) not in self._refused and not self.layout.holds(p)]
+        if not fresh:
+            return
+        name = f"{self._name()}.layout"
+        try:
+            made = self._adopt(fresh)
+        except ValueError:
+            _exchange(_NO_LAYOUT, 0, name)  # the other ranks wait for this comparison
+            raise
+        _compare_with_other_ranks(self.layout.layout_hash(), checksum_of(made), name)
+        prefix = f"{self._name()}.{self.layout.layout_hash():x}"
+        self._names = {id(bucket): f"{prefix}.{index}" for index, bucket in enumerate(self.buckets)}
+
+    def _adopt(self, parameters: Sequence[torch.Tensor]) -> list[Bucket]:
+        members = {id(member.tensor): member for member in collect_members(self._models)}
+        chosen = {id(p): members[id(p)] for p in parameters}
+        for key, member in members.items():
+            member.excluded = key in self._refused
+        return self.layout.adopt(
+            list(chosen.values()), [member for key, member in members.items() if key not in chosen]
+        )
+
+    def start(self, buckets: Sequence[Bucket], in_place: bool) -> Flight:
+        """Starts to mix these buckets, into themselves or into their second buffers."""
+        call = self._call(asynchronous=True)
+        return Flight([(bucket, call(bucket, in_place)) for bucket in buckets])
+
+    def mix(self, in_place: bool) -> None:
+        """Mixes all buckets on the caller's thread, in place or into their second buffers."""
+        call = self._call(asynchronous=False)
+        for bucket in self.buckets:
+            call(bucket, in_place)
+
+    def round_completed(self) -> None:
+        """The round that was started last is over for all buckets: the schedule advances, if it was used."""
+        if self._scheduled:
+            self.settings.round += 1
+
+    def _name(self) -> str:
+        return f"optimizer.{self._number}"
+
+    def _call(self, asynchronous: bool) -> Callable[[Bucket, bool], Any]:
+        context = _runtime.context()
+        operation, arguments = self._operation()
+        function = getattr(context, operation + ("_async" if asynchronous else ""))
+
+        def call(bucket: Bucket, in_place: bool) -> Any:
+            output = bucket.address if in_place else bucket.second_buffer.address
+            code = _code(bucket.mixing_dtype)
+            extra = {"keep": bucket} if asynchronous else {}
+            return function(
+                bucket.address,
+                output,
+                code,
+                [bucket.count],
+                name=self._names[id(bucket)],
+                **arguments,
+                **extra,
+            )
+
+        return call
+
+    def _operation(self) -> tuple[str, dict[str, Any]]:
+        self._scheduled = self.settings.communication_type is CommunicationType.neighbor_allreduce
+        if not self._scheduled:
+            return "allreduce", {"mean": True}
+        arguments = self.settings.neighbor_arguments()
+        self._warn_about_row_sum(arguments)
+        return "neighbor_allreduce", arguments
+
+    def _warn_about_row_sum(self, arguments: Mapping[str, Any]) -> None:
+        own, received = arguments["self_weight"], arguments["src_weights"]
+        scaled_by_senders = isinstance(arguments["dst_weights"], Mapping)
+        if self._warned_sum or scaled_by_senders or not isinstance(own, float):
+            return
+        if not isinstance(received, Mapping):
+            return
+        total = own + sum(received.values())
+        if abs(total - 1) > 1e-6:
+            self._warned_sum = True
+            warnings.warn(
+                f"self_weight and src_weights sum to {total:g}, not to 1: mixing scales the parameters",
+                stacklevel=5,
+            )
+
+
+@dataclass
+class Flight:
+    """A mixing round in flight."""
+
+    operations: list[tuple[Bucket, Any]] = field(default_factory=list)
+
+    def join(self, later: Flight) -> None:
+        self.operations += later.operations
+
+    def wait(self) -> None:
+        """Waits for every bucket, then raises the first error if there was one."""
+        errors: list[BaseException] = []
+        for _, handle in self.operations:
+            try:
+                handle.wait()
+            except KeyboardInterrupt:
+                raise
+            except Exception as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+
+def models_of(model: torch.nn.Module | Sequence[torch.nn.Module]) -> list[torch.nn.Module]:
+    models: list[Any] = list(model) if isinstance(model, (list, tuple)) else [model]
+    if not models or not all(isinstance(m, torch.nn.Module) for m in models):
+        raise TypeError("model must be a torch.nn.Module or a list of them")
+    return models
+
+
+def check_parameters(parameters: Iterable[torch.Tensor], models: Sequence[torch.nn.Module]) -> None:
+    """Raises ValueError for names that occur in two models, and for parameters that are in none."""
+    named = [pair for model in models for pair in model.named_parameters()]
+    names = [name for name, _ in named]
+    repeated = (
+        sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
+    )
+    if repeated:
+        raise ValueError(
+            f"parameter names must differ between the models; found twice: {', '.join(repeated)}"
+        )
+    known = {id(parameter) for _, parameter in named}
+    strangers = [tuple(p.shape) for p in parameters if id(p) not in known]
+    if strangers:
+        raise ValueError(
+            f"{len(strangers)} parameters of the optimizer are in none of the models given; their shapes: "
+            f"{strangers}"
+        )
+
+
+def _code(dtype: torch.dtype) -> int:
+    """The engine's number of a dtype."""
+    return int(getattr(_core.DType, str(dtype).replace("torch.", "")).value)
+
+
+def _check_schedule(schedule: Any | None) -> None:
+    if schedule is None:
+        return
+    size = _runtime.context().size()
+    if schedule.size != size:
+        raise ValueError(f"the schedule {schedule.name!r} is for {schedule.size} ranks, this job has {size}")
+    for preserves, what in (
+        (schedule.preserves_constants, "constants"),
+        (schedule.preserves_mean, "the mean"),
+    ):
+        if not preserves():
+            raise ValueError(
+                f"the schedule {schedule.name!r} does not preserve {what}, so averaging over it converges "
+                "to a "
+                "wrong value; take a schedule that preserves both, or an algorithm that corrects for it "
+                "(push-sum)"
+            )
+
+
+def _ids_of(exclude: Iterable[Exclusion], models: Sequence[torch.nn.Module]) -> set[int]:
+    excluded: set[int] = set()
+    named: dict[str, Any] = {}
+    for model in models:
+        named.update(model.named_parameters())
+        named.update(model.named_modules())
+    for item in [exclude] if isinstance(exclude, (str, torch.nn.Module, torch.Tensor)) else exclude:
+        if isinstance(item, str):
+            if item not in named:
+                raise ValueError(f"exclude: no parameter or module has the name {item!r}")
+            item = named[item]
+        parameters = item.parameters() if isinstance(item, torch.nn.Module) else [item]
+        excluded.update(id(parameter) for parameter in parameters)
+    return excluded
+
+
+def _exchange(layout_hash: int, checksum: int, name: str) -> torch.Tensor:
+    """Both numbers of every rank, a row each."""
+    own = torch.tensor([[layout_hash, checksum]])
+    gathered = _runtime.context().allgather(own.data_ptr(), _code(own.dtype), list(own.shape), name=name)
+    return _runtime.tensor_from_gathered(gathered, own.dtype)
+
+
+def _compare_with_other_ranks(layout_hash: int, checksum: int, name: str) -> None:
+    """Raises if ranks laid out different buckets; warns if their new parameters have different values."""
+    every = _exchange(layout_hash, checksum, name)
+    if (every[:, 0] != layout_hash).any():
+        different = (every[:, 0] != layout_hash).nonzero().flatten().tolist()
+        raise MismatchError(
+            "the optimizer's parameters differ between ranks in name, order, shape, dtype or memory format, "
+            f"or cannot be mixed on one of them: rank {_runtime.context().rank()} does not agree with "
+            f"{different}"
+        )
+    if (every[:, 1] != checksum).any():
+        warnings.warn(
+            "the parameters differ between ranks as the optimizer is made distributed; call bluefog.torch."
+            "broadcast_parameters(model.state_dict(), root_rank=0) before, to start from the same ones",
+            stacklevel=8,
+        )

@@ -1,0 +1,170 @@
+"""Adapt then combine: w <- Combine(w - lr * g(w)).
+
+Both halves happen in step(), never inside backward: there, clipping would come too late, and a second
+backward would read changed parameters. (Chen and Sayed, "Diffusion adaptation strategies for distributed
+optimization and learning over networks", 2012.)
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Callable
+
+import torch
+
+from bluefog.torch.optimizers._base import Adapt, Closure, StepCounter
+from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer
+
+#: Base optimizers that update each parameter by itself, so that a bucket can be mixed while the next one is
+#: adapted.
+SEPARABLE = (
+    torch.optim.SGD,
+    torch.optim.Adam,
+    torch.optim.AdamW,
+    torch.optim.RMSprop,
+    torch.optim.Adagrad,
+    torch.optim.Adadelta,
+    torch.optim.Adamax,
+    torch.optim.NAdam,
+    torch.optim.RAdam,
+    torch.optim.ASGD,
+    torch.optim.Rprop,
+)
+
+
+class AdaptThenCombine:
+    """Adapts and mixes in step(), in place, when there were J backwards since the last mixing."""
+
+    def __init__(self, mixer: Mixer, base: torch.optim.Optimizer, steps_per_communication: int) -> None:
+        self._mixer = mixer
+        self._base = base
+        self._backwards = BackwardCounter(StepCounter(steps_per_communication, "backward"))
+        self.parameters_added()
+
+    def step(self, adapt: Adapt, closure: Closure | None) -> Any:
+        if self._mixer.alone:
+            return adapt(closure)
+        self._mixer.refresh()
+        if len(self._mixer.buckets) > 1 and type(self._base) in SEPARABLE:
+            return self._step_by_bucket(adapt, closure)
+        result = adapt(closure)
+        if self._due():
+            self._mix()
+        return result
+
+    def parameters_added(self) -> None:
+        if not self._mixer.alone:
+            self._backwards.watch(member.tensor for member in self._mixer.layout.members)
+
+    def drain(self) -> None:
+        pass  # nothing is in flight between steps
+
+    def close(self) -> None:
+        self._backwards.close()
+
+    def _step_by_bucket(self, adapt: Adapt, closure: Closure | None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        if self._due():
+            self._adapt_and_mix_by_bucket(adapt)
+        else:
+            adapt()
+        return loss
+
+    def _due(self) -> bool:
+        self.parameters_added()  # some may have been thawed
+        due = self._backwards.step_is_due()
+        return due and self._mixer.settings.communication_type is not CommunicationType.empty
+
+    def _mix(self) -> None:
+        self._mixer.refresh()  # some optimizers assign p.data
+        self._mixer.mix(in_place=True)
+        self._finish()
+
+    def _adapt_and_mix_by_bucket(self, adapt: Adapt) -> None:
+        flight = Flight()
+        mixed: set[int] = set()
+        try:
+            for bucket in self._mixer.buckets:
+                own = {id(member.tensor) for member in bucket.members}
+                mixed |= own
+                with _narrowed(self._base, lambda p, own=own: id(p) in own):  # type: ignore[misc]
+                    adapt()
+                flight.join(self._mixer.start([bucket], in_place=True))
+            with _narrowed(self._base, lambda p: id(p) not in mixed):
+                adapt()
+        finally:
+            flight.wait()
+        self._finish()
+
+    def _finish(self) -> None:
+        for bucket in self._mixer.buckets:
+            bucket.mark_changed()
+        self._mixer.round_completed()
+
+
+class BackwardCounter:
+    """Counts backwards: the largest number of times that any parameter got its gradient.
+
+    A head that takes part in some backwards only does not change the count, and one without any gradient
+    still ends a step.
+    """
+
+    def __init__(self, counter: StepCounter) -> None:
+        self._counter = counter
+        self._before_this_step = 0
+        self._counts: dict[int, int] = {}
+        self._handles: dict[int, Any] = {}
+
+    def watch(self, parameters: Iterator[torch.Tensor]) -> None:
+        """Hooks the parameters that need a gradient and have no hook yet."""
+        for parameter in parameters:
+            if id(parameter) not in self._handles and parameter.requires_grad:
+                hook = _accumulation_hook(weakref.ref(self))
+                register: Any = parameter.register_post_accumulate_grad_hook
+                self._handles[id(parameter)] = register(hook)
+
+    def notify(self, parameter: torch.Tensor) -> None:
+        count = self._counts.get(id(parameter), 0) + 1
+        self._counts[id(parameter)] = count
+        self._counter.check(self._before_this_step + count)
+
+    def step_is_due(self) -> bool:
+        """Ends a step; true if there have been enough backwards since the last time that it was."""
+        self._before_this_step += max(1, max(self._counts.values(), default=0))
+        self._counts.clear()
+        if self._before_this_step < self._counter.allowed:
+            return False
+        self._before_this_step = 0
+        return True
+
+    def close(self) -> None:
+        for handle in self._handles.values():
+            handle.remove()
+        self._handles.clear()
+
+
+def _accumulation_hook(counter: weakref.ref[BackwardCounter]) -> Callable[[torch.Tensor], None]:
+    def hook(parameter: torch.Tensor) -> None:
+        target = counter()
+        if target is not None:
+            target.notify(parameter)
+
+    return hook
+
+
+@contextmanager
+def _narrowed(base: torch.optim.Optimizer, keep: Callable[[torch.Tensor], bool]) -> Iterator[None]:
+    """Lets the base optimizer see only some of its parameters."""
+    whole = [group["params"] for group in base.param_groups]
+    try:
+        for group, parameters in zip(base.param_groups, whole):
+            group["params"] = [p for p in parameters if keep(p)]
+        yield
+    finally:
+        for group, parameters in zip(base.param_groups, whole):
+            group["params"] = parameters

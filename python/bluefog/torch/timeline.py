@@ -1,0 +1,30 @@
+"""Activities of the user's own in the timeline (``bfrun --timeline-filename`` or ``BLUEFOG_TIMELINE``)."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from bluefog.torch._runtime import context
+
+__all__ = ["timeline_context", "timeline_end_activity", "timeline_start_activity"]
+
+
+def timeline_start_activity(tensor_name: str, activity_name: str) -> bool:
+    """Begins ``activity_name`` in the row ``tensor_name``. False if the timeline is off."""
+    return context().timeline_start_activity(tensor_name, activity_name)
+
+
+def timeline_end_activity(tensor_name: str) -> bool:
+    """Ends what was begun last in the row ``tensor_name``. False if there is nothing to end."""
+    return context().timeline_end_activity(tensor_name)
+
+
+@contextlib.contextmanager
+def timeline_context(tensor_name: str, activity_name: str) -> Iterator[None]:
+    """The activity lasts as long as the ``with`` block, also when that raises."""
+    timeline_start_activity(tensor_name, activity_name)
+    try:
+        yield
+    finally:
+        timeline_end_activity(tensor_name)

@@ -1,0 +1,58 @@
+#pragma once
+// Operations in flight, seen from Python: what they keep alive, and how to wait for them.
+
+#include <chrono>
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <optional>
+
+#include <nanobind/nanobind.h>
+
+#include <bluefog/handle.hpp>
+
+namespace bluefog::python {
+
+namespace nb = nanobind;
+
+/// An operation in flight and the Python objects whose memory it uses. Made, changed and destroyed with the
+/// GIL held: the engine's threads know the Handle only.
+struct Flight {
+  Handle handle;
+  nb::object keep;
+  bool closed = false;
+
+  /// The operation is closed: nothing needs to be kept any more.
+  void close() {
+    closed = true;
+    keep.reset();
+  }
+};
+
+/// Keeps the flights of one Context whose Python handles may have been dropped.
+class FlightList {
+ public:
+  void add(std::shared_ptr<Flight> flight);
+  /// Every flight is closed, as after a shutdown.
+  void close_all();
+
+ private:
+  std::deque<std::shared_ptr<Flight>> flights_;
+};
+
+/// The Python object Handle of a flight.
+[[nodiscard]] nb::object make_handle(std::shared_ptr<Flight> flight);
+
+/// How long a wait goes on before it looks for Ctrl-C.
+constexpr std::chrono::nanoseconds signal_slice = std::chrono::milliseconds(100);
+
+/// Waits for at most `patience` (for ever without it), with the GIL released; false if the operation is still
+/// in flight. Ctrl-C raises KeyboardInterrupt and leaves the operation in flight. @throws the operation's
+/// error
+bool wait_interruptibly(Handle& handle, std::optional<std::chrono::nanoseconds> patience);
+
+/// Waits until the operation is closed. Ctrl-C cancels it, waits for its end, because the caller's memory is
+/// in use until then, and raises KeyboardInterrupt.
+void finish(Handle handle);
+
+}  // namespace bluefog::python

@@ -1,0 +1,215 @@
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <nanobind/stl/string.h>
+
+#include "arguments.hpp"
+#include "context.hpp"
+
+namespace bluefog::python {
+namespace {
+
+/// Starts an operation and waits for its end. The first wait needs no look at signals: most operations end
+/// within it.
+template <class Start>
+Handle run_blocking(Start start) {
+  Handle handle;
+  const bool closed = [&] {
+    const nb::gil_scoped_release free_gil;
+    handle = start();
+    return handle.wait_for(signal_slice);
+  }();
+  if (!closed) finish(handle);
+  return handle;
+}
+
+template <class Start>
+nb::object run_async(PyContext& self, nb::object keep, Start start) {
+  Handle handle = [&] {
+    const nb::gil_scoped_release free_gil;
+    return start();
+  }();
+  return self.track(std::move(handle), std::move(keep));
+}
+
+void set_common(OperationOptions& options, std::string name, nb::handle group, std::string refusal,
+                bool attended) {
+  options.name = std::move(name);
+  options.refusal = std::move(refusal);
+  options.attended = attended;
+  if (!group.is_none()) convert_or_refuse(options, [&] { options.group = ranks_from(group, "group"); });
+}
+
+ConstTensor source_or_refuse(OperationOptions& options, std::uintptr_t address, int dtype, nb::handle shape) {
+  ConstTensor source;
+  convert_or_refuse(options, [&] { source = tensor_from(address, dtype, shape); });
+  return source;
+}
+
+Tensor target_like(const ConstTensor& source, std::uintptr_t address) {
+  return {reinterpret_cast<void*>(address), source.dtype, source.shape};  // NOLINT
+}
+
+void set_weights(NeighborAllreduceOptions& options, nb::handle self_weight, nb::handle src_weights,
+                 nb::handle dst_weights, nb::handle schedule) {
+  convert_or_refuse(options, [&] {
+    if (!self_weight.is_none()) options.self_weight = weight_from(self_weight, "self_weight");
+    if (!src_weights.is_none()) options.src_weights = weights_from(src_weights, "src_weights");
+    if (!dst_weights.is_none()) options.dst_weights = destinations_from(dst_weights, "dst_weights");
+    if (!schedule.is_none()) options.schedule = schedule_from(schedule);
+  });
+}
+
+template <bool Blocking>
+nb::object neighbor_allreduce(PyContext& self, std::uintptr_t input, std::uintptr_t output, int dtype,
+                              nb::handle shape, std::string name, nb::handle group, nb::handle self_weight,
+                              nb::handle src_weights, nb::handle dst_weights, nb::handle schedule,
+                              std::uint64_t round, bool difference, bool meet, bool check_topology,
+                              nb::object keep, std::string refusal) {
+  NeighborAllreduceOptions options;
+  set_common(options, std::move(name), group, std::move(refusal), Blocking);
+  set_weights(options, self_weight, src_weights, dst_weights, schedule);
+  options.round = round;
+  options.form = difference ? MixingForm::Difference : MixingForm::Plain;
+  options.meet = meet;
+  options.check_topology = check_topology;
+  const ConstTensor source = source_or_refuse(options, input, dtype, shape);
+  const Tensor target = target_like(source, output);
+  const auto start = [&] { return self.engine().neighbor_allreduce_async(source, target, options); };
+  if constexpr (!Blocking) return run_async(self, std::move(keep), start);
+  run_blocking(start);
+  return nb::none();
+}
+
+template <bool Blocking>
+nb::object neighbor_allgather(PyContext& self, std::uintptr_t input, int dtype, nb::handle shape,
+                              std::string name, nb::handle group, nb::handle src_ranks, nb::handle dst_ranks,
+                              bool check_topology, nb::object keep, std::string refusal) {
+  NeighborAllgatherOptions options;
+  set_common(options, std::move(name), group, std::move(refusal), Blocking);
+  convert_or_refuse(options, [&] {
+    if (!src_ranks.is_none()) options.src_ranks = ranks_from(src_ranks, "src_ranks");
+    if (!dst_ranks.is_none()) options.dst_ranks = ranks_from(dst_ranks, "dst_ranks");
+  });
+  options.check_topology = check_topology;
+  const ConstTensor source = source_or_refuse(options, input, dtype, shape);
+  const auto start = [&] { return self.engine().neighbor_allgather_async(source, options); };
+  if constexpr (!Blocking) return run_async(self, std::move(keep), start);
+  return nb::cast(run_blocking(start).gathered());
+}
+
+template <bool Blocking>
+nb::object allreduce(PyContext& self, std::uintptr_t input, std::uintptr_t output, int dtype,
+                     nb::handle shape, bool mean, std::string name, nb::handle group, nb::object keep,
+                     std::string refusal) {
+  AllreduceOptions options;
+  set_common(options, std::move(name), group, std::move(refusal), Blocking);
+  options.reduction = mean ? Reduction::Mean : Reduction::Sum;
+  const ConstTensor source = source_or_refuse(options, input, dtype, shape);
+  const Tensor target = target_like(source, output);
+  const auto start = [&] { return self.engine().allreduce_async(source, target, options); };
+  if constexpr (!Blocking) return run_async(self, std::move(keep), start);
+  run_blocking(start);
+  return nb::none();
+}
+
+template <bool Blocking>
+nb::object allgather(PyContext& self, std::uintptr_t input, int dtype, nb::handle shape, std::string name,
+                     nb::handle group, nb::object keep, std::string refusal) {
+  OperationOptions options;
+  set_common(options, std::move(name), group, std::move(refusal), Blocking);
+  const ConstTensor source = source_or_refuse(options, input, dtype, shape);
+  const auto start = [&] { return self.engine().allgather_async(source, options); };
+  if constexpr (!Blocking) return run_async(self, std::move(keep), start);
+  return nb::cast(run_blocking(start).gathered());
+}
+
+template <bool Blocking>
+nb::object broadcast(PyContext& self, std::uintptr_t tensor, int dtype, nb::handle shape, nb::handle root,
+                     std::string name, nb::handle group, nb::object keep, std::string refusal) {
+  OperationOptions options;
+  set_common(options, std::move(name), group, std::move(refusal), Blocking);
+  int root_rank = 0;
+  convert_or_refuse(options, [&] { root_rank = rank_from(root, "root"); });
+  const Tensor target = target_like(source_or_refuse(options, tensor, dtype, shape), tensor);
+  const auto start = [&] { return self.engine().broadcast_async(target, root_rank, options); };
+  if constexpr (!Blocking) return run_async(self, std::move(keep), start);
+  run_blocking(start);
+  return nb::none();
+}
+
+template <bool Blocking>
+nb::object barrier(PyContext& self, std::string name, nb::handle group, nb::object keep,
+                   std::string refusal) {
+  OperationOptions options;
+  set_common(options, std::move(name), group, std::move(refusal), Blocking);
+  const auto start = [&] { return self.engine().barrier_async(options); };
+  if constexpr (!Blocking) return run_async(self, std::move(keep), start);
+  run_blocking(start);
+  return nb::none();
+}
+
+using Class = nb::class_<PyContext>;
+using nb::arg;
+
+template <class Function>
+void def_neighbor_allreduce(Class& context, const char* method, Function function) {
+  context.def(method, function, arg("input"), arg("output"), arg("dtype"), arg("shape"), nb::kw_only(),
+              arg("name") = "", arg("group") = nb::none(), arg("self_weight") = nb::none(),
+              arg("src_weights") = nb::none(), arg("dst_weights") = nb::none(), arg("schedule") = nb::none(),
+              arg("round") = 0, arg("difference") = false, arg("meet") = false, arg("check_topology") = true,
+              arg("keep") = nb::none(), arg("refusal") = "");
+}
+
+template <class Function>
+void def_neighbor_allgather(Class& context, const char* method, Function function) {
+  context.def(method, function, arg("input"), arg("dtype"), arg("shape"), nb::kw_only(), arg("name") = "",
+              arg("group") = nb::none(), arg("src_ranks") = nb::none(), arg("dst_ranks") = nb::none(),
+              arg("check_topology") = true, arg("keep") = nb::none(), arg("refusal") = "");
+}
+
+template <class Function>
+void def_allreduce(Class& context, const char* method, Function function) {
+  context.def(method, function, arg("input"), arg("output"), arg("dtype"), arg("shape"), nb::kw_only(),
+              arg("mean") = true, arg("name") = "", arg("group") = nb::none(), arg("keep") = nb::none(),
+              arg("refusal") = "");
+}
+
+template <class Function>
+void def_allgather(Class& context, const char* method, Function function) {
+  context.def(method, function, arg("input"), arg("dtype"), arg("shape"), nb::kw_only(), arg("name") = "",
+              arg("group") = nb::none(), arg("keep") = nb::none(), arg("refusal") = "");
+}
+
+template <class Function>
+void def_broadcast(Class& context, const char* method, Function function) {
+  context.def(method, function, arg("tensor"), arg("dtype"), arg("shape"), arg("root"), nb::kw_only(),
+              arg("name") = "", arg("group") = nb::none(), arg("keep") = nb::none(), arg("refusal") = "");
+}
+
+template <class Function>
+void def_barrier(Class& context, const char* method, Function function) {
+  context.def(method, function, nb::kw_only(), arg("name") = "", arg("group") = nb::none(),
+              arg("keep") = nb::none(), arg("refusal") = "");
+}
+
+}  // namespace
+
+void bind_operations(Class& context) {
+  def_neighbor_allreduce(context, "neighbor_allreduce", &neighbor_allreduce<true>);
+  def_neighbor_allreduce(context, "neighbor_allreduce_async", &neighbor_allreduce<false>);
+  def_neighbor_allgather(context, "neighbor_allgather", &neighbor_allgather<true>);
+  def_neighbor_allgather(context, "neighbor_allgather_async", &neighbor_allgather<false>);
+  def_allreduce(context, "allreduce", &allreduce<true>);
+  def_allreduce(context, "allreduce_async", &allreduce<false>);
+  def_allgather(context, "allgather", &allgather<true>);
+  def_allgather(context, "allgather_async", &allgather<false>);
+  def_broadcast(context, "broadcast", &broadcast<true>);
+  def_broadcast(context, "broadcast_async", &broadcast<false>);
+  def_barrier(context, "barrier", &barrier<true>);
+  def_barrier(context, "barrier_async", &barrier<false>);
+}
+
+}  // namespace bluefog::python

@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# usage: build.sh [PRESET]   Configures once, then builds what changed. The preset "release" holds the Python module.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+preset="${1:-release}"
+build="$ROOT/build/$preset"
+options=()
+
+"$ROOT/scripts/setup.sh"
+if [[ "$preset" == release ]]; then
+  options=(-DBLUEFOG_BUILD_PYTHON=ON "-DPython_EXECUTABLE=$PYTHON")
+fi
+
+# CMake cannot see by itself that the tree was moved, or that .venv holds another Python.
+key="$ROOT $(<"$VENV/bluefog-setup") $(sha256sum <"$ROOT/CMakePresets.json")"
+if [[ ! -f "$build/build.ninja" || "$(cat "$build/configured-for" 2>/dev/null)" != "$key" ]]; then
+  say "configuring build/$preset"
+  rm -rf "$build/CMakeCache.txt" "$build/CMakeFiles" "$build/configured-for"
+  (cd "$ROOT" && cmake --preset "$preset" "${options[@]}" --log-level=WARNING) >&2
+  echo "$key" >"$build/configured-for"
+fi
+cmake --build "$build" --parallel "$(cpu_count)" >&2 || fail "the build of build/$preset failed; the compiler's messages are above"
+
+if [[ "$preset" == release && -x "$build/tools/bfrun/bfrun" ]]; then
+  ln -sfn "$build/tools/bfrun/bfrun" "$VENV/bin/bfrun"
+fi

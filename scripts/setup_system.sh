@@ -1,0 +1,106 @@
+#!/usr/bin/env bash
+# usage: setup_system.sh PYTHON   (the interpreter that .venv will be made with)
+# Installs the compilers and libraries that are missing, and nothing else, through apt.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+LIBRARIES=(libcli11-dev libspdlog-dev nlohmann-json3-dev libasio-dev libgtest-dev libbenchmark-dev
+  ca-certificates)
+LOCK_TIMEOUT=600
+python="${1:-$(user_python)}"
+
+runs() { "$@" >/dev/null 2>&1; }
+
+cmake_is_new_enough() {
+  local version
+  version="$(cmake --version 2>/dev/null | sed -n '1s/[^0-9]*//p')"
+  [[ -n "$version" ]] && printf '3.22\n%s\n' "$version" | sort -C -V
+}
+
+compiler_is_new_enough() {
+  local major
+  major="$(g++ -dumpversion 2>/dev/null | cut -d. -f1)"
+  [[ -n "$major" ]] && ((major >= 11))
+}
+
+missing_tools() {
+  compiler_is_new_enough || echo g++
+  cmake_is_new_enough || echo cmake
+  runs ninja --version || echo ninja-build
+  runs ccache --version || echo ccache
+  runs pkg-config --version || echo pkg-config
+}
+
+missing_libraries() {
+  local package
+  for package in "${LIBRARIES[@]}"; do
+    [[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" == installed ]] || echo "$package"
+  done
+}
+
+# Only Debian's own interpreter comes without headers and venv; others bring them, or cannot be mended by apt.
+missing_python_parts() {
+  "$python" - <<'PYTHON'
+import importlib.util
+import os
+import sys
+import sysconfig
+
+if sys.version_info < (3, 9):
+    sys.exit(f"error: {sys.executable} is Python {sys.version.split()[0]}; 3.9 or newer is needed")
+name = f"python3.{sys.version_info[1]}"
+parts = []
+if not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")):
+    parts.append(("Python.h", f"{name}-dev"))
+if not all(importlib.util.find_spec(module) for module in ("ensurepip", "venv")):
+    parts.append(("venv and ensurepip", f"{name}-venv"))
+if parts and os.path.realpath(sys.executable) != f"/usr/bin/{name}":
+    sys.exit(f"error: {sys.executable} lacks {' and '.join(what for what, _ in parts)}; put a complete python3 first on PATH")
+print("\n".join(package for _, package in parts))
+PYTHON
+}
+
+# Prints the command that gives root's rights ("" for root itself); fails when there is none.
+root_command() {
+  if [[ "$(id -u)" == 0 ]]; then
+    return 0
+  elif have sudo && { sudo -n true 2>/dev/null || [[ -t 0 && -t 2 ]]; }; then
+    echo sudo
+  else
+    return 1
+  fi
+}
+
+# apt-get waits for dpkg's lock by itself, but not for the lock of the package lists.
+update_package_lists() {
+  local sudo="$1" deadline=$((SECONDS + LOCK_TIMEOUT)) output
+  while ! output="$($sudo apt-get update -qq 2>&1)"; do
+    if [[ "$output" != *"Could not get lock"* ]] || ((SECONDS > deadline)); then
+      say "apt-get update: $output"
+      return 0 # a repository that is down need not hold one of our packages
+    fi
+    sleep 2
+  done
+}
+
+if ! have dpkg-query || ! have apt-get; then
+  missing="$(missing_tools | tr '\n' ' ')"
+  [[ -z "$missing" ]] || fail "this is neither Debian nor Ubuntu; install what these packages hold: $missing${LIBRARIES[*]}"
+  exit 0
+fi
+
+python_parts="$(missing_python_parts)"
+mapfile -t missing < <(missing_tools; missing_libraries; [[ -z "$python_parts" ]] || echo "$python_parts")
+((${#missing[@]})) || exit 0
+
+by_hand="sudo apt update && sudo apt install -y --no-install-recommends ${missing[*]}"
+sudo="$(root_command)" || fail "packages are missing and this is not root. Run this, then make again:
+$by_hand"
+say "installing with apt: ${missing[*]}"
+update_package_lists "$sudo"
+# shellcheck disable=SC2086 # $sudo is empty for root
+$sudo env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get install -y -qq --no-install-recommends \
+  -o "DPkg::Lock::Timeout=$LOCK_TIMEOUT" -o Dpkg::Use-Pty=0 "${missing[@]}" >&2 ||
+  fail "apt could not install them. Run this by hand to see why:
+$by_hand"
+cmake_is_new_enough || fail "cmake 3.22 or newer is needed, this system has $(cmake --version | head -n 1)"
+compiler_is_new_enough || fail "g++ 11 or newer is needed, this system has $(g++ --version | head -n 1)"

@@ -1,0 +1,108 @@
+#!/usr/bin/env bash
+# usage: setup_venv.sh PYTHON   (the interpreter to make .venv with)
+# Makes .venv: Python's requirements, and torch (the one of python3, or one that is installed here).
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+SCRIPTS="$ROOT/scripts"
+STAMP="$VENV/bluefog-setup"
+CHOICE="$VENV/bluefog-torch"
+python="${1:-$(user_python)}"
+
+# TORCH= is remembered, so that a plain `make` after `make TORCH=...` does not replace it.
+torch_choice() {
+  if [[ -n "${TORCH:-}" ]]; then
+    echo "$TORCH"
+  elif [[ -f "$CHOICE" ]]; then
+    cat "$CHOICE"
+  else
+    echo auto
+  fi
+}
+
+# A torch that python3 has already, as its version; nothing when there is none that works.
+torch_of_user() {
+  "$python" - <<'PYTHON' 2>/dev/null || true
+import torch
+
+if int(torch.__version__.split(".")[0]) == 2:
+    print(torch.__version__)
+PYTHON
+}
+
+make_empty_venv() {
+  say "making .venv with $python"
+  "$python" -m venv --clear "$@" "$VENV"
+  echo "$ROOT/python" >"$(site_packages)/bluefog-develop.pth"
+}
+
+site_packages() { "$PYTHON" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])'; }
+
+# A venv made by a venv's python sees the base interpreter's packages, but not those of the venv between.
+make_venv_over_user_packages() {
+  local user_version="$1" version
+  local -a visible=(--system-site-packages)
+  if "$python" -c 'import sys; sys.exit(sys.prefix == sys.base_prefix)'; then
+    local config
+    config="$("$python" -c 'import sys; print(sys.prefix)')/pyvenv.cfg"
+    grep -Eqi '^include-system-site-packages *= *true' "$config" || visible=()
+    make_empty_venv "${visible[@]}"
+    "$python" -c 'import site; print(*site.getsitepackages(), sep="\n")' >"$(site_packages)/bluefog-parent.pth"
+  else
+    make_empty_venv "${visible[@]}"
+  fi
+  version="$("$PYTHON" -c 'import torch; print(torch.__version__)' 2>/dev/null || true)"
+  [[ "$version" == "$user_version" ]] ||
+    fail "python3 has torch $user_version, but .venv sees ${version:-none}; choose another with TORCH=, for instance TORCH=torch"
+}
+
+# Every later pip in .venv, by hand or by us, keeps these packages as they are now.
+keep_versions_of() {
+  local constraints="$VENV/constraints.txt"
+  "$PYTHON" - "$@" >"$constraints" <<'PYTHON'
+import importlib.metadata
+import sys
+
+for package in sys.argv[1:]:
+    try:
+        print(f"{package}=={importlib.metadata.version(package)}")
+    except importlib.metadata.PackageNotFoundError:
+        pass
+PYTHON
+  "$PYTHON" -c 'import pathlib, sys; print("[install]\nconstraint =", pathlib.Path(sys.argv[1]).as_uri())' \
+    "$constraints" >"$VENV/pip.conf"
+}
+
+pip_install() { "$PYTHON" -m pip install "$@" >&2; }
+
+install_torch() {
+  local choice="$1" target
+  [[ "$choice" != auto ]] || choice="torch>=2.1"
+  target="$("$PYTHON" "$SCRIPTS/choose_torch.py" "$choice")"
+  pip_install "$target" # not quietly: it may load for minutes
+}
+
+main() {
+  local choice key user_torch=""
+  choice="$(torch_choice)"
+  key="$choice $ROOT $("$python" "$SCRIPTS/python_facts.py") $(cat "$SCRIPTS"/{setup_venv.sh,choose_torch.py,requirements.txt} | sha256sum)"
+  [[ -x "$PYTHON" && -f "$STAMP" && "$(<"$STAMP")" == "$key" ]] && return 0
+
+  [[ "$choice" != auto ]] || user_torch="$(torch_of_user)"
+  if [[ -n "$user_torch" ]]; then
+    say "using torch $user_torch of $python"
+    make_venv_over_user_packages "$user_torch"
+    keep_versions_of torch numpy # the numpy that this torch works with
+    pip_install --quiet 'pip>=23'
+  else
+    make_empty_venv
+    pip_install --quiet 'pip>=23'
+    [[ "$choice" == none ]] || install_torch "$choice"
+    keep_versions_of torch
+  fi
+  say "installing Python packages into .venv"
+  pip_install --quiet -r "$SCRIPTS/requirements.txt"
+  echo "$choice" >"$CHOICE"
+  echo "$key" >"$STAMP"
+}
+
+main

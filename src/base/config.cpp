@@ -1,0 +1,242 @@
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdio>
+#include <mutex>
+#include <set>
+#include <string_view>
+#include <utility>
+
+#include <unistd.h>
+
+#include <bluefog/config.hpp>
+#include <bluefog/error.hpp>
+
+#include "base/environment.hpp"
+#include "base/log.hpp"
+
+namespace bluefog {
+namespace {
+
+using base::Environment;
+
+// Read by Config, or by other parts of the project, or set by bfrun for scripts.
+constexpr std::array known_names{
+    "BLUEFOG_RANK",          "BLUEFOG_SIZE",       "BLUEFOG_LOCAL_RANK",
+    "BLUEFOG_LOCAL_SIZE",    "BLUEFOG_RENDEZVOUS", "BLUEFOG_NODES_PER_MACHINE",
+    "BLUEFOG_START_TIMEOUT", "BLUEFOG_OP_TIMEOUT", "BLUEFOG_STALL_WARNING",
+    "BLUEFOG_ARENA_SIZE",    "BLUEFOG_TIMELINE",   "BLUEFOG_LOG_LEVEL",
+    "BLUEFOG_LOG_HIDE_TIME", "BLUEFOG_STORE",      "BLUEFOG_BUCKET_SIZE",
+    "BLUEFOG_BFRUN",
+};
+
+// BlueFog 0.3 read these; scripts still set them.
+constexpr std::array names_of_bluefog_03{
+    "BLUEFOG_CYCLE_TIME",
+    "BLUEFOG_FUSION_THRESHOLD",
+    "BLUEFOG_MPI_THREAD_LEVEL",
+    "BLUEFOG_MAX_WIN_SENT_LENGTH",
+    "BLUEFOG_OPS_ON_CPU",
+    "BLUEFOG_WIN_ON_GPU",
+    "BLUEFOG_ALLREDUCE_BY_MPI",
+    "BLUEFOG_ALLGATHER_BY_MPI",
+    "BLUEFOG_BROADCAST_BY_MPI",
+    "BLUEFOG_NEIGHBOR_ALLREDUCE_BY_MPI",
+    "BLUEFOG_NEIGHBOR_ALLGATHER_BY_MPI",
+    "BLUEFOG_WIN_OPS_BY_MPI",
+    "BLUEFOG_NUM_FINALIZER_THREADS",
+    "BLUEFOG_SLEEP_USEC_FOR_WIN_PASSIVE",
+};
+
+const std::string* find(const Environment& environment, std::string_view name) {
+  const auto found = environment.find(name);
+  return found == environment.end() || found->second.empty() ? nullptr : &found->second;
+}
+
+[[noreturn]] void reject(std::string_view name, const std::string& value, const std::string& expected) {
+  throw InvalidArgument(std::string(name) + " is \"" + value + "\", but must be " + expected);
+}
+
+template <typename Number>
+bool parse_all(const std::string& text, Number& number) {
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  return error == std::errc() && stop == end;
+}
+
+template <typename Integer>
+void read_integer(const Environment& environment, std::string_view name, Integer least, Integer& target) {
+  const std::string* value = find(environment, name);
+  if (value == nullptr) return;
+  Integer number{};
+  if (!parse_all(*value, number) || number < least) {
+    reject(name, *value, "an integer of at least " + std::to_string(least));
+  }
+  target = number;
+}
+
+void read_seconds(const Environment& environment, std::string_view name, std::chrono::milliseconds& target) {
+  const std::string* value = find(environment, name);
+  if (value == nullptr) return;
+  constexpr double longest = 1e9;  // thirty years; keeps deadlines far from overflow
+  double seconds = 0;
+  if (!parse_all(*value, seconds) || !std::isfinite(seconds) || seconds < 1e-3 || seconds > longest) {
+    reject(name, *value, "a number of seconds, from 0.001 to 1e9");
+  }
+  target = std::chrono::milliseconds(std::llround(seconds * 1e3));
+}
+
+void read_flag(const Environment& environment, std::string_view name, bool& target) {
+  const std::string* value = find(environment, name);
+  if (value == nullptr) return;
+  long long number = 0;
+  if (parse_all(*value, number)) {
+    target = number > 0;
+  } else if (*value == "true" || *value == "yes" || *value == "on") {
+    target = true;
+  } else if (*value == "false" || *value == "no" || *value == "off") {
+    target = false;
+  } else {
+    reject(name, *value, "0 or 1");
+  }
+}
+
+void read_text(const Environment& environment, std::string_view name, std::string& target) {
+  if (const std::string* value = find(environment, name)) target = *value;
+}
+
+// Launchers other than bfrun tell rank and size under names of their own. They count only beside a rendezvous
+// address: a script started by hand inside a Slurm allocation is a job of one.
+std::pair<std::string, std::string> names_of_rank_and_size(const Environment& environment) {
+  constexpr std::array<std::pair<const char*, const char*>, 4> others{{
+      {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
+      {"PMI_RANK", "PMI_SIZE"},
+      {"SLURM_PROCID", "SLURM_NTASKS"},
+      {"RANK", "WORLD_SIZE"},
+  }};
+  const bool own =
+      find(environment, "BLUEFOG_RANK") != nullptr || find(environment, "BLUEFOG_SIZE") != nullptr;
+  if (!own && find(environment, "BLUEFOG_RENDEZVOUS") != nullptr) {
+    for (const auto& [rank, size] : others) {
+      if (find(environment, rank) != nullptr && find(environment, size) != nullptr) return {rank, size};
+    }
+  }
+  return {"BLUEFOG_RANK", "BLUEFOG_SIZE"};
+}
+
+void read_rank_and_size(const Environment& environment, Config& config) {
+  const auto [rank, size] = names_of_rank_and_size(environment);
+  read_integer(environment, size, 1, config.size);
+  read_integer(environment, rank, 0, config.rank);
+  if (config.rank >= config.size) {
+    reject(rank, std::to_string(config.rank),
+           "less than " + size + ", which is " + std::to_string(config.size));
+  }
+  if (config.size > 1 && config.rendezvous.empty()) {
+    throw InvalidArgument(size + " is " + std::to_string(config.size) +
+                          ", but BLUEFOG_RENDEZVOUS is not set: start the program with bfrun");
+  }
+}
+
+std::string seconds_text(std::chrono::milliseconds duration) {
+  std::array<char, 32> text{};
+  const int length =
+      std::snprintf(text.data(), text.size(), "%.12g", static_cast<double>(duration.count()) * 1e-3);
+  return {text.data(), static_cast<std::size_t>(length)};
+}
+
+}  // namespace
+
+namespace base {
+
+Environment current_environment() {
+  Environment environment;
+  for (char** entry = environ; entry != nullptr && *entry != nullptr; ++entry) {
+    const std::string_view text = *entry;
+    const std::size_t equals = text.find('=');
+    if (equals != std::string_view::npos)
+      environment.emplace(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return environment;
+}
+
+Config read_config(const Environment& environment) {
+  Config config;
+  read_text(environment, "BLUEFOG_RENDEZVOUS", config.rendezvous);
+  read_rank_and_size(environment, config);
+  if (find(environment, "BLUEFOG_NODES_PER_MACHINE") != nullptr) {
+    int ranks = 0;
+    read_integer(environment, "BLUEFOG_NODES_PER_MACHINE", 1, ranks);
+    config.nodes_per_machine = ranks;
+  }
+  read_seconds(environment, "BLUEFOG_START_TIMEOUT", config.start_timeout);
+  read_seconds(environment, "BLUEFOG_OP_TIMEOUT", config.op_timeout);
+  read_seconds(environment, "BLUEFOG_STALL_WARNING", config.stall_warning);
+  read_integer(environment, "BLUEFOG_ARENA_SIZE", std::size_t{0}, config.arena_size);
+  read_text(environment, "BLUEFOG_TIMELINE", config.timeline);
+  read_text(environment, "BLUEFOG_LOG_LEVEL", config.log_level);
+  if (!log::parse_level(config.log_level)) {
+    reject("BLUEFOG_LOG_LEVEL", config.log_level, "trace, debug, info, warning, error or fatal");
+  }
+  read_flag(environment, "BLUEFOG_LOG_HIDE_TIME", config.log_hide_time);
+  read_text(environment, "BLUEFOG_STORE", config.store);
+  if (config.store != "plain" && config.store != "streaming" && config.store != "auto") {
+    reject("BLUEFOG_STORE", config.store, "plain, streaming or auto");
+  }
+  read_integer(environment, "BLUEFOG_BUCKET_SIZE", std::size_t{1}, config.bucket_size);
+  return config;
+}
+
+std::vector<std::string> warnings_about_unknown_names(const Environment& environment) {
+  constexpr std::string_view prefix = "BLUEFOG_";
+  std::vector<std::string> warnings;
+  for (auto entry = environment.lower_bound(prefix); entry != environment.end(); ++entry) {
+    const std::string& name = entry->first;
+    if (name.compare(0, prefix.size(), prefix) != 0) break;
+    const auto same = [&](const char* other) { return name == other; };
+    if (std::any_of(known_names.begin(), known_names.end(), same)) continue;
+    if (std::any_of(names_of_bluefog_03.begin(), names_of_bluefog_03.end(), same)) {
+      warnings.push_back("the environment variable " + name + " of BlueFog 0.3 has no effect any more");
+    } else {
+      warnings.push_back("the environment variable " + name + " is unknown and has no effect: misspelt?");
+    }
+  }
+  return warnings;
+}
+
+}  // namespace base
+
+Config Config::from_environment() {
+  const Environment environment = base::current_environment();
+  Config config = base::read_config(environment);
+  if (config.rank == 0) {  // all ranks share one environment; the same warning from each would say no more
+    static std::mutex mutex;
+    static std::set<std::string> given;
+    const std::lock_guard lock(mutex);
+    for (const std::string& warning : base::warnings_about_unknown_names(environment)) {
+      if (given.insert(warning).second) log::warning(warning);
+    }
+  }
+  return config;
+}
+
+std::map<std::string, std::string> Config::to_map() const {
+  return {
+      {"BLUEFOG_RANK", std::to_string(rank)},
+      {"BLUEFOG_SIZE", std::to_string(size)},
+      {"BLUEFOG_RENDEZVOUS", rendezvous},
+      {"BLUEFOG_NODES_PER_MACHINE", nodes_per_machine ? std::to_string(*nodes_per_machine) : ""},
+      {"BLUEFOG_START_TIMEOUT", seconds_text(start_timeout)},
+      {"BLUEFOG_OP_TIMEOUT", seconds_text(op_timeout)},
+      {"BLUEFOG_STALL_WARNING", seconds_text(stall_warning)},
+      {"BLUEFOG_ARENA_SIZE", std::to_string(arena_size)},
+      {"BLUEFOG_TIMELINE", timeline},
+      {"BLUEFOG_LOG_LEVEL", log_level},
+      {"BLUEFOG_LOG_HIDE_TIME", log_hide_time ? "1" : "0"},
+      {"BLUEFOG_STORE", store},
+      {"BLUEFOG_BUCKET_SIZE", std::to_string(bucket_size)},
+  };
+}
+
+}  // namespace bluefog

@@ -1,0 +1,70 @@
+#include "base/executor.hpp"
+
+#include <thread>
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+
+namespace bluefog::base {
+
+namespace {
+
+// Measured with 4 ranks on 2 cores: a meeting takes 10 us with these, 400 with spinning alone, 150 with a
+// futex at once.
+constexpr int spins = 200;
+constexpr int yields = 50;
+
+void relax() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+class Thread final : public Background {
+ public:
+  Thread(const char* name, std::function<void()> body) {
+    // The interpreter's and the user's signal handlers run on their own threads.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    thread_ = std::jthread(std::move(body));
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    pthread_setname_np(thread_.native_handle(), name);
+  }
+
+ private:
+  std::jthread thread_;
+};
+
+}  // namespace
+
+void ThreadExecutor::wait(Doorbell& bell, bool spin, TimePoint deadline, FunctionRef<Turn()> turn) {
+  const int patience = spin ? spins : 0;
+  int idle = 0;
+  while (true) {
+    const bool sleeps = idle >= patience + yields;
+    const std::uint32_t announced = sleeps ? bell.announce() : 0;
+    const Turn seen = turn();
+    const bool stop = seen == Turn::Over || (sleeps && clock_.now() >= deadline);
+    if (sleeps) {
+      if (seen == Turn::Idle && !stop) bell.sleep(announced, deadline, clock_);
+      bell.leave();
+    }
+    if (stop) return;
+    if (seen == Turn::Busy) {
+      idle = 0;
+    } else if (!sleeps) {
+      idle++ < patience ? relax() : static_cast<void>(sched_yield());
+    }
+  }
+}
+
+std::unique_ptr<Background> ThreadExecutor::spawn(const char* name, std::function<void()> body) {
+  return std::make_unique<Thread>(name, std::move(body));
+}
+
+}  // namespace bluefog::base

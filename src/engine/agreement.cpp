@@ -1,0 +1,407 @@
+// Does this operation happen? Between neighbours each edge is agreed on by its two ends. Where a component
+// meets, it happens for all of its members or for none: they vote on what they see, and one word decides.
+
+#include <algorithm>
+#include <map>
+
+#include <bluefog/error.hpp>
+
+#include "base/hash.hpp"
+#include "engine/engine.hpp"
+
+namespace bluefog::engine {
+
+namespace {
+
+bool gathers(OperationKind kind) {
+  return kind == OperationKind::NeighborAllgather || kind == OperationKind::Allgather;
+}
+
+Shape shape_of(const Post& post) {
+  return Shape(std::span(post.extents.data(), post.dims));
+}
+
+/// Extents that must be equal: gathers may differ in the first.
+bool same_extents(const Post& a, const Post& b) {
+  if (a.dims != b.dims) return false;
+  const std::size_t first = gathers(a.kind) ? 1 : 0;
+  for (std::size_t dim = first; dim < a.dims; ++dim) {
+    if (a.extents[dim] != b.extents[dim]) return false;
+  }
+  return true;
+}
+
+std::string rank_text(int rank) {
+  return "rank " + std::to_string(rank);
+}
+
+std::string one_sided_text(const mixing::Closure::OneSidedEdge& edge) {
+  return rank_text(edge.sender) +
+         (edge.sender_knows
+              ? " sends to " + rank_text(edge.receiver) + ", which does not receive from it"
+              : " does not send to " + rank_text(edge.receiver) + ", which wants to receive from it") +
+         "; give both ends of an edge on both ranks";
+}
+
+}  // namespace
+
+std::exception_ptr Engine::lost_error(const Operation& operation, int peer) const {
+  const bool left = transport_.state(peer) == transport::PeerState::Left;
+  return std::make_exception_ptr(
+      PeerLost(operation.describe(rank_) + " after " + elapsed(operation) + ": " + rank_text(peer) +
+                   (left ? " has left the job (it called shutdown, or its program ended)" : " has died") +
+                   " without making this call; restart the job, or leave this rank out",
+               peer));
+}
+
+std::exception_ptr Engine::withdrawn_error(const Operation& operation, const PeerView& peer) const {
+  return std::make_exception_ptr(Mismatch(operation.describe(rank_) + ": " + rank_text(peer.rank) +
+                                          " gave up this operation: " + transport_.text(peer.slot)));
+}
+
+/// @returns whether the peer's post was found, or there is trouble with it
+bool Engine::look_for(Operation& operation, PeerView& peer) {
+  if (peer.found) return true;
+  const bool was_gone = is_gone(peer.rank);  // before the look: it may post and go in between
+  switch (transport_.find(peer.rank, operation.key, peer.slot, peer.post)) {
+    case transport::Lookup::Found:
+      peer.found = true;
+      if (transport_.phase(peer.slot) == Phase::Withdrawn && !operation.trouble) {
+        operation.trouble = withdrawn_error(operation, peer);
+      }
+      return true;
+    case transport::Lookup::Passed: {
+      if (operation.trouble) return true;
+      const std::string text = operation.describe(rank_) + ": " + rank_text(peer.rank) +
+                               " has made this call without naming " + rank_text(rank_) +
+                               " as its neighbour, but " + rank_text(rank_) +
+                               " names it; give both ends of an edge on both ranks";
+      transport_.complain(peer.rank, operation.key, text);
+      operation.trouble = std::make_exception_ptr(Mismatch(text));
+      return true;
+    }
+    case transport::Lookup::NotYet:
+      if (was_gone && !operation.trouble) operation.trouble = lost_error(operation, peer.rank);
+      return was_gone;
+  }
+  return false;
+}
+
+bool Engine::look_for_all(Operation& operation) {
+  bool all = true;
+  for (PeerView& peer : operation.peers) {
+    all = look_for(operation, peer) && all;
+    if (operation.trouble) return true;
+  }
+  return all;
+}
+
+std::shared_ptr<const mixing::MixingRow> Engine::row_of(const PeerView& peer) {
+  constexpr std::size_t remembered_rows = 8192;
+  if (const auto known = rows_.find(peer.post.row_hash); known != rows_.end()) return known->second;
+  const auto words = transport_.row(peer.slot, peer.post);
+  if (words.empty()) return nullptr;
+  auto row = std::make_shared<const mixing::MixingRow>(mixing::decode(words));
+  if (rows_.size() >= remembered_rows) rows_.clear();
+  rows_.emplace(peer.post.row_hash, row);
+  return row;
+}
+
+/// @throws Mismatch if the two ranks do not mean the same tensor
+void Engine::compare_posts(const Operation& operation, const PeerView& peer) const {
+  const Post& own = operation.post;
+  const Post& other = peer.post;
+  const auto fail = [&](const std::string& what, const std::string& mine, const std::string& theirs) {
+    throw Mismatch(operation.describe(rank_) + ": the " + what + " differs: " + rank_text(rank_) + " gives " +
+                   mine + ", " + rank_text(peer.rank) + " gives " + theirs + "; give the same on both");
+  };
+  if (own.dtype != other.dtype) {
+    fail("dtype", std::string(bluefog::name_of(own.dtype)), std::string(bluefog::name_of(other.dtype)));
+  }
+  if (!same_extents(own, other)) fail("shape", shape_of(own).to_string(), shape_of(other).to_string());
+  if (own.meets != other.meets) fail("meet flag", std::to_string(own.meets), std::to_string(other.meets));
+  if (own.digest != other.digest) {
+    const bool is_broadcast = operation.request().kind == OperationKind::Broadcast;
+    const bool is_topology = operation.request().kind == OperationKind::Agreement;
+    const std::string what = is_broadcast ? "root rank" : is_topology ? "topology" : "reduction";
+    fail(what, is_broadcast ? std::to_string(own.digest) : "one",
+         is_broadcast ? std::to_string(other.digest) : "another");
+  }
+  if (own.chunk_bytes != other.chunk_bytes) {
+    fail("chunk size", std::to_string(own.chunk_bytes), std::to_string(other.chunk_bytes));
+  }
+}
+
+/// @throws Mismatch for an edge that only one of its ends knows
+void Engine::check_edges(const Operation& operation, const PeerView& peer) {
+  const auto row = row_of(peer);
+  if (row == nullptr) return;
+  const mixing::MixingRow& own = operation.request().plan->row;
+  const auto fail = [&](int sender, int receiver, bool sender_knows) {
+    const std::string text =
+        operation.describe(rank_) + ": " + one_sided_text({sender, receiver, sender_knows});
+    transport_.complain(peer.rank, operation.key, text);
+    throw Mismatch(text);
+  };
+  const bool receives = own.source(peer.rank) != nullptr;
+  const bool sends = own.destination(peer.rank) != nullptr;
+  if (receives != (row->destination(rank_) != nullptr)) fail(peer.rank, rank_, !receives);
+  if (sends != (row->source(rank_) != nullptr)) fail(rank_, peer.rank, sends);
+}
+
+/// The own row with the factors that its sources gave; remembered while those stay the same.
+const mixing::ResolvedRow& Engine::resolve_row(Operation& operation) {
+  Plan& plan = *operation.request().plan;
+  if (operation.component != nullptr) {
+    return operation.component->rows[operation.component->index_of(rank_)];
+  }
+  std::vector<std::uint64_t> hashes;
+  for (const PeerView& peer : operation.peers) hashes.push_back(peer.post.row_hash);
+  if (plan.resolved == nullptr || plan.resolved_for != hashes) {
+    plan.resolved = std::make_shared<const mixing::ResolvedRow>(mixing::resolve(plan.row, [&](int source) {
+      const auto peer = std::find_if(operation.peers.begin(), operation.peers.end(),
+                                     [&](const PeerView& view) { return view.rank == source; });
+      return row_of(*peer)->destination(rank_)->weight;
+    }));
+    plan.resolved_for = std::move(hashes);
+  }
+  operation.resolved = plan.resolved;
+  return *operation.resolved;
+}
+
+Task Engine::agree_with_neighbors(Operation& operation) {
+  const Request& request = operation.request();
+  if (!request.checks_topology && operation.produced > 0) {
+    // All that the destinations need is published; nothing is to be waited for.
+    std::erase_if(operation.peers,
+                  [&](const PeerView& peer) { return request.plan->row.source(peer.rank) == nullptr; });
+  }
+  Until all_found(operation.suspension, [&] { return look_for_all(operation) || operation.trouble; });
+  co_await all_found;
+  check_trouble(operation);
+  for (const PeerView& peer : operation.peers) {
+    compare_posts(operation, peer);
+    check_edges(operation, peer);
+  }
+  transport_.set_phase(operation.slot, Phase::Running);
+  // A source that withdraws looks for this phase after it said so: one of the two sees the other.
+  for (const PeerView& peer : operation.peers) {
+    if (transport_.phase(peer.slot) == Phase::Withdrawn)
+      std::rethrow_exception(withdrawn_error(operation, peer));
+  }
+}
+
+std::uint64_t Engine::vote_for(const Operation& operation, std::uint64_t component) const {
+  const Post& post = operation.post;
+  std::uint64_t vote = base::hash_combine(component, post.digest);
+  vote = base::hash_combine(vote, static_cast<std::uint64_t>(post.kind) << 16 |
+                                      static_cast<std::uint64_t>(post.dtype) << 8 | post.dims);
+  vote = base::hash_combine(vote, post.chunk_bytes);
+  for (std::size_t dim = gathers(post.kind) ? 1 : 0; dim < post.dims; ++dim) {
+    vote = base::hash_combine(vote, static_cast<std::uint64_t>(post.extents[dim]));
+  }
+  return vote | 1;  // 0 means: not voted
+}
+
+bool Engine::component_is_as_remembered(const Operation& operation) const {
+  const Component& component = *operation.component;
+  return std::all_of(operation.peers.begin(), operation.peers.end(), [&](const PeerView& peer) {
+    return !peer.found || component.row_hashes[component.index_of(peer.rank)] == peer.post.row_hash;
+  });
+}
+
+void Engine::remember_component(Operation& operation, const mixing::Closure& closure) {
+  Plan& plan = *operation.request().plan;
+  auto component = std::make_shared<Component>();
+  component->members = closure.members;
+  std::map<int, std::shared_ptr<const mixing::MixingRow>> rows;
+  for (const PeerView& peer : operation.peers) rows[peer.rank] = row_of(peer);
+  rows[rank_] = std::shared_ptr<const mixing::MixingRow>(operation.request().plan, &plan.row);
+  for (const int member : closure.members) {
+    const auto& row = rows.at(member);
+    component->row_hashes.push_back(row->hash());
+    component->rows.push_back(
+        mixing::resolve(*row, [&](int source) { return rows.at(source)->destination(member)->weight; }));
+    component->hash = base::hash_combine(component->hash, static_cast<std::uint64_t>(member));
+    component->hash = base::hash_combine(component->hash, component->row_hashes.back());
+  }
+  plan.component = component;
+  operation.component = std::move(component);
+}
+
+/// Follows the edges both ways until every member's post is known. Sources alone are not enough: members
+/// would disagree about their component.
+Task Engine::close_component(Operation& operation) {
+  const mixing::MixingRow& own = operation.request().plan->row;
+  std::map<int, std::shared_ptr<const mixing::MixingRow>> rows;
+  while (true) {
+    for (const PeerView& peer : operation.peers) {
+      if (!peer.found) continue;
+      compare_posts(operation, peer);
+      rows[peer.rank] = row_of(peer);
+    }
+    const mixing::Closure closure = mixing::close_component(own, [&](int rank) -> const mixing::MixingRow* {
+      const auto known = rows.find(rank);
+      return known == rows.end() ? nullptr : known->second.get();
+    });
+    if (!closure.one_sided.empty()) {
+      const auto& edge = closure.one_sided.front();
+      const std::string text = operation.describe(rank_) + ": " + one_sided_text(edge);
+      const int unaware = edge.sender_knows ? edge.receiver : edge.sender;
+      if (unaware != rank_) transport_.complain(unaware, operation.key, text);
+      throw Mismatch(text);
+    }
+    std::erase_if(operation.peers, [&](const PeerView& peer) {
+      return !std::binary_search(closure.members.begin(), closure.members.end(), peer.rank);
+    });
+    for (const int member : closure.members) {
+      const bool listed = std::any_of(operation.peers.begin(), operation.peers.end(),
+                                      [&](const PeerView& peer) { return peer.rank == member; });
+      if (member == rank_ || listed) continue;
+      operation.peers.push_back({member, false, {}, {}});
+      transport_.ring(member);  // it may wait for this rank's post, which was rung to direct neighbours only
+    }
+    std::sort(operation.peers.begin(), operation.peers.end(),
+              [](const PeerView& a, const PeerView& b) { return a.rank < b.rank; });
+    if (closure.unknown.empty()) {
+      remember_component(operation, closure);
+      co_return;
+    }
+    Until one_more(operation.suspension, [&] {
+      bool found = false;
+      for (PeerView& peer : operation.peers) {
+        if (!peer.found) found = look_for(operation, peer) || found;
+      }
+      return found || operation.trouble;
+    });
+    co_await one_more;
+    check_trouble(operation);
+  }
+}
+
+Engine::Tally Engine::count_votes(Operation& operation, std::uint64_t own_vote) {
+  if (const SlotRef* slot = decision_slot(operation);
+      slot != nullptr && transport_.decision(*slot).state != transport::Decision::State::Open) {
+    return Tally::Decided;
+  }
+  if (operation.trouble) return Tally::Trouble;
+  bool unanimous = true;
+  for (const PeerView& peer : operation.peers) {
+    const bool was_gone = is_gone(peer.rank);
+    const bool has_withdrawn = transport_.phase(peer.slot) == Phase::Withdrawn;
+    const std::uint64_t vote = transport_.vote(peer.slot);
+    if (vote == own_vote && !has_withdrawn) continue;
+    unanimous = false;
+    if (has_withdrawn) {
+      operation.trouble = withdrawn_error(operation, peer);
+    } else if (vote == 0 && was_gone) {
+      operation.trouble = lost_error(operation, peer.rank);
+    } else if (vote != 0) {
+      try {
+        compare_posts(operation, peer);  // else it has not seen the present rows yet, and will vote anew
+      } catch (...) {
+        operation.trouble = std::current_exception();
+      }
+    }
+    if (operation.trouble) return Tally::Trouble;
+  }
+  return unanimous ? Tally::Unanimous : Tally::Open;
+}
+
+/// The slot of the component's lowest member.
+const SlotRef* Engine::decision_slot(Operation& operation) {
+  if (operation.peers.empty() || operation.peers.front().rank > rank_) return &operation.slot;
+  PeerView& lowest = operation.peers.front();
+  return lowest.found ? &lowest.slot : nullptr;
+}
+
+/// Moves the decision as far as the tally allows. Throws unless the meeting has started.
+void Engine::settle(Operation& operation, Tally tally) {
+  using State = transport::Decision::State;
+  const SlotRef& slot = *decision_slot(operation);
+  transport::Decision decision = transport_.decision(slot);
+  if (tally == Tally::Unanimous) {
+    decision = transport_.decide(slot, {State::Started, -1});
+  } else if (tally == Tally::Trouble) {
+    transport_.set_text(operation.slot, message_of(operation.trouble));
+    decision = transport_.decide(slot, {State::Aborted, rank_});
+  }
+  ring_peers(operation);
+  if (decision.state == State::Started) {
+    operation.trouble = nullptr;  // too late to give up
+    return;
+  }
+  check_trouble(operation);
+  for (const PeerView& peer : operation.peers) {
+    if (peer.rank == decision.aborted_by) std::rethrow_exception(withdrawn_error(operation, peer));
+  }
+  throw Mismatch(operation.describe(rank_) + ": rank " + std::to_string(decision.aborted_by) +
+                 " gave up this operation");
+}
+
+/// Gives up although the own vote is out: only by winning the decision. Throws unless the meeting has
+/// started.
+void Engine::leave_after_vote(Operation& operation) {
+  if (decision_slot(operation) == nullptr) {
+    // The lowest member has not posted, so nobody has started; it and all others will see this phase.
+    transport_.set_phase(operation.slot, Phase::Withdrawn);
+    PeerView& lowest = operation.peers.front();
+    lowest.found =
+        transport_.find(lowest.rank, operation.key, lowest.slot, lowest.post) == transport::Lookup::Found;
+    if (!lowest.found) check_trouble(operation);
+  }
+  settle(operation, Tally::Trouble);
+  transport_.set_phase(operation.slot, Phase::Posted);
+}
+
+Task Engine::agree_as_component(Operation& operation) {
+  Until all_found(operation.suspension, [&] { return look_for_all(operation) || operation.trouble; });
+  bool has_voted = operation.component != nullptr;
+  if (has_voted) {
+    co_await all_found;
+    // Where a row has changed, its owner cannot vote alike, so this vote can be taken back.
+    if (!component_is_as_remembered(operation)) has_voted = false;
+    if (has_voted && operation.trouble) {
+      leave_after_vote(operation);
+      co_await all_found;
+    }
+  }
+  if (!has_voted) {
+    transport_.set_vote(operation.slot, 0);
+    check_trouble(operation);
+    Task closing = close_component(operation);
+    co_await closing;
+    transport_.set_vote(operation.slot, vote_for(operation, operation.component->hash));
+    ring_peers(operation);
+  }
+  const std::uint64_t own_vote = vote_for(operation, operation.component->hash);
+  Tally tally = Tally::Open;
+  Until decided(operation.suspension, [&] {
+    tally = count_votes(operation, own_vote);
+    return tally != Tally::Open;
+  });
+  co_await decided;
+  settle(operation, tally);
+}
+
+Task Engine::withdraw(Operation& operation, std::string text) {
+  transport_.set_text(operation.slot, text);
+  transport_.set_phase(operation.slot, Phase::Withdrawn);
+  ring_peers(operation);
+  if (operation.post.publishes != 0 || operation.request().local_error) co_return;
+  // Readers of the tensor itself must have let go of it before its owner may.
+  const auto& row = operation.request().plan->row;
+  Until let_go(operation.suspension, [&] {
+    return std::all_of(operation.peers.begin(), operation.peers.end(), [&](PeerView& peer) {
+      if (row.destination(peer.rank) == nullptr || is_gone(peer.rank)) return true;
+      if (!peer.found) {
+        peer.found =
+            transport_.find(peer.rank, operation.key, peer.slot, peer.post) == transport::Lookup::Found;
+      }
+      return !peer.found || transport_.phase(peer.slot) != Phase::Running;
+    });
+  });
+  co_await let_go;
+}
+
+}  // namespace bluefog::engine

@@ -1,0 +1,165 @@
+#include <bluefog/context.hpp>
+#include <bluefog/error.hpp>
+
+#include "engine/session.hpp"
+
+namespace bluefog {
+
+class Context::Impl {
+ public:
+  explicit Impl(std::shared_ptr<engine::Session> joined) : session(std::move(joined)) {}
+
+  [[nodiscard]] Handle start(engine::Request request, const OperationOptions& options) const {
+    return submit(std::move(request), !options.attended);
+  }
+  void run(engine::Request request) const { submit(std::move(request), false).wait(); }
+  [[nodiscard]] GatheredTensor gather(engine::Request request) const {
+    Handle handle = submit(std::move(request), false);
+    handle.wait();
+    return handle.gathered();
+  }
+  [[nodiscard]] int nodes_per_machine() const {
+    return session->config().nodes_per_machine.value_or(session->config().size);
+  }
+
+  std::shared_ptr<engine::Session> session;
+
+ private:
+  [[nodiscard]] Handle submit(engine::Request request, bool is_async) const {
+    if (session->is_forked_copy()) {
+      throw Shutdown("this process was forked from rank " + std::to_string(session->config().rank) +
+                     ": it is not a rank of the job; start ranks with bfrun");
+    }
+    auto operation = session->engine().submit(std::move(request), is_async);
+    return {std::shared_ptr<engine::Engine>(session, &session->engine()), std::move(operation)};
+  }
+};
+
+Context::Context(const Config& config) : Context(std::make_unique<Impl>(engine::Session::join(config))) {}
+Context::Context(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Context::Context(Context&&) noexcept = default;
+Context& Context::operator=(Context&&) noexcept = default;
+Context::~Context() {
+  if (impl_ != nullptr) impl_->session->shutdown();
+}
+
+std::vector<Context> Context::in_process(int size, const Config& config) {
+  if (size < 1) throw InvalidArgument("a job has at least one rank, not " + std::to_string(size));
+  std::vector<Context> contexts;
+  for (auto& session : engine::Session::in_process(size, config)) {
+    contexts.push_back(Context(std::make_unique<Impl>(std::move(session))));
+  }
+  return contexts;
+}
+
+int Context::rank() const {
+  return impl_->session->config().rank;
+}
+int Context::size() const {
+  return impl_->session->config().size;
+}
+int Context::local_rank() const {
+  return rank() % impl_->nodes_per_machine();
+}
+int Context::local_size() const {
+  return impl_->nodes_per_machine();
+}
+int Context::machine_rank() const {
+  return rank() / impl_->nodes_per_machine();
+}
+int Context::machine_size() const {
+  return size() / impl_->nodes_per_machine();
+}
+const Config& Context::config() const {
+  return impl_->session->config();
+}
+
+void Context::set_topology(const Topology& topology, bool weighted) {
+  std::string refusal;
+  if (topology.size() != size()) {
+    refusal = "the topology has " + std::to_string(topology.size()) + " nodes, the job " +
+              std::to_string(size()) + " ranks";
+  }
+  auto& requests = impl_->session->requests();
+  impl_->run(requests.agreement(topology.hash() + (weighted ? 1 : 0), refusal));
+  requests.set_topology(topology, weighted);
+}
+
+Topology Context::topology() const {
+  return *impl_->session->requests().topology();
+}
+bool Context::is_topology_weighted() const {
+  return impl_->session->requests().is_weighted();
+}
+
+SharedMemory Context::allocate_shared(std::size_t bytes) {
+  return impl_->session->transport().allocate(bytes);
+}
+
+MemoryKind Context::memory_kind(const void* address) const {
+  const auto offset = impl_->session->transport().offset_of(address, 1);
+  return offset == transport::no_offset ? MemoryKind::Private : MemoryKind::Arena;
+}
+
+void Context::neighbor_allreduce(ConstTensor input, Tensor output, const NeighborAllreduceOptions& options) {
+  impl_->run(impl_->session->requests().neighbor_allreduce(input, output, options));
+}
+Handle Context::neighbor_allreduce_async(ConstTensor input, Tensor output,
+                                         const NeighborAllreduceOptions& options) {
+  return impl_->start(impl_->session->requests().neighbor_allreduce(input, output, options), options);
+}
+
+GatheredTensor Context::neighbor_allgather(ConstTensor input, const NeighborAllgatherOptions& options) {
+  return impl_->gather(impl_->session->requests().neighbor_allgather(input, options));
+}
+Handle Context::neighbor_allgather_async(ConstTensor input, const NeighborAllgatherOptions& options) {
+  return impl_->start(impl_->session->requests().neighbor_allgather(input, options), options);
+}
+
+void Context::allreduce(ConstTensor input, Tensor output, const AllreduceOptions& options) {
+  impl_->run(impl_->session->requests().allreduce(input, output, options));
+}
+Handle Context::allreduce_async(ConstTensor input, Tensor output, const AllreduceOptions& options) {
+  return impl_->start(impl_->session->requests().allreduce(input, output, options), options);
+}
+
+GatheredTensor Context::allgather(ConstTensor input, const OperationOptions& options) {
+  return impl_->gather(impl_->session->requests().allgather(input, options));
+}
+Handle Context::allgather_async(ConstTensor input, const OperationOptions& options) {
+  return impl_->start(impl_->session->requests().allgather(input, options), options);
+}
+
+void Context::broadcast(Tensor tensor, int root, const OperationOptions& options) {
+  impl_->run(impl_->session->requests().broadcast(tensor, root, options));
+}
+Handle Context::broadcast_async(Tensor tensor, int root, const OperationOptions& options) {
+  return impl_->start(impl_->session->requests().broadcast(tensor, root, options), options);
+}
+
+void Context::barrier(const OperationOptions& options) {
+  impl_->run(impl_->session->requests().barrier(options));
+}
+Handle Context::barrier_async(const OperationOptions& options) {
+  return impl_->start(impl_->session->requests().barrier(options), options);
+}
+
+bool Context::timeline_start_activity(const std::string& name, const std::string& activity) {
+  trace::Timeline* timeline = impl_->session->timeline();
+  if (timeline != nullptr) timeline->begin(name, activity);
+  return timeline != nullptr;
+}
+
+bool Context::timeline_end_activity(const std::string& name) {
+  trace::Timeline* timeline = impl_->session->timeline();
+  return timeline != nullptr && timeline->end(name);
+}
+
+void Context::shutdown() {
+  impl_->session->shutdown();
+}
+bool Context::is_shut_down() const {
+  return impl_->session->engine().stopped();
+}
+
+}  // namespace bluefog

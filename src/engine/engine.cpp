@@ -1,0 +1,452 @@
+#include "engine/engine.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include <bluefog/error.hpp>
+
+#include "base/log.hpp"
+
+namespace bluefog::engine {
+
+namespace {
+
+/// Slots of finished operations are looked through when so many wait; their rings stay warm in the cache.
+constexpr std::size_t retired_before_reclaim = 32;
+constexpr std::size_t remembered_reports = 64;
+constexpr std::size_t remembered_names = 4096;
+constexpr base::Duration alarm_resolution = std::chrono::seconds(1);
+
+bool overlap(const void* a, std::size_t a_bytes, const void* b, std::size_t b_bytes) {
+  const auto* first = static_cast<const std::byte*>(a);
+  const auto* second = static_cast<const std::byte*>(b);
+  return a_bytes > 0 && b_bytes > 0 && first < second + b_bytes && second < first + a_bytes;
+}
+
+/// Whether one of two operations writes what the other reads or writes.
+bool conflict(const Request& a, const Request& b) {
+  return overlap(a.output.data, a.output.bytes(), b.output.data, b.output.bytes()) ||
+         overlap(a.output.data, a.output.bytes(), b.input.data, b.input.bytes()) ||
+         overlap(a.input.data, a.input.bytes(), b.output.data, b.output.bytes());
+}
+
+}  // namespace
+
+Engine::Engine(transport::Transport& transport, base::Executor& executor, const Config& config, Tuning tuning,
+               trace::Timeline* timeline)
+    : transport_(transport),
+      executor_(executor),
+      config_(config),
+      tuning_(tuning),
+      timeline_(timeline),
+      rank_(transport.rank()) {}
+
+Engine::~Engine() {
+  stop(base::Duration::zero());
+}
+
+std::shared_ptr<Operation> Engine::submit(Request request, bool is_async) {
+  auto operation = std::make_shared<Operation>(std::move(request));
+  operation->is_async = is_async;
+  {
+    const std::lock_guard lock(submit_mutex_);
+    if (stopped()) {
+      throw Shutdown(std::string(name_of(operation->request().kind)) + " on rank " + std::to_string(rank_) +
+                     ": this Context was shut down; call init() again");
+    }
+    const std::uint64_t stream = operation->request().stream;
+    if (!operation->request().name.empty()) {
+      if (named_in_flight_.size() >= remembered_names) {
+        std::erase_if(named_in_flight_, [](const auto& entry) { return entry.second.expired(); });
+      }
+      auto& in_flight = named_in_flight_[stream];
+      if (const auto other = in_flight.lock(); other != nullptr && !other->closed()) {
+        // Takes its place in the order of calls all the same, so that the peers' second calls fail too.
+        operation->request().local_error = std::make_exception_ptr(InvalidArgument(
+            std::string(name_of(operation->request().kind)) + " \"" + operation->request().name +
+            "\" on rank " + std::to_string(rank_) +
+            ": an operation with this name is in flight; wait for it first, or give another name"));
+      } else {
+        in_flight = operation;
+      }
+    }
+    operation->key = {stream, calls_[stream]++};
+    operation->sequence = next_sequence_++;
+    incoming_.push_back(operation);
+    has_incoming_.store(true, std::memory_order_release);
+  }
+  if (is_async) {
+    const std::lock_guard lock(background_mutex_);
+    async_open_.fetch_add(1, std::memory_order_relaxed);
+    if (!background_started_) {
+      background_started_ = true;
+      background_ = executor_.spawn("bluefog", [this] { background(); });
+    }
+    background_wake_.notify_one();
+  }
+  if (const std::unique_lock lock(mutex_, std::try_to_lock); lock.owns_lock()) {
+    // The caller of a non-blocking operation has other things to do than to mix.
+    is_async ? admit() : static_cast<void>(pass());
+  }
+  if (is_async) transport_.doorbell().ring();
+  return operation;
+}
+
+bool Engine::wait(Operation& operation, base::TimePoint until) {
+  while (!operation.closed()) {
+    const base::TimePoint pause = std::min(until, next_alarm());
+    executor_.wait(transport_.doorbell(), tuning_.spin, pause, [&] {
+      const bool moved = drive();
+      if (operation.closed()) return base::Turn::Over;
+      return moved ? base::Turn::Busy : base::Turn::Idle;
+    });
+    if (operation.closed()) break;
+    const base::TimePoint now = clock().now();
+    {
+      const std::lock_guard lock(mutex_);
+      check_time(now);
+    }
+    if (now >= until) return operation.closed();
+  }
+  // Others may sleep in the belief that this thread drives their operations.
+  transport_.doorbell().ring();
+  return true;
+}
+
+bool Engine::poll(Operation& operation) {
+  if (!operation.closed()) drive();
+  return operation.closed();
+}
+
+bool Engine::drive() {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  return lock.owns_lock() && pass();
+}
+
+void Engine::cancel(Operation& operation) {
+  const std::lock_guard lock(mutex_);
+  if (operation.closed() || operation.trouble) return;
+  operation.trouble =
+      std::make_exception_ptr(Interrupted(operation.describe(rank_) + ": given up by the caller"));
+}
+
+void Engine::stop(base::Duration patience) {
+  if (stopped()) return;
+  const base::TimePoint until = clock().now() + patience;
+  while (true) {
+    std::shared_ptr<Operation> oldest;
+    {
+      const std::scoped_lock lock(submit_mutex_, mutex_);
+      if (!open_.empty()) oldest = open_.front();
+      if (oldest == nullptr && !incoming_.empty()) oldest = incoming_.front();
+    }
+    if (oldest == nullptr || !wait(*oldest, until)) break;
+  }
+  {
+    const std::lock_guard lock(submit_mutex_);
+    stopped_.store(true, std::memory_order_release);
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    admit();
+    for (const auto& operation : open_) {
+      if (operation->trouble) continue;
+      operation->trouble = std::make_exception_ptr(Shutdown(
+          operation->describe(rank_) + ": this Context was shut down while the operation was in flight"));
+    }
+    pass();
+  }
+  {
+    const std::lock_guard lock(background_mutex_);
+    background_stop_.store(true);
+    background_wake_.notify_one();
+  }
+  transport_.doorbell().ring();
+  background_.reset();
+  const std::lock_guard lock(mutex_);
+  for (const auto& operation : open_) operation->close(operation->trouble);
+  open_.clear();
+}
+
+void Engine::remember_reported(const Key& key) {
+  reported_.push_back(key);
+  if (reported_.size() > remembered_reports) reported_.pop_front();
+}
+
+std::string Engine::take_complaint() {
+  auto taken = transport_.take_complaint();
+  if (!taken && !holds_complaints_.load(std::memory_order_relaxed)) return {};
+  const std::lock_guard lock(mutex_);
+  for (; taken; taken = transport_.take_complaint()) held_complaints_.push_back(std::move(*taken));
+  // What failed here too, or was complained about before, is told already.
+  std::erase_if(held_complaints_, [this](const transport::ComplaintText& complaint) {
+    return std::find(reported_.begin(), reported_.end(), complaint.key) != reported_.end();
+  });
+  std::string text;
+  const auto closed =
+      std::find_if(held_complaints_.begin(), held_complaints_.end(), [this](const auto& complaint) {
+        return std::none_of(open_.begin(), open_.end(),
+                            [&](const auto& open) { return open->key == complaint.key; });
+      });
+  if (closed != held_complaints_.end()) {
+    remember_reported(closed->key);
+    text = std::move(closed->text);
+    held_complaints_.erase(closed);
+  }
+  holds_complaints_.store(!held_complaints_.empty(), std::memory_order_relaxed);
+  return text;
+}
+
+/// Moves submitted operations, in their order, to those in flight.
+void Engine::admit() {
+  if (!has_incoming_.load(std::memory_order_acquire)) return;
+  const std::lock_guard lock(submit_mutex_);
+  while (!incoming_.empty()) {
+    const std::shared_ptr<Operation>& next = incoming_.front();
+    if (!post(*next)) return;
+    open_.push_back(next);
+    incoming_.pop_front();
+  }
+  has_incoming_.store(false, std::memory_order_release);
+}
+
+bool Engine::pass() {
+  admit();
+  bool moved = false;
+  for (auto at = open_.begin(); at != open_.end();) {
+    const std::shared_ptr<Operation> operation = *at;
+    moved = advance(*operation) || moved;
+    if (operation->task.finished()) {
+      at = open_.erase(at);
+      finish(*operation);
+    } else {
+      ++at;
+    }
+  }
+  return moved;
+}
+
+/// @returns whether the operation moved
+bool Engine::advance(Operation& operation) {
+  bool moved = false;
+  while (!operation.task.finished()) {
+    const bool is_yield = operation.suspension.is_yield();
+    if (!operation.suspension.ready()) return moved;
+    operation.suspension.resume();
+    moved = true;
+    if (is_yield) break;
+  }
+  return moved;
+}
+
+void Engine::finish(Operation& operation) {
+  transport_.set_oldest_open(open_.empty() ? posted_through_ : open_.front()->sequence);
+  retire(operation);
+  if (timeline_ != nullptr) {
+    timeline_->record(operation.request().name, name_of(operation.request().kind), operation.started,
+                      clock().now());
+  }
+  std::exception_ptr error;
+  try {
+    operation.task.rethrow();
+  } catch (...) {
+    error = std::current_exception();
+  }
+  if (error) remember_reported(operation.key);
+  const bool is_async = operation.is_async;
+  operation.close(std::move(error));
+  if (is_async && async_open_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    const std::lock_guard lock(background_mutex_);
+    background_wake_.notify_one();
+  }
+  transport_.doorbell().ring();
+}
+
+Task Engine::run(Operation& operation) {
+  std::exception_ptr error = operation.request().local_error;
+  if (!error) {
+    try {
+      if (operation.request().meets) {
+        co_await agree_as_component(operation);
+      } else {
+        co_await agree_with_neighbors(operation);
+      }
+      co_await move(operation);
+      transport_.set_phase(operation.slot, Phase::Left);
+      ring_peers(operation);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    if (error) co_await withdraw(operation, message_of(error));
+  }
+  if (error) std::rethrow_exception(error);
+}
+
+bool Engine::post(Operation& operation) {
+  if (!transport_.acquire(operation.slot)) {
+    reclaim();
+    if (!transport_.acquire(operation.slot)) {
+      forget_oldest_failure();
+      if (!transport_.acquire(operation.slot)) return false;
+    }
+  }
+  if (retired_.size() > retired_before_reclaim) reclaim();
+  Request& request = operation.request();
+  for (const auto& other : open_) {
+    if (request.local_error || !conflict(request, other->request())) continue;
+    request.local_error = std::make_exception_ptr(
+        InvalidArgument(operation.describe(rank_) + ": its tensors overlap those of " +
+                        other->describe(rank_) + ", which is still in flight; wait for that first"));
+  }
+  operation.started = clock().now();
+  operation.next_warning = operation.started + config_.stall_warning;
+  fill_post(operation);
+  const Plan& plan = *request.plan;
+  const bool publishes_now = operation.post.publishes != 0 && !plan.row.destinations.empty() &&
+                             request.input.bytes() <= eager_bytes && request.input.bytes() > 0 &&
+                             !request.local_error;
+  if (publishes_now) publish_chunk(operation, 0);
+  if (request.meets && !request.local_error) operation.component = plan.component;
+  const auto& expected = request.local_error   ? request.group  // anybody may be waiting for this call
+                         : operation.component ? operation.component->members
+                                               : plan.neighbors;
+  for (const int peer : expected) {
+    if (peer != rank_) operation.peers.push_back({peer, false, {}, {}});
+  }
+  const std::uint64_t vote =
+      operation.component != nullptr ? vote_for(operation, operation.component->hash) : 0;
+  const std::string text = request.local_error ? message_of(request.local_error) : std::string();
+  transport_.publish(operation.slot, operation.post, plan.row_words, vote, operation.produced, text);
+  posted_through_ = operation.sequence + 1;
+  ring_peers(operation);
+  operation.task = run(operation);
+  operation.suspension.set(operation.task.handle(), nullptr, nullptr);
+  return true;
+}
+
+void Engine::fill_post(Operation& operation) const {
+  const Request& request = operation.request();
+  Post& post = operation.post;
+  post.key = operation.key;
+  post.sequence = operation.sequence;
+  post.digest = request.digest;
+  post.row_hash = request.plan->row_hash;
+  post.input_offset = transport_.offset_of(request.input.data, request.input.bytes());
+  post.output_offset = transport_.offset_of(request.output.data, request.output.bytes());
+  post.chunk_bytes = tuning_.chunk_bytes;
+  const auto extents = request.input.shape.extents();
+  std::copy(extents.begin(), extents.end(), post.extents.begin());
+  post.dims = static_cast<std::uint32_t>(extents.size());
+  post.kind = request.kind;
+  post.dtype = request.input.dtype;
+  post.meets = request.meets ? 1 : 0;
+  const bool readable_in_place = post.input_offset != transport::no_offset && !operation.in_place();
+  post.publishes = !readable_in_place || request.input.bytes() <= eager_bytes ? 1 : 0;
+  const bool sends_data = request.kind != OperationKind::Barrier && request.kind != OperationKind::Agreement;
+  if (!sends_data) post.publishes = 0;
+}
+
+void Engine::retire(Operation& operation) {
+  Retired retired{operation.slot, operation.key, std::move(operation.peers)};
+  // After a failure anybody of the group may still look for the reason.
+  if (transport_.phase(operation.slot) == Phase::Withdrawn) {
+    for (const int member : operation.request().group) {
+      const bool listed = std::any_of(retired.peers.begin(), retired.peers.end(),
+                                      [&](const PeerView& peer) { return peer.rank == member; });
+      if (member != rank_ && !listed) retired.peers.push_back({member, false, {}, {}});
+    }
+  }
+  retired_.push_back(std::move(retired));
+}
+
+bool Engine::is_forgotten(const Retired& retired, const PeerView& peer) {
+  if (is_gone(peer.rank)) return true;
+  PeerView view = peer;
+  if (!view.found) {
+    const auto lookup = transport_.find(view.rank, retired.key, view.slot, view.post);
+    if (lookup != transport::Lookup::Found) return lookup == transport::Lookup::Passed;
+  }
+  if (transport_.oldest_open(view.rank) > view.post.sequence) return true;
+  const Phase phase = transport_.phase(view.slot);
+  return phase == Phase::Left || phase == Phase::Withdrawn;
+}
+
+void Engine::reclaim() {
+  std::erase_if(retired_, [this](const Retired& retired) {
+    const bool forgotten = std::all_of(retired.peers.begin(), retired.peers.end(),
+                                       [&](const PeerView& peer) { return is_forgotten(retired, peer); });
+    if (forgotten) transport_.reclaim(retired.slot, retired.key);
+    return forgotten;
+  });
+}
+
+/// A failed call waits in its slot for peers to read why. Some may never make it; then the oldest gives way,
+/// and a peer that comes later learns only that the call has passed.
+void Engine::forget_oldest_failure() {
+  const auto oldest = std::find_if(retired_.begin(), retired_.end(), [this](const Retired& retired) {
+    return transport_.phase(retired.slot) == Phase::Withdrawn;
+  });
+  if (oldest == retired_.end()) return;
+  transport_.reclaim(oldest->slot, oldest->key);
+  retired_.erase(oldest);
+}
+
+void Engine::ring_peers(const Operation& operation) {
+  for (const PeerView& peer : operation.peers) {
+    if (peer.rank != rank_) transport_.ring(peer.rank);
+  }
+}
+
+bool Engine::is_gone(int peer) const {
+  return transport_.state(peer) != transport::PeerState::Alive;
+}
+
+base::TimePoint Engine::next_alarm() const {
+  return clock().now() + alarm_resolution;
+}
+
+std::string Engine::elapsed(const Operation& operation) const {
+  const auto seconds = std::chrono::duration<double>(clock().now() - operation.started).count();
+  return std::to_string(seconds).substr(0, std::to_string(seconds).find('.') + 2) + " s";
+}
+
+void Engine::check_time(base::TimePoint now) {
+  for (const auto& operation : open_) {
+    const bool is_overdue = now >= operation->started + config_.op_timeout;
+    if (operation->trouble || (!is_overdue && now < operation->next_warning)) continue;
+    std::string missing;
+    for (const PeerView& peer : operation->peers) {
+      if (!peer.found) missing += (missing.empty() ? "" : ", ") + std::to_string(peer.rank);
+    }
+    const std::string state = operation->describe(rank_) + " has waited " + elapsed(*operation) +
+                              (missing.empty() ? " for ranks that have made the call but are slow"
+                                               : "; these ranks have not made the call: " + missing);
+    if (is_overdue) {
+      operation->trouble = std::make_exception_ptr(Timeout(
+          state +
+          "; every rank must make every call on its group. Raise BLUEFOG_OP_TIMEOUT if this is meant"));
+      continue;
+    }
+    log::warning(state);
+    operation->next_warning = now + config_.stall_warning;
+  }
+}
+
+void Engine::background() {
+  while (!background_stop_.load()) {
+    {
+      std::unique_lock lock(background_mutex_);
+      background_wake_.wait(lock, [this] { return background_stop_.load() || async_open_.load() > 0; });
+    }
+    if (background_stop_.load()) return;
+    executor_.wait(transport_.doorbell(), false, next_alarm(), [this] {
+      const bool moved = drive();
+      if (async_open_.load() == 0 || background_stop_.load()) return base::Turn::Over;
+      return moved ? base::Turn::Busy : base::Turn::Idle;
+    });
+    const std::lock_guard lock(mutex_);
+    check_time(clock().now());
+  }
+}
+
+}  // namespace bluefog::engine

@@ -1,0 +1,155 @@
+#pragma once
+/// @file engine.hpp  Runs operations: posts them, waits for those of the peers, agrees, moves and mixes the
+/// data.
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include <bluefog/config.hpp>
+
+#include "base/executor.hpp"
+#include "engine/operation.hpp"
+#include "mixing/kernels.hpp"
+#include "trace/timeline.hpp"
+#include "transport/transport.hpp"
+
+namespace bluefog::engine {
+
+/// How bytes are moved; measured when a Context is made, or set by the user. Has no influence on any bit of a
+/// result.
+struct Tuning {
+  std::size_t chunk_bytes = std::size_t{512} << 10;
+  /// Outputs of at least this many bytes, in memory that is not an input, are stored past the cache.
+  std::size_t streaming_threshold = ~std::size_t{0};
+  bool spin = true;  ///< ranks have cores of their own
+};
+
+/// Messages up to this size are copied into the post's own chunk ring, before anybody asks for them.
+inline constexpr std::size_t eager_bytes = std::size_t{64} << 10;
+
+class Engine {
+ public:
+  Engine(transport::Transport& transport, base::Executor& executor, const Config& config, Tuning tuning,
+         trace::Timeline* timeline);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  /// Takes the operation; its key is the order of this call. `is_async`: the background thread makes progress
+  /// on it.
+  [[nodiscard]] std::shared_ptr<Operation> submit(Request request, bool is_async);
+  /// Drives until the operation is closed or `until` has come. @returns whether it is closed
+  bool wait(Operation& operation, base::TimePoint until);
+  /// One pass over all operations in flight, unless another thread is at it. @returns whether something moved
+  bool drive();
+  /// A look at an operation that nobody waits for.
+  [[nodiscard]] bool poll(Operation& operation);
+  void cancel(Operation& operation);
+  /// Waits up to `patience` for operations in flight, fails the rest, refuses new ones.
+  void stop(base::Duration patience);
+  [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }
+  [[nodiscard]] const base::Clock& clock() const { return executor_.clock(); }
+  /// An error about an operation that has succeeded here, or an empty string.
+  [[nodiscard]] std::string take_complaint();
+
+ private:
+  struct Retired {
+    SlotRef slot;
+    Key key;
+    std::vector<PeerView> peers;
+  };
+
+  // --- engine.cpp: life of an operation
+  [[nodiscard]] Task run(Operation& operation);
+  void admit();
+  [[nodiscard]] bool post(Operation& operation);
+  void fill_post(Operation& operation) const;
+  void retire(Operation& operation);
+  void reclaim();
+  void forget_oldest_failure();
+  [[nodiscard]] bool is_forgotten(const Retired& retired, const PeerView& peer);
+  [[nodiscard]] bool advance(Operation& operation);
+  bool pass();
+  void finish(Operation& operation);
+  void check_time(base::TimePoint now);
+  void remember_reported(const Key& key);
+  void background();
+  [[nodiscard]] base::TimePoint next_alarm() const;
+
+  // --- agreement.cpp: does this operation happen?
+  [[nodiscard]] Task agree_with_neighbors(Operation& operation);
+  [[nodiscard]] Task agree_as_component(Operation& operation);
+  [[nodiscard]] Task close_component(Operation& operation);
+  [[nodiscard]] Task withdraw(Operation& operation, std::string text);
+  [[nodiscard]] bool look_for(Operation& operation, PeerView& peer);
+  [[nodiscard]] bool look_for_all(Operation& operation);
+  [[nodiscard]] std::shared_ptr<const mixing::MixingRow> row_of(const PeerView& peer);
+  void check_edges(const Operation& operation, const PeerView& peer);
+  void compare_posts(const Operation& operation, const PeerView& peer) const;
+  [[nodiscard]] const mixing::ResolvedRow& resolve_row(Operation& operation);
+  [[nodiscard]] bool component_is_as_remembered(const Operation& operation) const;
+  void remember_component(Operation& operation, const mixing::Closure& closure);
+  [[nodiscard]] std::uint64_t vote_for(const Operation& operation, std::uint64_t component) const;
+  enum class Tally : std::uint8_t { Open, Unanimous, Decided, Trouble };
+  [[nodiscard]] Tally count_votes(Operation& operation, std::uint64_t own_vote);
+  [[nodiscard]] const SlotRef* decision_slot(Operation& operation);
+  void settle(Operation& operation, Tally tally);
+  void leave_after_vote(Operation& operation);
+  [[nodiscard]] std::exception_ptr lost_error(const Operation& operation, int peer) const;
+  [[nodiscard]] std::exception_ptr withdrawn_error(const Operation& operation, const PeerView& peer) const;
+  [[nodiscard]] bool is_gone(int peer) const;
+
+  // --- movement.cpp: who reads and writes what
+  [[nodiscard]] Task move(Operation& operation);
+  [[nodiscard]] bool mixes_by_slices(const Operation& operation) const;
+  [[nodiscard]] Task mix_slices(Operation& operation);
+  [[nodiscard]] Task exchange(Operation& operation);
+  void publish_chunk(Operation& operation, std::uint64_t index);
+
+  void ring_peers(const Operation& operation);
+  /// Inside a coroutine: gives up if somebody asked for it.
+  void check_trouble(const Operation& operation) const {
+    if (operation.trouble) std::rethrow_exception(operation.trouble);
+  }
+  [[nodiscard]] std::string elapsed(const Operation& operation) const;
+
+  transport::Transport& transport_;
+  base::Executor& executor_;
+  Config config_;
+  Tuning tuning_;
+  trace::Timeline* timeline_;
+  int rank_;
+
+  mutable std::mutex submit_mutex_;
+  std::unordered_map<std::uint64_t, std::uint64_t> calls_;  ///< per stream
+  std::unordered_map<std::uint64_t, std::weak_ptr<Operation>> named_in_flight_;
+  std::uint64_t next_sequence_ = 0;
+  std::deque<std::shared_ptr<Operation>> incoming_;
+  std::atomic<bool> has_incoming_{false};
+
+  std::mutex mutex_;  ///< progress: everything below; taken before submit_mutex_
+  std::list<std::shared_ptr<Operation>> open_;
+  std::deque<Retired> retired_;
+  std::unordered_map<std::uint64_t, std::shared_ptr<const mixing::MixingRow>> rows_;
+  std::uint64_t posted_through_ = 0;
+  std::deque<Key> reported_;  ///< operations whose errors the user has got, the last ones
+  std::vector<transport::ComplaintText> held_complaints_;  ///< about operations that are still open
+
+  std::atomic<bool> holds_complaints_{false};
+  std::atomic<int> async_open_{0};
+  std::atomic<bool> stopped_{false};
+  std::atomic<bool> background_stop_{false};
+  std::mutex background_mutex_;
+  std::condition_variable background_wake_;
+  std::unique_ptr<base::Background> background_;
+  bool background_started_ = false;
+};
+
+}  // namespace bluefog::engine

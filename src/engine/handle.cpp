@@ -1,0 +1,38 @@
+#include <bluefog/error.hpp>
+#include <bluefog/handle.hpp>
+
+#include "engine/engine.hpp"
+
+namespace bluefog {
+
+Handle::Handle(std::shared_ptr<engine::Engine> engine, std::shared_ptr<engine::Operation> operation)
+    : engine_(std::move(engine)), operation_(std::move(operation)) {}
+
+bool Handle::done() {
+  return engine_->poll(*operation_);
+}
+
+void Handle::wait() {
+  while (!wait_for(std::chrono::hours(1))) {
+  }
+}
+
+bool Handle::wait_for(std::chrono::nanoseconds patience) {
+  if (!operation_->closed() && !engine_->wait(*operation_, engine_->clock().now() + patience)) return false;
+  if (operation_->error()) std::rethrow_exception(operation_->error());
+  if (const std::string complaint = engine_->take_complaint(); !complaint.empty()) throw Mismatch(complaint);
+  return true;
+}
+
+void Handle::cancel() {
+  engine_->cancel(*operation_);
+}
+
+GatheredTensor Handle::gathered() const {
+  if (!operation_->closed() || operation_->gathered == nullptr) {
+    throw InvalidArgument("this operation has gathered nothing; wait for it first");
+  }
+  return {operation_->gathered, operation_->request().input.dtype, operation_->gathered_shape};
+}
+
+}  // namespace bluefog

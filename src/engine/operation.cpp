@@ -1,0 +1,58 @@
+#include "engine/operation.hpp"
+
+#include <algorithm>
+
+namespace bluefog::engine {
+
+std::string_view name_of(OperationKind kind) noexcept {
+  switch (kind) {
+    case OperationKind::NeighborAllreduce:
+      return "neighbor_allreduce";
+    case OperationKind::NeighborAllgather:
+      return "neighbor_allgather";
+    case OperationKind::Allreduce:
+      return "allreduce";
+    case OperationKind::Allgather:
+      return "allgather";
+    case OperationKind::Broadcast:
+      return "broadcast";
+    case OperationKind::Barrier:
+      return "barrier";
+    case OperationKind::Agreement:
+      return "set_topology";
+  }
+  return "operation";
+}
+
+Plan::Plan(mixing::MixingRow own_row, std::vector<int> order)
+    : row(std::move(own_row)), gather_order(std::move(order)) {
+  row_words = mixing::encode(row);
+  row_hash = row.hash();
+  for (const auto* list : {&row.sources, &row.destinations}) {
+    for (const auto& edge : *list) neighbors.push_back(edge.rank);
+  }
+  std::sort(neighbors.begin(), neighbors.end());
+  neighbors.erase(std::unique(neighbors.begin(), neighbors.end()), neighbors.end());
+}
+
+std::string Operation::describe(int rank) const {
+  std::string text(name_of(request_.kind));
+  if (!request_.name.empty()) text += " \"" + request_.name + "\"";
+  return text + " (call " + std::to_string(key.count) + ") on rank " + std::to_string(rank);
+}
+
+std::string message_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& exception) {
+    return exception.what();
+  } catch (...) {
+    return "unknown error";
+  }
+}
+
+std::size_t Component::index_of(int rank) const {
+  return static_cast<std::size_t>(std::lower_bound(members.begin(), members.end(), rank) - members.begin());
+}
+
+}  // namespace bluefog::engine

@@ -1,0 +1,126 @@
+#pragma once
+/// @file operation.hpp  One operation in flight, from the front end's request to its end.
+
+#include <atomic>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <bluefog/handle.hpp>
+#include <bluefog/tensor.hpp>
+
+#include "base/clock.hpp"
+#include "engine/task.hpp"
+#include "mixing/row.hpp"
+#include "transport/transport.hpp"
+
+namespace bluefog::engine {
+
+using transport::Key;
+using transport::OperationKind;
+using transport::Phase;
+using transport::Post;
+using transport::SlotRef;
+
+/// The ranks that are connected by edges in one operation, and what each of them computes.
+struct Component {
+  std::vector<int> members;               ///< ascending
+  std::vector<std::uint64_t> row_hashes;  ///< by member
+  std::vector<mixing::ResolvedRow> rows;  ///< by member
+  std::uint64_t hash = 0;                 ///< of members and row hashes
+
+  /// Position of a member.
+  [[nodiscard]] std::size_t index_of(int rank) const;
+};
+
+/// The rank's part in a kind of step, compiled once and used for every operation that repeats it.
+struct Plan {
+  mixing::MixingRow row;
+  std::vector<std::uint64_t> row_words;
+  std::uint64_t row_hash = 0;
+  std::vector<int> neighbors;  ///< sources and destinations, ascending
+  std::vector<int>
+      gather_order;  ///< for gathers: whose tensors follow each other in the output (own rank allowed)
+
+  // What was seen last time, kept by the engine under its lock.
+  std::shared_ptr<const Component> component;
+  std::shared_ptr<const mixing::ResolvedRow> resolved;
+  std::vector<std::uint64_t> resolved_for;  ///< row hashes of the neighbours
+
+  explicit Plan(mixing::MixingRow own_row, std::vector<int> order = {});
+};
+
+/// What a front end asks for.
+struct Request {
+  OperationKind kind = OperationKind::Barrier;
+  std::string name;
+  std::vector<int> group;    ///< global ranks, in the group's order
+  std::uint64_t stream = 0;  ///< of (group, kind, name)
+  std::uint64_t digest = 0;  ///< what else must be equal on all ranks
+  ConstTensor input;
+  Tensor output;  ///< not for gathers
+  std::shared_ptr<Plan> plan;
+  bool meets = false;
+  bool checks_topology = true;
+  std::exception_ptr local_error;  ///< the call is wrong by itself; peers are told
+};
+
+/// A peer's side of an operation, once its post was found.
+struct PeerView {
+  int rank = -1;
+  bool found = false;
+  SlotRef slot;
+  Post post;
+};
+
+class Operation {
+ public:
+  explicit Operation(Request request) : request_(std::move(request)) {}
+
+  /// "neighbor_allreduce \"name\" (call 7) on rank 2".
+  [[nodiscard]] std::string describe(int rank) const;
+  [[nodiscard]] const Request& request() const noexcept { return request_; }
+  [[nodiscard]] Request& request() noexcept { return request_; }
+  [[nodiscard]] bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
+  [[nodiscard]] const std::exception_ptr& error() const noexcept { return error_; }
+  /// Whether the output is the input's own memory.
+  [[nodiscard]] bool in_place() const noexcept { return request_.output.data == request_.input.data; }
+
+  // Owned by the engine, under its lock.
+  Key key{};
+  std::uint64_t sequence = 0;
+  SlotRef slot;
+  Post post{};
+  std::vector<PeerView>
+      peers;  ///< neighbours, or the members of the component, without the own rank; ascending
+  std::shared_ptr<const Component> component;
+  std::shared_ptr<const mixing::ResolvedRow> resolved;
+  base::TimePoint started;
+  base::TimePoint next_warning;
+  std::exception_ptr trouble;  ///< the operation shall give up for this reason, if it still can
+  bool is_async = false;
+  Suspension suspension;
+  Task task;
+  std::uint64_t produced = 0;
+  std::uint64_t consumed = 0;
+  std::shared_ptr<std::byte[]> gathered;
+  Shape gathered_shape;
+
+  void close(std::exception_ptr error) noexcept {
+    error_ = std::move(error);
+    closed_.store(true, std::memory_order_release);
+  }
+
+ private:
+  Request request_;
+  std::exception_ptr error_;
+  std::atomic<bool> closed_{false};
+};
+
+[[nodiscard]] std::string_view name_of(OperationKind kind) noexcept;
+/// What an exception says.
+[[nodiscard]] std::string message_of(const std::exception_ptr& error);
+
+}  // namespace bluefog::engine

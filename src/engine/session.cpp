@@ -1,0 +1,174 @@
+#include "engine/session.hpp"
+
+#include <cerrno>
+#include <cstring>
+
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <bluefog/error.hpp>
+#include <bluefog/graphs.hpp>
+
+#include "base/cpu.hpp"
+#include "base/log.hpp"
+#include "mixing/store_choice.hpp"
+
+namespace bluefog::engine {
+
+namespace {
+
+using membership::Card;
+using membership::Roster;
+using transport::shm::Arena;
+using transport::shm::Mapping;
+using transport::shm::ShmTransport;
+
+constexpr base::Duration shutdown_patience = std::chrono::seconds(10);
+
+std::size_t arena_bytes(const Config& config) {
+  if (config.arena_size != 0) return config.arena_size;
+  const auto pages = static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES));
+  return pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
+/// Smaller outputs stay in the cache, where the next reader wants them.
+constexpr std::size_t least_streamed_bytes = std::size_t{1} << 20;
+
+Tuning tuning_for(const Config& config, ShmTransport& transport, const base::Clock& clock) {
+  Tuning tuning;
+  tuning.spin = config.size <= base::usable_cpus();
+  mixing::StoreKind store =
+      config.store == "streaming" ? mixing::StoreKind::Streaming : mixing::StoreKind::Plain;
+  if (config.store == "auto" && config.size > 1) {
+    const SharedMemory scratch = transport.allocate(mixing::store_trial_bytes);
+    store = mixing::faster_store({static_cast<std::byte*>(scratch.data()), scratch.bytes()}, clock);
+  }
+  if (store == mixing::StoreKind::Streaming) tuning.streaming_threshold = least_streamed_bytes;
+  log::debug(std::string("large outputs are stored ") +
+             (store == mixing::StoreKind::Streaming ? "past the cache" : "through the cache") +
+             ", kernels for " + std::string(mixing::instruction_set()));
+  return tuning;
+}
+
+Card own_card(const Config& config, const Arena& arena) {
+  Card card;
+  card.rank = config.rank;
+  card.pid = ::getpid();
+  card.arena_bytes = arena.bytes();
+  card.arena.reset(::dup(arena.fd()));
+  card.pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
+  if (!card.pidfd.valid()) {
+    throw Error(std::string("this kernel gives no pidfd (Linux 5.3 or newer does): ") + std::strerror(errno));
+  }
+  return card;
+}
+
+void check(const Config& config) {
+  if (config.size < 1 || config.rank < 0 || config.rank >= config.size) {
+    throw InvalidArgument("rank " + std::to_string(config.rank) + " of " + std::to_string(config.size) +
+                          " makes no sense; look at BLUEFOG_RANK and BLUEFOG_SIZE");
+  }
+  if (config.nodes_per_machine &&
+      (*config.nodes_per_machine < 1 || config.size % *config.nodes_per_machine != 0)) {
+    throw InvalidArgument("BLUEFOG_NODES_PER_MACHINE=" + std::to_string(*config.nodes_per_machine) +
+                          " does not divide the " + std::to_string(config.size) + " ranks");
+  }
+}
+
+}  // namespace
+
+Session::Session(Config config, std::uint64_t generation, std::shared_ptr<Arena> arena,
+                 transport::shm::MapPeer map_peer)
+    : config_(std::move(config)), owner_(::getpid()) {
+  if (!config_.timeline.empty())
+    timeline_ = std::make_unique<trace::Timeline>(config_.timeline, config_.rank);
+  transport_ =
+      std::make_unique<ShmTransport>(config_.rank, config_.size, std::move(arena), std::move(map_peer));
+  engine_ = std::make_unique<Engine>(*transport_, executor_, config_,
+                                     tuning_for(config_, *transport_, executor_.clock()), timeline_.get());
+  requests_ = std::make_unique<RequestFactory>(config_.rank, config_.size, generation,
+                                               exponential_graph(config_.size));
+}
+
+std::shared_ptr<Session> Session::join(const Config& config) {
+  check(config);
+  log::configure(log::parse_level(config.log_level).value_or(log::Level::warning), config.log_hide_time,
+                 config.rank);
+  auto arena = ShmTransport::make_arena(config.rank, arena_bytes(config));
+  if (config.size == 1 && config.rendezvous.empty()) {
+    return std::shared_ptr<Session>(new Session(config, 0, std::move(arena), nullptr));
+  }
+  if (config.rendezvous.empty()) {
+    throw InvalidArgument("BLUEFOG_SIZE is " + std::to_string(config.size) +
+                          ", but BLUEFOG_RENDEZVOUS is not set; start the program with bfrun -np " +
+                          std::to_string(config.size));
+  }
+  Roster roster;
+  auto rendezvous = membership::RendezvousClient::join(
+      config.rendezvous, config.size, own_card(config, *arena), config.start_timeout, roster);
+  std::vector<membership::PeerWatch::Peer> peers;
+  struct PeerArena {
+    base::UniqueFd fd;
+    std::size_t bytes;
+  };
+  auto arenas = std::make_shared<std::vector<PeerArena>>();
+  for (Card& card : roster.members) {
+    if (card.rank != config.rank) peers.push_back({card.rank, std::move(card.pidfd)});
+    arenas->push_back({std::move(card.arena), card.arena_bytes});
+  }
+  const auto map_peer = [arenas](int peer) {
+    const PeerArena& at = (*arenas)[static_cast<std::size_t>(peer)];
+    return std::make_shared<Mapping>(at.fd.get(), at.bytes);
+  };
+  std::shared_ptr<Session> session(
+      new Session(config, roster.job ^ roster.generation, std::move(arena), map_peer));
+  session->rendezvous_ = std::move(rendezvous);
+  session->watch_ = std::make_unique<membership::PeerWatch>(
+      session->executor_, std::move(peers),
+      [&transport = *session->transport_](int rank) { transport.set_lost(rank); });
+  return session;
+}
+
+std::vector<std::shared_ptr<Session>> Session::in_process(int size, const Config& config) {
+  auto arenas = std::make_shared<std::vector<std::shared_ptr<Arena>>>();
+  for (int rank = 0; rank < size; ++rank)
+    arenas->push_back(ShmTransport::make_arena(rank, arena_bytes(config)));
+  std::vector<std::shared_ptr<Session>> sessions;
+  for (int rank = 0; rank < size; ++rank) {
+    Config own = config;
+    own.rank = rank;
+    own.size = size;
+    check(own);
+    // One mapping for all: tools that look for races see only one address for each word.
+    const auto map_peer = [arenas](int peer) {
+      return (*arenas)[static_cast<std::size_t>(peer)]->share_mapping();
+    };
+    sessions.emplace_back(new Session(own, 0, (*arenas)[static_cast<std::size_t>(rank)], map_peer));
+  }
+  return sessions;
+}
+
+bool Session::is_forked_copy() const noexcept {
+  return ::getpid() != owner_;
+}
+
+void Session::shutdown() {
+  if (is_forked_copy() || engine_->stopped()) return;
+  engine_->stop(shutdown_patience);
+  transport_->leave();
+  watch_.reset();
+  rendezvous_.reset();
+}
+
+Session::~Session() {
+  if (!is_forked_copy()) {
+    shutdown();
+    return;
+  }
+  // A forked child has neither the threads nor a say in the job.
+  static_cast<void>(engine_.release());
+  static_cast<void>(watch_.release());
+  static_cast<void>(timeline_.release());
+}
+
+}  // namespace bluefog::engine

@@ -1,0 +1,51 @@
+#pragma once
+/// @file session.hpp  Everything that one rank's membership of a job is made of, in the order of
+/// construction.
+
+#include <memory>
+#include <vector>
+
+#include <bluefog/config.hpp>
+
+#include "base/executor.hpp"
+#include "engine/engine.hpp"
+#include "engine/requests.hpp"
+#include "membership/peer_watch.hpp"
+#include "membership/rendezvous.hpp"
+#include "trace/timeline.hpp"
+#include "transport/shm/shm_transport.hpp"
+
+namespace bluefog::engine {
+
+class Session {
+ public:
+  /// Joins the job of `config`; waits until all ranks have. Size 1 joins nothing.
+  [[nodiscard]] static std::shared_ptr<Session> join(const Config& config);
+  /// Ranks of one new job that share their mappings, for threads.
+  [[nodiscard]] static std::vector<std::shared_ptr<Session>> in_process(int size, const Config& config);
+  ~Session();
+
+  [[nodiscard]] const Config& config() const noexcept { return config_; }
+  [[nodiscard]] transport::shm::ShmTransport& transport() noexcept { return *transport_; }
+  [[nodiscard]] Engine& engine() noexcept { return *engine_; }
+  [[nodiscard]] RequestFactory& requests() noexcept { return *requests_; }
+  [[nodiscard]] trace::Timeline* timeline() noexcept { return timeline_.get(); }
+  [[nodiscard]] bool is_forked_copy() const noexcept;
+  void shutdown();
+
+ private:
+  Session(Config config, std::uint64_t generation, std::shared_ptr<transport::shm::Arena> arena,
+          transport::shm::MapPeer map_peer);
+
+  Config config_;
+  pid_t owner_;
+  base::ThreadExecutor executor_;
+  std::unique_ptr<trace::Timeline> timeline_;
+  std::unique_ptr<transport::shm::ShmTransport> transport_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<RequestFactory> requests_;
+  std::unique_ptr<membership::RendezvousClient> rendezvous_;
+  std::unique_ptr<membership::PeerWatch> watch_;
+};
+
+}  // namespace bluefog::engine

@@ -1,0 +1,365 @@
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <random>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/steady_timer.hpp>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <bluefog/version.hpp>
+
+#include "membership/fd_message.hpp"
+#include "membership/rendezvous.hpp"
+#include "membership/rendezvous_address.hpp"
+#include "membership/rendezvous_protocol.hpp"
+
+namespace bluefog::membership {
+namespace {
+
+using Wait = asio::posix::stream_descriptor::wait_type;
+
+constexpr std::size_t strangers_at_a_time = 64;
+constexpr auto pause_before_retry = std::chrono::milliseconds(2);
+
+enum class Standing {
+  stranger,  ///< has not said Hello
+  waiting,   ///< belongs to the generation that is forming
+  member,    ///< has, or is getting, the roster of a complete generation
+  refused,
+};
+
+struct Outgoing {
+  std::vector<std::byte> bytes;
+  std::shared_ptr<const Card> card;  // whose descriptors go along
+};
+
+struct Connection {
+  Connection(asio::io_context& io, base::UniqueFd fd) : socket(io, fd.release()), retry(io) {}
+
+  asio::posix::stream_descriptor socket;
+  asio::steady_timer retry;
+  Standing standing = Standing::stranger;
+  int rank = -1;
+  std::shared_ptr<const Card> card;
+  std::deque<Outgoing> outgoing;
+};
+
+std::uint64_t random_number() {
+  std::random_device device;
+  return (std::uint64_t{device()} << 32) | device();
+}
+
+std::string hexadecimal(std::uint64_t number) {
+  std::string text;
+  for (int shift = 60; shift >= 0; shift -= 4) text += "0123456789abcdef"[(number >> shift) & 15];
+  return text;
+}
+
+bool is_readable(int fd) {
+  pollfd entry{fd, POLLIN, 0};
+  return fd >= 0 && ::poll(&entry, 1, 0) > 0;
+}
+
+bool has_hung_up(int socket) {
+  pollfd entry{socket, POLLRDHUP, 0};
+  return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+base::UniqueFd listen_at(const std::string& address, int size) {
+  base::UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const SocketAddress name = parse_rendezvous_address(address);
+  if (!socket.valid() || ::bind(socket.get(), name.get(), name.length) != 0 ||
+      ::listen(socket.get(), std::max(size, 128)) != 0) {
+    throw std::system_error(errno, std::generic_category(), "the rendezvous cannot listen at " + address);
+  }
+  return socket;
+}
+
+}  // namespace
+
+class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
+ public:
+  Impl(asio::io_context& io, int size)
+      : io_(io),
+        size_(size),
+        job_(random_number()),
+        address_("unix:@bluefog-" + std::to_string(::getpid()) + "-" + hexadecimal(random_number())),
+        listener_(io, listen_at(address_, size).release()),
+        accept_retry_(io),
+        holders_(static_cast<std::size_t>(size)) {}
+
+  [[nodiscard]] const std::string& address() const { return address_; }
+
+  void start() { wait_for_connection(); }
+
+  void stop() {
+    stopped_ = true;
+    listener_.close();
+    accept_retry_.cancel();
+    while (!connections_.empty()) drop(connections_.front());
+  }
+
+ private:
+  using ConnectionPtr = std::shared_ptr<Connection>;
+
+  void wait_for_connection() {
+    listener_.async_wait(Wait::wait_read, [self = shared_from_this()](const asio::error_code& error) {
+      if (!error && !self->stopped_) self->accept_all();
+    });
+  }
+
+  void accept_all() {
+    while (true) {
+      base::UniqueFd fd(::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (fd.valid()) {
+        if (peer_is_same_user(fd.get())) admit(std::move(fd));
+        continue;
+      }
+      if (errno == EINTR || errno == ECONNABORTED) continue;
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return wait_for_connection();
+      return pause_accepting();  // out of descriptors or memory
+    }
+  }
+
+  void pause_accepting() {
+    accept_retry_.expires_after(std::chrono::milliseconds(50));
+    accept_retry_.async_wait([self = shared_from_this()](const asio::error_code& error) {
+      if (!error && !self->stopped_) self->accept_all();
+    });
+  }
+
+  void admit(base::UniqueFd fd) {
+    const auto is_stranger = [](const ConnectionPtr& other) { return other->standing == Standing::stranger; };
+    if (static_cast<std::size_t>(std::count_if(connections_.begin(), connections_.end(), is_stranger)) >=
+        strangers_at_a_time + static_cast<std::size_t>(size_)) {
+      drop(*std::find_if(connections_.begin(), connections_.end(),
+                         is_stranger));  // the one silent for longest
+    }
+    auto connection = std::make_shared<Connection>(io_, std::move(fd));
+    connections_.push_back(connection);
+    wait_for_message(connection);
+  }
+
+  void wait_for_message(const ConnectionPtr& connection) {
+    connection->socket.async_wait(Wait::wait_read,
+                                  [self = shared_from_this(), connection](const asio::error_code& error) {
+                                    if (!error && connection->socket.is_open()) self->receive(connection);
+                                  });
+  }
+
+  void receive(const ConnectionPtr& connection) {
+    protocol::Buffer buffer;
+    Received received = receive_message(connection->socket.native_handle(), buffer);
+    if (received.state == Transfer::closed) return drop(connection);
+    if (received.state == Transfer::done) {
+      handle(connection, std::span(buffer).first(std::min(received.bytes, buffer.size())), received);
+    }
+    if (connection->socket.is_open()) wait_for_message(connection);
+  }
+
+  void handle(const ConnectionPtr& connection, std::span<const std::byte> message, Received& received) {
+    if (connection->standing == Standing::stranger && !received.truncated) {
+      if (const std::string problem = greet(connection, message, received.fds); !problem.empty()) {
+        refuse(connection, problem);
+      } else if (connection->standing == Standing::waiting) {
+        complete_generation_if_all_wait();
+      }
+    } else if (protocol::read_as<protocol::GiveUp>(message)) {
+      if (connection->standing == Standing::waiting) give_up(connection);
+    } else {
+      drop(connection);
+    }
+  }
+
+  // Why the Hello is refused; empty if it is not. Who does not speak the protocol is dropped without a word.
+  std::string greet(const ConnectionPtr& connection, std::span<const std::byte> message,
+                    std::vector<base::UniqueFd>& fds) {
+    protocol::Header header;
+    protocol::Version version;
+    if (message.size() >= sizeof(header) + sizeof(version)) {
+      std::memcpy(static_cast<void*>(&header), message.data(), sizeof(header));
+      std::memcpy(version.data(), message.data() + sizeof(header), sizeof(version));
+      const std::string theirs(protocol::read_text(version));
+      if (header.magic == protocol::magic && header.kind == protocol::Kind::hello &&
+          theirs != BLUEFOG_VERSION) {
+        return "its version is " + theirs +
+               ", but bfrun's is " BLUEFOG_VERSION ": install one version for both";
+      }
+    }
+    const auto hello = protocol::read_as<protocol::Hello>(message);
+    if (!hello || fds.size() != 2) {
+      drop(connection);
+      return {};
+    }
+    if (hello->size != size_) {
+      return "it expects " + std::to_string(hello->size) + " ranks, but this job has " +
+             std::to_string(size_);
+    }
+    if (hello->rank < 0 || hello->rank >= size_) {
+      return "its rank is outside of 0 to " + std::to_string(size_ - 1);
+    }
+    if (is_alive(hello->rank)) {
+      return "a process of that rank is in the job and alive (pid " +
+             std::to_string(holders_[static_cast<std::size_t>(hello->rank)]->card->pid) + ")";
+    }
+    enter(connection, *hello, fds);
+    return {};
+  }
+
+  void enter(const ConnectionPtr& connection, const protocol::Hello& hello,
+             std::vector<base::UniqueFd>& fds) {
+    Card card;
+    card.rank = hello.rank;
+    card.pid = static_cast<pid_t>(hello.pid);
+    card.arena_bytes = hello.arena_bytes;
+    card.arena = std::move(fds[0]);
+    card.pidfd = std::move(fds[1]);
+    connection->rank = hello.rank;
+    connection->card = std::make_shared<const Card>(std::move(card));
+    connection->standing = Standing::waiting;
+    holders_[static_cast<std::size_t>(hello.rank)] = connection;
+  }
+
+  // A rank that has left may be back before its old connection's end has been handled; and a child that it
+  // forked may keep that connection open after its death.
+  bool is_alive(int rank) {
+    const ConnectionPtr holder = holders_[static_cast<std::size_t>(rank)];
+    if (!holder) return false;
+    if (!has_hung_up(holder->socket.native_handle()) && !is_readable(holder->card->pidfd.get())) return true;
+    drop(holder);
+    return false;
+  }
+
+  void refuse(const ConnectionPtr& connection, const std::string& problem) {
+    protocol::Refusal refusal;
+    protocol::write_text(refusal.text, problem);
+    connection->standing = Standing::refused;
+    send(connection, refusal);
+  }
+
+  void give_up(const ConnectionPtr& connection) {
+    leave(connection);
+    protocol::Missing missing;
+    for (int rank = 0; rank < size_; ++rank) {
+      const ConnectionPtr& holder = holders_[static_cast<std::size_t>(rank)];
+      if (rank == connection->rank || (holder && holder->standing == Standing::waiting)) continue;
+      if (static_cast<std::size_t>(missing.count) < missing.ranks.size()) {
+        missing.ranks[static_cast<std::size_t>(missing.count)] = rank;
+      }
+      ++missing.count;
+    }
+    connection->standing = Standing::refused;
+    send(connection, missing);
+  }
+
+  void complete_generation_if_all_wait() {
+    const auto waits = [](const ConnectionPtr& holder) {
+      return holder && holder->standing == Standing::waiting;
+    };
+    if (!std::all_of(holders_.begin(), holders_.end(), waits)) return;
+    protocol::RosterStart start;
+    start.job = job_;
+    start.generation = generation_++;
+    const std::vector<ConnectionPtr> members = holders_;  // sending may drop one
+    for (const ConnectionPtr& member : members) member->standing = Standing::member;
+    for (const ConnectionPtr& receiver : members) {
+      queue(receiver, start, nullptr);
+      for (const ConnectionPtr& member : members) {
+        if (member == receiver) continue;
+        protocol::Member line;
+        line.rank = member->rank;
+        line.pid = member->card->pid;
+        line.arena_bytes = member->card->arena_bytes;
+        queue(receiver, line, member->card);
+      }
+      flush(receiver);
+    }
+  }
+
+  template <typename Message>
+  void send(const ConnectionPtr& connection, const Message& message) {
+    queue(connection, message, nullptr);
+    flush(connection);
+  }
+
+  template <typename Message>
+  void queue(const ConnectionPtr& connection, const Message& message, std::shared_ptr<const Card> card) {
+    const std::span<const std::byte> bytes = protocol::bytes_of(message);
+    connection->outgoing.push_back({{bytes.begin(), bytes.end()}, std::move(card)});
+  }
+
+  void flush(const ConnectionPtr& connection) {
+    while (connection->socket.is_open() && !connection->outgoing.empty()) {
+      const Outgoing& next = connection->outgoing.front();
+      std::vector<int> fds;
+      if (next.card) fds = {next.card->arena.get(), next.card->pidfd.get()};
+      switch (send_message(connection->socket.native_handle(), next.bytes, fds)) {
+        case Transfer::done:
+          connection->outgoing.pop_front();
+          break;
+        case Transfer::again:
+          return flush_later(connection);
+        case Transfer::closed:
+          return drop(connection);
+      }
+    }
+    if (connection->standing == Standing::refused) drop(connection);
+  }
+
+  // By time, not by writability: a socket stays writable when only the descriptors under way are too many.
+  void flush_later(const ConnectionPtr& connection) {
+    connection->retry.expires_after(pause_before_retry);
+    connection->retry.async_wait([self = shared_from_this(), connection](const asio::error_code& error) {
+      if (!error) self->flush(connection);
+    });
+  }
+
+  void leave(const ConnectionPtr& connection) {
+    if (connection->rank < 0) return;
+    ConnectionPtr& holder = holders_[static_cast<std::size_t>(connection->rank)];
+    if (holder == connection) holder.reset();
+  }
+
+  void drop(ConnectionPtr connection) {  // by value: the caller's may be an element of what is erased here
+    leave(connection);
+    connection->outgoing.clear();
+    connection->retry.cancel();
+    asio::error_code ignored;
+    connection->socket.close(ignored);
+    connections_.erase(std::remove(connections_.begin(), connections_.end(), connection), connections_.end());
+  }
+
+  asio::io_context& io_;
+  int size_;
+  std::uint64_t job_;
+  std::uint64_t generation_ = 0;
+  std::string address_;
+  asio::posix::stream_descriptor listener_;
+  asio::steady_timer accept_retry_;
+  bool stopped_ = false;
+  std::vector<ConnectionPtr> connections_;  // oldest first
+  std::vector<ConnectionPtr> holders_;      // by rank; null: no living process of that rank has joined
+};
+
+RendezvousServer::RendezvousServer(asio::io_context& io, int size) : impl_(std::make_shared<Impl>(io, size)) {
+  impl_->start();
+}
+
+RendezvousServer::~RendezvousServer() {
+  impl_->stop();
+}
+
+const std::string& RendezvousServer::address() const noexcept {
+  return impl_->address();
+}
+
+}  // namespace bluefog::membership

@@ -1,0 +1,63 @@
+#pragma once
+/// @file post.hpp  What ranks tell each other about one operation.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include <bluefog/dtype.hpp>
+#include <bluefog/tensor.hpp>
+
+namespace bluefog::transport {
+
+/// Two calls on two ranks are the same operation when their keys are equal.
+struct Key {
+  std::uint64_t stream;  ///< hash of the group, the kind of operation, and the name
+  std::uint64_t count;   ///< how many times this rank has used the stream before
+  friend bool operator==(const Key&, const Key&) = default;
+};
+
+enum class OperationKind : std::uint8_t {
+  NeighborAllreduce,
+  NeighborAllgather,
+  Allreduce,
+  Allgather,
+  Broadcast,
+  Barrier,
+  Agreement,  ///< no data: all members gave equal hashes (set_topology)
+};
+
+inline constexpr std::uint64_t no_offset = ~std::uint64_t{0};
+
+/// The header of an operation. Complete before it becomes visible, never changed after.
+struct Post {
+  Key key;
+  std::uint64_t sequence;  ///< number of this operation among all of its rank
+  std::uint64_t
+      digest;  ///< of what must be equal beyond the fields here: root, topology; names the rest of the vote
+  std::uint64_t row_hash;      ///< of the mixing row
+  std::uint64_t row_words;     ///< length of the encoded row
+  std::uint64_t row_offset;    ///< set by the transport
+  std::uint64_t input_offset;  ///< into the rank's arena, or no_offset for private memory
+  std::uint64_t output_offset;
+  std::uint64_t chunk_bytes;  ///< size of the chunks in which a private input is published
+  std::array<std::int64_t, Shape::max_dims> extents;
+  std::uint32_t dims;
+  OperationKind kind;
+  DType dtype;
+  std::uint8_t meets;      ///< the component agrees as one
+  std::uint8_t publishes;  ///< the input is published in chunks, not read in place
+};
+static_assert(std::is_trivially_copyable_v<Post> && sizeof(Post) % sizeof(std::uint64_t) == 0);
+
+/// How far a rank is with an operation. Only the rank itself moves it, and only forward.
+enum class Phase : std::uint32_t {
+  Posted,     ///< the header is there
+  Running,    ///< everybody needed was found fitting; peers' memory is being read
+  Done,       ///< the own part is executed
+  Left,       ///< the rank needs nothing more of anybody
+  Withdrawn,  ///< the rank gave up before anything was written; its text says why
+};
+
+}  // namespace bluefog::transport

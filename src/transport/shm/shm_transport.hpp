@@ -1,0 +1,95 @@
+#pragma once
+/// @file shm_transport.hpp  The transport between ranks of one host, over shared arenas.
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+#include <vector>
+
+#include "transport/shm/arena.hpp"
+#include "transport/shm/layout.hpp"
+#include "transport/transport.hpp"
+
+namespace bluefog::transport::shm {
+
+/// Gives the mapping of a peer's arena when it is first needed.
+using MapPeer = std::function<std::shared_ptr<Mapping>(int peer)>;
+
+class ShmTransport final : public Transport {
+ public:
+  /// @param arena  the own arena, made by make_arena()
+  ShmTransport(int rank, int size, std::shared_ptr<Arena> arena, MapPeer map_peer);
+
+  /// An arena with an empty board for `rank`.
+  [[nodiscard]] static std::shared_ptr<Arena> make_arena(int rank, std::size_t bytes);
+
+  /// Called by whoever watches the peers; rings the own doorbell.
+  void set_lost(int peer);
+  /// Tells the peers that this rank will make no more calls.
+  void leave();
+
+  [[nodiscard]] int rank() const override { return rank_; }
+  [[nodiscard]] int size() const override { return size_; }
+  [[nodiscard]] base::Doorbell& doorbell() override { return own().doorbell; }
+  void ring(int peer) override { header(peer).doorbell.ring(); }
+  [[nodiscard]] PeerState state(int peer) const override;
+
+  [[nodiscard]] SharedMemory allocate(std::size_t bytes) override;
+  [[nodiscard]] std::uint64_t offset_of(const void* data, std::size_t bytes) const override;
+  [[nodiscard]] std::byte* map(int rank, std::uint64_t offset, std::size_t bytes) override;
+
+  [[nodiscard]] bool acquire(SlotRef& slot) override;
+  [[nodiscard]] std::span<std::byte> chunk_ring(const SlotRef& own) override;
+  void publish(const SlotRef& own, Post post, std::span<const std::uint64_t> row, std::uint64_t vote,
+               std::uint64_t produced, std::string_view text) override;
+  void set_phase(const SlotRef& own, Phase phase) override;
+  void set_vote(const SlotRef& own, std::uint64_t vote) override;
+  void set_produced(const SlotRef& own, std::uint64_t chunks) override;
+  void set_consumed(const SlotRef& own, std::uint64_t chunks) override;
+  void set_text(const SlotRef& own, std::string_view text) override;
+  void reclaim(const SlotRef& own, const Key& key) override;
+  void set_oldest_open(std::uint64_t sequence) override;
+
+  [[nodiscard]] Lookup find(int peer, const Key& key, SlotRef& found, Post& post) override;
+  [[nodiscard]] Phase phase(const SlotRef& at) const override;
+  [[nodiscard]] std::uint64_t vote(const SlotRef& at) const override;
+  [[nodiscard]] std::uint64_t produced(const SlotRef& at) const override;
+  [[nodiscard]] std::uint64_t consumed(const SlotRef& at) const override;
+  [[nodiscard]] std::string text(const SlotRef& at) const override;
+  [[nodiscard]] std::vector<std::uint64_t> row(const SlotRef& at, const Post& post) override;
+  [[nodiscard]] std::uint64_t oldest_open(int peer) const override;
+  [[nodiscard]] const std::byte* chunk(const SlotRef& at, const Post& post, std::uint64_t index) override;
+
+  [[nodiscard]] Decision decision(const SlotRef& at) const override;
+  Decision decide(const SlotRef& at, Decision wanted) override;
+
+  void complain(int peer, const Key& key, std::string_view text) override;
+  [[nodiscard]] std::optional<ComplaintText> take_complaint() override;
+
+ private:
+  [[nodiscard]] Header& own() const { return *reinterpret_cast<Header*>(arena_->base()); }
+  /// Maps the peer's arena at first use.
+  [[nodiscard]] Mapping& mapping(int rank) const;
+  [[nodiscard]] Header& header(int rank) const { return *reinterpret_cast<Header*>(mapping(rank).base()); }
+  [[nodiscard]] Slot& slot(const SlotRef& at) const { return header(at.rank).slots[at.slot]; }
+  [[nodiscard]] bool find_tag(const Header& board, const Key& key, int peer, SlotRef& found,
+                              Post& post) const;
+  void insert_tag(const Key& key, std::uint32_t slot);
+  void remove_tag(const Key& key, std::uint32_t slot);
+  void count_call(const Key& key);
+
+  int rank_;
+  int size_;
+  std::shared_ptr<Arena> arena_;
+  MapPeer map_peer_;
+  mutable std::mutex map_mutex_;
+  mutable std::vector<std::shared_ptr<Mapping>> keep_;
+  mutable std::vector<std::atomic<Mapping*>> mappings_;
+  std::vector<std::atomic<bool>> lost_;
+  std::vector<std::uint32_t> free_slots_;  ///< last in, first out: few rings are ever touched
+  std::unordered_map<std::uint32_t, SharedMemory> large_rows_;  ///< rows that do not fit in their slot
+};
+
+}  // namespace bluefog::transport::shm

@@ -1,0 +1,118 @@
+#pragma once
+/// @file transport.hpp  What the engine asks of a transport: a board of posts, words that follow them, and
+/// chunks of data.
+///
+/// Every rank publishes its operations in slots of its own and reads those of its peers. All words have one
+/// writer, except the decision of a meeting, which is moved by compare-exchange.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <bluefog/shared_memory.hpp>
+
+#include "base/doorbell.hpp"
+#include "transport/post.hpp"
+
+namespace bluefog::transport {
+
+/// Names an operation of a rank, own or peer's. Valid while that rank has not reclaimed it; the engine sees
+/// to that.
+struct SlotRef {
+  int rank = -1;
+  std::uint32_t slot = 0;
+  std::uint32_t version = 0;
+};
+
+enum class Lookup : std::uint8_t {
+  Found,
+  NotYet,  ///< the peer has not made this call
+  Passed,  ///< the peer has made this call and forgotten it, so it did not involve us
+};
+
+enum class PeerState : std::uint8_t { Alive, Left, Lost };
+
+/// An error that reaches a rank after it has finished the operation.
+struct ComplaintText {
+  Key key;  ///< of the operation
+  std::string text;
+};
+
+/// A meeting starts, or is aborted by one member; whoever is first.
+struct Decision {
+  enum class State : std::uint8_t { Open, Started, Aborted };
+  State state = State::Open;
+  int aborted_by = -1;
+};
+
+class Transport {
+ public:
+  virtual ~Transport() = default;
+
+  [[nodiscard]] virtual int rank() const = 0;
+  [[nodiscard]] virtual int size() const = 0;
+  /// What peers ring when something changed that this rank may wait for.
+  [[nodiscard]] virtual base::Doorbell& doorbell() = 0;
+  virtual void ring(int peer) = 0;
+  [[nodiscard]] virtual PeerState state(int peer) const = 0;
+
+  // --- memory
+  [[nodiscard]] virtual SharedMemory allocate(std::size_t bytes) = 0;
+  /// Offset of a range that lies wholly in the own arena, else no_offset.
+  [[nodiscard]] virtual std::uint64_t offset_of(const void* data, std::size_t bytes) const = 0;
+  /// Address of a range of a peer's (or the own) arena, mapped and populated.
+  [[nodiscard]] virtual std::byte* map(int rank, std::uint64_t offset, std::size_t bytes) = 0;
+
+  // --- own operations
+  /// A free slot with room for chunks, not visible yet; false when all are in use.
+  [[nodiscard]] virtual bool acquire(SlotRef& slot) = 0;
+  /// Ring of chunk buffers that belongs to a slot.
+  [[nodiscard]] virtual std::span<std::byte> chunk_ring(const SlotRef& own) = 0;
+  /// Makes the post visible, with the encoded mixing row. `produced`: chunks that are in the ring already;
+  /// `vote`: 0 for none yet; `text`: not empty for a call that failed locally, whose post is withdrawn from
+  /// the start.
+  virtual void publish(const SlotRef& own, Post post, std::span<const std::uint64_t> row, std::uint64_t vote,
+                       std::uint64_t produced, std::string_view text) = 0;
+  virtual void set_phase(const SlotRef& own, Phase phase) = 0;
+  virtual void set_vote(const SlotRef& own, std::uint64_t vote) = 0;
+  virtual void set_produced(const SlotRef& own, std::uint64_t chunks) = 0;
+  virtual void set_consumed(const SlotRef& own, std::uint64_t chunks) = 0;
+  /// Why the rank withdrew; before the phase says so.
+  virtual void set_text(const SlotRef& own, std::string_view text) = 0;
+  /// Takes the post away; no peer may need it any more.
+  virtual void reclaim(const SlotRef& own, const Key& key) = 0;
+  /// All own operations with a sequence number below this have been left.
+  virtual void set_oldest_open(std::uint64_t sequence) = 0;
+
+  // --- peers' operations
+  [[nodiscard]] virtual Lookup find(int peer, const Key& key, SlotRef& found, Post& post) = 0;
+  [[nodiscard]] virtual Phase phase(const SlotRef& at) const = 0;
+  [[nodiscard]] virtual std::uint64_t vote(const SlotRef& at) const = 0;
+  [[nodiscard]] virtual std::uint64_t produced(const SlotRef& at) const = 0;
+  [[nodiscard]] virtual std::uint64_t consumed(const SlotRef& at) const = 0;
+  [[nodiscard]] virtual std::string text(const SlotRef& at) const = 0;
+  /// The encoded row of a post; empty if the peer has reclaimed it meanwhile.
+  [[nodiscard]] virtual std::vector<std::uint64_t> row(const SlotRef& at, const Post& post) = 0;
+  [[nodiscard]] virtual std::uint64_t oldest_open(int peer) const = 0;
+  /// Chunk number `index` of what the peer publishes. Valid while the own consumed count is at most `index`.
+  [[nodiscard]] virtual const std::byte* chunk(const SlotRef& at, const Post& post, std::uint64_t index) = 0;
+
+  // --- the decision of a meeting, kept in the slot of its lowest member
+  [[nodiscard]] virtual Decision decision(const SlotRef& at) const = 0;
+  /// Moves Open to `wanted`; gives what the decision is afterwards.
+  virtual Decision decide(const SlotRef& at, Decision wanted) = 0;
+
+  // --- complaints
+  virtual void complain(int peer, const Key& key, std::string_view text) = 0;
+  /// A complaint of the lowest rank that has one.
+  [[nodiscard]] virtual std::optional<ComplaintText> take_complaint() = 0;
+
+ protected:
+  Transport() = default;
+};
+
+}  // namespace bluefog::transport

@@ -1,0 +1,196 @@
+#include "multi/job.hpp"
+
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <thread>
+
+#include <asio/buffer.hpp>
+#include <asio/io_context.hpp>
+#include <asio/posix/stream_descriptor.hpp>
+#include <asio/steady_timer.hpp>
+#include <fcntl.h>
+#include <gtest/gtest-spi.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "membership/rendezvous.hpp"
+
+namespace bluefog::test {
+
+namespace {
+
+/// A job of processes that has not ended by then is killed, and the test fails.
+constexpr auto longest_job = std::chrono::seconds(240);
+
+std::string message_of_current_exception() {
+  try {
+    throw;
+  } catch (const std::exception& error) {
+    return error.what();
+  } catch (...) {
+    return "an exception that is no std::exception";
+  }
+}
+
+std::string failures_of(const ProcessBody& body, const Config& config) {
+  std::string text;
+  testing::TestPartResultArray results;
+  {
+    const testing::ScopedFakeTestPartResultReporter intercept(
+        testing::ScopedFakeTestPartResultReporter::INTERCEPT_ALL_THREADS, &results);
+    try {
+      body(config);
+    } catch (...) {
+      text = message_of_current_exception() + "\n";
+    }
+  }
+  for (int i = 0; i < results.size(); ++i) {
+    const testing::TestPartResult& result = results.GetTestPartResult(i);
+    if (result.failed()) text += std::string(result.message()) + "\n";
+  }
+  return text;
+}
+
+[[noreturn]] void be_rank(const ProcessBody& body, const Config& config, int report) {
+  const std::string failures = failures_of(body, config);
+  for (std::size_t sent = 0; sent < failures.size();) {
+    const ssize_t written = ::write(report, failures.data() + sent, failures.size() - sent);
+    if (written <= 0) break;
+    sent += static_cast<std::size_t>(written);
+  }
+  std::exit(failures.empty() ? 0 : 1);  // not _exit: sanitizers report at exit
+}
+
+/// The parent's side of one rank.
+struct Child {
+  explicit Child(asio::io_context& io) : report(io) {}
+  pid_t pid = -1;
+  asio::posix::stream_descriptor report;
+  std::array<char, 4096> buffer{};
+  RankEnd end;
+};
+
+/// Collects what the children report; the rendezvous lives in the same event loop, so that this process stays
+/// single-threaded.
+class Parent {
+ public:
+  Parent(int size, const ProcessBody& body, Config config)
+      : server_(std::make_unique<membership::RendezvousServer>(io_, size)), deadline_(io_) {
+    config.size = size;
+    config.rendezvous = server_->address();
+    std::fflush(nullptr);
+    for (config.rank = 0; config.rank < size; ++config.rank) start(body, config);
+  }
+
+  std::vector<RankEnd> wait() {
+    deadline_.expires_after(longest_job);
+    deadline_.async_wait([this](const asio::error_code& error) {
+      if (error) return;
+      for (const auto& child : children_) {
+        if (child->report.is_open()) child->end.failures += "killed: the job took too long\n";
+        ::kill(child->pid, SIGKILL);  // not waited for yet, so the number is still its own
+      }
+    });
+    for (const auto& child : children_) read(*child);
+    io_.run();
+    std::vector<RankEnd> ends;
+    for (const auto& child : children_) {
+      int status = 0;
+      ::waitpid(child->pid, &status, 0);
+      if (WIFEXITED(status)) child->end.exit_code = WEXITSTATUS(status);
+      if (WIFSIGNALED(status)) child->end.signal = WTERMSIG(status);
+      ends.push_back(std::move(child->end));
+    }
+    return ends;
+  }
+
+ private:
+  void start(const ProcessBody& body, const Config& config) {
+    std::array<int, 2> pipe{};
+    if (::pipe2(pipe.data(), O_CLOEXEC) != 0) throw Error("no pipe for a rank");
+    const pid_t pid = ::fork();
+    if (pid < 0) throw Error("cannot fork a rank");
+    if (pid == 0) be_rank(body, config, pipe[1]);
+    ::close(pipe[1]);
+    children_.push_back(std::make_unique<Child>(io_));
+    children_.back()->pid = pid;
+    children_.back()->report.assign(pipe[0]);
+    ++open_;
+  }
+
+  void read(Child& child) {
+    child.report.async_read_some(asio::buffer(child.buffer),
+                                 [this, &child](const asio::error_code& error, std::size_t bytes) {
+                                   child.end.failures.append(child.buffer.data(), bytes);
+                                   if (!error) return read(child);
+                                   child.report.close();
+                                   if (--open_ > 0) return;
+                                   deadline_.cancel();
+                                   server_.reset();
+                                 });
+  }
+
+  asio::io_context io_;
+  std::unique_ptr<membership::RendezvousServer> server_;
+  asio::steady_timer deadline_;
+  std::vector<std::unique_ptr<Child>> children_;
+  int open_ = 0;
+};
+
+void run_threads(int size, const Body& body, const Config& config) {
+  auto contexts = Context::in_process(size, config);
+  std::vector<std::string> failures(contexts.size());
+  {
+    std::vector<std::jthread> threads;
+    for (std::size_t i = 0; i < contexts.size(); ++i) {
+      threads.emplace_back([&, i] {
+        try {
+          body(contexts[i]);
+        } catch (...) {
+          failures[i] = message_of_current_exception();
+        }
+        contexts[i].shutdown();
+      });
+    }
+  }
+  for (std::size_t i = 0; i < failures.size(); ++i) EXPECT_EQ(failures[i], "") << "on rank " << i;
+}
+
+}  // namespace
+
+std::ostream& operator<<(std::ostream& out, Ranks ranks) {
+  return out << (ranks == Ranks::Threads ? "Threads" : "Processes");
+}
+
+Config test_config() {
+  Config config;
+  config.arena_size = std::size_t{4} << 30;
+  config.op_timeout = std::chrono::seconds(60);
+  return config;
+}
+
+std::vector<RankEnd> run_processes(int size, const ProcessBody& body, const Config& config) {
+  return Parent(size, body, config).wait();
+}
+
+void run_job(Ranks ranks, int size, const Body& body, const Config& config) {
+  if (ranks == Ranks::Threads) return run_threads(size, body, config);
+  const auto ends = run_processes(
+      size,
+      [&body](const Config& own) {
+        Context context(own);
+        body(context);
+      },
+      config);
+  for (std::size_t i = 0; i < ends.size(); ++i) {
+    EXPECT_TRUE(ends[i].is_clean()) << "rank " << i << ": exit code " << ends[i].exit_code << ", signal "
+                                    << ends[i].signal << "\n"
+                                    << ends[i].failures;
+  }
+}
+
+}  // namespace bluefog::test

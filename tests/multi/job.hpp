@@ -1,0 +1,40 @@
+#pragma once
+/// @file job.hpp  Runs one body on every rank of a job, whatever carries the ranks.
+
+#include <functional>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include <bluefog/bluefog.hpp>
+
+namespace bluefog::test {
+
+/// What the ranks of a job are. Another transport joins the suites by an entry of its own here.
+enum class Ranks { Threads, Processes };
+
+std::ostream& operator<<(std::ostream& out, Ranks ranks);
+
+/// Settings that do not let a test hang for long.
+[[nodiscard]] Config test_config();
+
+/// How the process of a rank ended.
+struct RankEnd {
+  std::string failures;  ///< failed expectations and exceptions, one a line
+  int exit_code = 0;
+  int signal = 0;
+  [[nodiscard]] bool is_clean() const { return failures.empty() && exit_code == 0 && signal == 0; }
+};
+
+using Body = std::function<void(Context&)>;
+using ProcessBody = std::function<void(const Config&)>;
+
+/// Forks `size` ranks, hosts their rendezvous, and waits for their ends. The caller's process must have one
+/// thread only. A body that throws or fails an expectation shows in the end of its rank.
+[[nodiscard]] std::vector<RankEnd> run_processes(int size, const ProcessBody& body,
+                                                 const Config& config = test_config());
+
+/// Every rank's body must end without an exception and without a failed expectation.
+void run_job(Ranks ranks, int size, const Body& body, const Config& config = test_config());
+
+}  // namespace bluefog::test

@@ -1,0 +1,50 @@
+#pragma once
+/// @file matrix.hpp  How much of the matrix (ranks, sizes) the suites go through in this build.
+
+#include <cstdlib>
+#include <string_view>
+#include <vector>
+
+#include "multi/job.hpp"
+
+namespace bluefog::test {
+
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+inline constexpr bool is_sanitized = true;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+inline constexpr bool is_sanitized = true;
+#else
+inline constexpr bool is_sanitized = false;
+#endif
+#else
+inline constexpr bool is_sanitized = false;
+#endif
+
+/// Sanitized builds are 5 to 20 times slower, so they go through less. TEST_MATRIX=full or =reduced
+/// overrides.
+inline bool is_reduced() {
+  const char* const wish = std::getenv("TEST_MATRIX");
+  if (wish != nullptr && std::string_view(wish) == "full") return false;
+  return is_sanitized || (wish != nullptr && std::string_view(wish) == "reduced");
+}
+
+struct JobSize {
+  Ranks ranks;
+  int size;
+};
+
+inline std::ostream& operator<<(std::ostream& out, JobSize job) {
+  return out << job.size << job.ranks;
+}
+
+inline std::vector<JobSize> job_sizes() {
+  if (is_reduced())
+    return {{Ranks::Threads, 2}, {Ranks::Threads, 3}, {Ranks::Threads, 5}, {Ranks::Processes, 3}};
+  std::vector<JobSize> jobs;
+  for (const int size : {1, 2, 3, 4, 5, 7}) jobs.push_back({Ranks::Threads, size});
+  for (const int size : {1, 2, 3, 5}) jobs.push_back({Ranks::Processes, size});
+  return jobs;
+}
+
+}  // namespace bluefog::test

@@ -1,0 +1,157 @@
+"""Checks of joining and leaving, of topologies, and of graphs that ranks infer together."""
+
+from __future__ import annotations
+
+import os
+
+import bluefog.torch as bf
+import networkx as nx
+import numpy as np
+import torch
+from bluefog.common.errors import MismatchError, ShutdownError
+from job import assert_usable, raises
+
+
+def check_ranks_are_those_that_bfrun_gave() -> None:
+    assert bf.rank() == bf.local_rank() == int(os.environ["BLUEFOG_RANK"])
+    assert bf.size() == bf.local_size() == int(os.environ["BLUEFOG_SIZE"])
+    assert (bf.machine_rank(), bf.machine_size()) == (0, 1)
+    assert bf.is_homogeneous() and bf.is_initialized()
+
+
+def check_names_of_old_have_answers() -> None:
+    assert bf.mpi_threads_supported() is True
+    assert bf.unified_mpi_window_model_supported() is True
+    assert bf.nccl_built() is False
+    bf.set_skip_negotiate_stage(True)
+    assert bf.get_skip_negotiate_stage() is True
+    assert_usable()
+    bf.set_skip_negotiate_stage(False)
+    assert bf.get_skip_negotiate_stage() is False
+
+
+def check_the_default_topology_is_exponential() -> None:
+    assert bf.IsTopologyEquivalent(bf.load_topology(), bf.ExponentialGraph(bf.size()))
+    bf.set_topology(bf.RingGraph(bf.size()))
+    bf.set_topology()
+    assert bf.IsTopologyEquivalent(bf.load_topology(), bf.ExponentialGraph(bf.size()))
+
+
+def check_a_repeated_init_resets_the_topology() -> None:
+    bf.set_topology(bf.StarGraph(bf.size()), is_weighted=True)
+    bf.init()
+    assert bf.IsTopologyEquivalent(bf.load_topology(), bf.ExponentialGraph(bf.size()))
+    bf.init(bf.RingGraph, is_weighted=True)
+    assert bf.IsTopologyEquivalent(bf.load_topology(), bf.RingGraph(bf.size()))
+
+
+def check_topologies_come_back_with_their_neighbors() -> None:
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(bf.size()))
+    graph.add_edges_from((rank, 0) for rank in reversed(range(bf.size())))
+    assert bf.set_topology(graph) is True
+    assert bf.load_topology() is graph
+    assert bf.in_neighbor_ranks() == (list(range(1, bf.size())) if bf.rank() == 0 else [])
+    assert bf.out_neighbor_ranks() == ([] if bf.rank() == 0 else [0])
+    assert_usable()
+
+
+def check_what_is_no_graph_of_the_ranks_is_refused() -> None:
+    named = nx.relabel_nodes(bf.RingGraph(bf.size()), {0: "zero"})
+    for wrong in (nx.Graph(bf.RingGraph(bf.size())), "ring", nx.MultiDiGraph(bf.RingGraph(bf.size())), named):
+        with raises(TypeError):
+            bf.set_topology(wrong)
+    with raises(TypeError, f"{bf.size() + 1} nodes"):
+        bf.set_topology(bf.RingGraph(bf.size() + 1))
+    assert bf.IsTopologyEquivalent(bf.load_topology(), bf.ExponentialGraph(bf.size()))
+    assert_usable()
+
+
+def check_a_topology_of_the_wrong_size_on_one_rank_is_an_error_on_all() -> None:
+    if bf.size() == 1:
+        return
+    size = bf.size() + (bf.rank() == 0)
+    with raises(TypeError if bf.rank() == 0 else ValueError, f"{bf.size() + 1} nodes"):
+        bf.set_topology(bf.RingGraph(size))
+    assert bf.IsTopologyEquivalent(bf.load_topology(), bf.ExponentialGraph(bf.size()))
+    assert_usable()
+
+
+def check_topologies_that_differ_are_an_error_on_all() -> None:
+    if bf.size() == 1:
+        return
+    with raises(MismatchError):
+        bf.set_topology(bf.RingGraph(bf.size()) if bf.rank() else nx.empty_graph(bf.size(), nx.DiGraph))
+    with raises(MismatchError):
+        bf.set_topology(bf.StarGraph(bf.size()), is_weighted=bf.rank() == 0)
+    assert bf.IsTopologyEquivalent(bf.load_topology(), bf.ExponentialGraph(bf.size()))
+    assert_usable()
+
+
+def check_machine_topologies_are_local() -> None:
+    assert bf.load_machine_topology() is None
+    assert bf.in_neighbor_machine_ranks() == bf.out_neighbor_machine_ranks() == []
+    graph = bf.ExponentialGraph(1)
+    assert bf.set_machine_topology(graph) is True
+    assert bf.load_machine_topology() is graph
+    assert bf.in_neighbor_machine_ranks() == []
+    with raises(ValueError):
+        bf.set_machine_topology(None)
+    for wrong in (bf.ExponentialGraph(2), "ring"):
+        with raises(TypeError):
+            bf.set_machine_topology(wrong)
+
+
+def check_sources_are_inferred_from_destinations() -> None:
+    n, rank = bf.size(), bf.rank()
+    others = list(range(1, n))
+    assert bf.InferSourceFromDestinationRanks(others if rank == 0 else []) == ([] if rank == 0 else [0])
+    sources, matrix = bf.InferSourceFromDestinationRanks(
+        others if rank == 0 else [], construct_adjacency_matrix=True
+    )
+    expected = np.eye(n) / 2
+    expected[0, :] = 0.5
+    expected[0, 0] = 1
+    np.testing.assert_array_equal(matrix, expected)
+    assert sources == ([] if rank == 0 else [0])
+
+
+def check_destinations_are_inferred_from_sources() -> None:
+    n, rank = bf.size(), bf.rank()
+    others = np.arange(1, n)
+    assert bf.InferDestinationFromSourceRanks(others if rank == 0 else []) == ([] if rank == 0 else [0])
+    _, matrix = bf.InferDestinationFromSourceRanks(
+        list(others) if rank == 0 else [], construct_adjacency_matrix=True
+    )
+    expected = np.eye(n)
+    expected[:, 0] = 1 / n
+    np.testing.assert_allclose(matrix, expected)
+
+
+def check_wrong_lists_to_infer_from_are_errors_on_all() -> None:
+    last = bf.size() - 1
+    for wrong in ([bf.size()], [-1], [last], [0.5], ["0"], *([[0, 0]] if last else [])):
+        with raises(ValueError, f"rank {last}"):
+            bf.InferSourceFromDestinationRanks(wrong if bf.rank() == last else [])
+    assert_usable()
+
+
+def check_after_shutdown_operations_say_so_and_ranks_still_answer() -> None:
+    rank, size = bf.rank(), bf.size()
+    bf.shutdown()
+    bf.shutdown()
+    assert (bf.rank(), bf.size(), bf.is_initialized()) == (rank, size, False)
+    operations = [
+        lambda: bf.allreduce(torch.ones(1)),
+        lambda: bf.neighbor_allreduce(torch.ones(1)),
+        lambda: bf.broadcast(torch.ones(1), 0),
+        lambda: bf.allgather(torch.ones(1)),
+        lambda: bf.synchronize(bf.allreduce_nonblocking(torch.ones(1))),
+        bf.barrier,
+        bf.set_topology,
+    ]
+    for operation in operations:
+        with raises(ShutdownError):
+            operation()
+    bf.init()
+    assert_usable()

@@ -1,0 +1,99 @@
+"""The example that trains on Fashion-MNIST, on a small made-up data set of the same format."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ranks import REPOSITORY, environment, find_bfrun
+
+EXAMPLE = REPOSITORY / "examples/python/fashion_mnist.py"
+
+
+def write_idx(path: Path, array: np.ndarray) -> None:
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    path.write_bytes(gzip.compress(header + array.tobytes(), compresslevel=1))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten kinds of stripes, with noise."""
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(1)
+    for part, count in (("train", 600), ("t10k", 203)):
+        labels = random.integers(0, 10, count).astype(np.uint8)
+        images = random.integers(0, 60, (count, 28, 28)).astype(np.uint8)
+        for image, label in zip(images, labels):
+            image[2 * label : 2 * label + 4] += 150
+        write_idx(folder / f"{part}-images-idx3-ubyte.gz", images)
+        write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
+    return folder
+
+
+def run_example(ranks: int, output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        find_bfrun(),
+        "-np",
+        str(ranks),
+        sys.executable,
+        str(EXAMPLE),
+        "--output",
+        str(output),
+        *arguments,
+    ]
+    return subprocess.run(
+        command, env=environment(), text=True, capture_output=True, timeout=200, check=False
+    )
+
+
+def record_of(job: subprocess.CompletedProcess[str], output: Path) -> dict:
+    assert job.returncode == 0, job.stdout + job.stderr
+    return json.loads((output / "run.json").read_text())
+
+
+def without_times(record: dict) -> list:
+    return [
+        [(e["step"], e["ranks"], e["mean_model"]) for e in record["evaluations"]],
+        [(d["step"], d["value"]) for d in record["distances"]],
+    ]
+
+
+def test_loader_processes_change_nothing(data: Path, tmp_path: Path) -> None:
+    records = {}
+    for name, arguments in {
+        "none": [],
+        "fork": ["--num-workers", "2", "--mp-context", "fork"],
+        "spawn": ["--num-workers", "2", "--mp-context", "spawn"],
+    }.items():
+        job = run_example(2, tmp_path / name, "--data", str(data), "--epochs", "1", "--no-plot", *arguments)
+        records[name] = record_of(job, tmp_path / name)
+    assert without_times(records["fork"]) == without_times(records["none"])
+    assert without_times(records["spawn"]) == without_times(records["none"])
+
+
+def test_leaves_a_picture_and_a_record_of_three_ranks(data: Path, tmp_path: Path) -> None:
+    job = run_example(3, tmp_path, "--data", str(data), "--epochs", "2", "--topology", "ring", "--atc")
+    record = record_of(job, tmp_path)
+    assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert record["config"]["ranks"] == 3 and record["config"]["topology"] == "ring"
+    assert [epoch["epoch"] for epoch in record["epochs"]] == [1, 2]
+    last = record["evaluations"][-1]
+    assert last["images"] == 203 and len(last["ranks"]) == 3
+    assert all(0 <= accuracy <= 1 for accuracy in [*last["ranks"], last["mean_model"]])
+    assert record["total"]["samples"] == 1200 and record["total"]["samples_per_second"] > 0
+    assert "epoch 2: accuracy of ranks" in job.stdout
+
+
+def test_missing_data_is_one_clear_line(tmp_path: Path) -> None:
+    job = run_example(1, tmp_path, "--data", str(tmp_path / "nothing"))
+    assert job.returncode != 0
+    lines = [line for line in job.stderr.splitlines() if line.startswith("fashion_mnist.py:")]
+    assert (
+        len(lines) == 1 and "train-images-idx3-ubyte.gz" in lines[0] and str(tmp_path / "nothing") in lines[0]
+    )

@@ -1,0 +1,68 @@
+"""The README's snippets run as printed."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+from ranks import REPOSITORY, environment, find_bfrun
+
+README = (REPOSITORY / "README.md").read_text()
+PYTHON_SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+CPP_SNIPPETS = re.findall(r"```cpp\n(.*?)```", README, re.DOTALL)
+BUILD = REPOSITORY / "build/release"
+
+
+def run_ranks(ranks: int, *command: str) -> str:
+    job = subprocess.run(
+        [find_bfrun(), "-np", str(ranks), "--tag-output", *command],
+        env=environment(LD_LIBRARY_PATH=str(BUILD / "src")),
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert job.returncode == 0, job.stdout + job.stderr
+    return job.stdout
+
+
+def test_the_readme_has_the_promised_snippets() -> None:
+    assert len(PYTHON_SNIPPETS) == 3
+    assert len(CPP_SNIPPETS) == 1
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_training_snippet_learns(number: int, tmp_path: pathlib.Path) -> None:
+    script = tmp_path / "snippet.py"
+    script.write_text(PYTHON_SNIPPETS[number])
+    losses = [float(loss) for loss in re.findall(r"loss ([\d.]+)", run_ranks(4, sys.executable, str(script)))]
+    assert len(losses) == 4
+    assert max(losses) < 0.69, "no better than guessing between two classes"
+
+
+def test_consensus_snippet_prints_the_mean(tmp_path: pathlib.Path) -> None:
+    script = tmp_path / "snippet.py"
+    script.write_text(PYTHON_SNIPPETS[2])
+    values = [
+        float(value) for value in re.findall(r"rank \d: (\S+)", run_ranks(4, sys.executable, str(script)))
+    ]
+    assert values == pytest.approx([1.5] * 4, abs=1e-5)
+
+
+def test_cpp_snippet_builds_and_prints_the_mean(tmp_path: pathlib.Path) -> None:
+    source = tmp_path / "consensus.cpp"
+    source.write_text(CPP_SNIPPETS[0])
+    program = tmp_path / "consensus"
+    subprocess.run(
+        [
+            "g++", "-std=c++20", "-Wall", "-Wextra", "-Werror",
+            f"-I{REPOSITORY}/include", f"-I{BUILD}/include",
+            str(source), "-o", str(program), f"-L{BUILD}/src", "-lbluefog", "-pthread",
+        ],
+        check=True,
+    )  # fmt: skip
+    values = re.findall(r"rank \d: (\S+)", run_ranks(4, str(program)))
+    assert [float(value) for value in values] == [1.5] * 4

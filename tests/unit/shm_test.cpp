@@ -1,0 +1,277 @@
+// Shared memory between ranks of one host: the arena, the board of posts, the doorbell.
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <bluefog/error.hpp>
+
+#include "base/clock.hpp"
+#include "base/doorbell.hpp"
+#include "transport/shm/arena.hpp"
+#include "transport/shm/shm_transport.hpp"
+
+namespace bluefog::transport::shm {
+namespace {
+
+constexpr std::size_t megabyte = std::size_t{1} << 20;
+
+bool is_zero(const std::byte* data, std::size_t bytes) {
+  return std::all_of(data, data + bytes, [](std::byte byte) { return byte == std::byte{0}; });
+}
+
+TEST(ArenaHeap, GivesZeroedAlignedMemoryApart) {
+  Arena arena(64 * megabyte, 1);
+  std::vector<std::byte*> blocks;
+  for (const std::size_t bytes : {1U, 63U, 64U, 65U, 4096U, 1'000'000U, 0U}) {
+    std::byte* block = arena.allocate(bytes);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(block) % 64, 0U);
+    EXPECT_TRUE(arena.contains(block, bytes));
+    EXPECT_TRUE(is_zero(block, bytes));
+    std::memset(block, 0xff, bytes);
+    blocks.push_back(block);
+  }
+  std::sort(blocks.begin(), blocks.end());
+  EXPECT_EQ(std::adjacent_find(blocks.begin(), blocks.end()), blocks.end());
+}
+
+TEST(ArenaHeap, ReusesMemoryAndZeroesItAgain) {
+  Arena arena(64 * megabyte, 1);
+  std::byte* first = arena.allocate(10'000);
+  std::byte* second = arena.allocate(10'000);
+  std::byte* third = arena.allocate(10'000);
+  for (std::byte* block : {first, second, third}) std::memset(block, 0xff, 10'000);
+  arena.free(second);
+  arena.free(first);  // neighbours become one piece
+  std::byte* both = arena.allocate(20'000);
+  EXPECT_EQ(both, first);
+  EXPECT_TRUE(is_zero(both, 20'000));
+  EXPECT_FALSE(is_zero(third, 10'000));
+}
+
+TEST(ArenaHeap, SaysWhenItIsExhausted) {
+  Arena arena(megabyte, 1);
+  EXPECT_THROW(static_cast<void>(arena.allocate(2 * megabyte)), Error);
+  std::vector<std::byte*> blocks;
+  try {
+    while (true) blocks.push_back(arena.allocate(100'000));
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("BLUEFOG_ARENA_SIZE"), std::string::npos) << error.what();
+  }
+  ASSERT_GT(blocks.size(), 1U);
+  for (std::byte* block : blocks) arena.free(block);
+  std::byte* again = arena.allocate(100'000 * blocks.size());
+  EXPECT_EQ(again, blocks.front());
+}
+
+TEST(ArenaHeap, TheFirstBytesAreNotItsOwn) {
+  Arena arena(megabyte, 200'000);
+  EXPECT_GE(arena.allocate(1), arena.base() + 200'000);
+}
+
+TEST(ArenaFork, AChildCannotWriteIntoIt) {
+  Arena arena(megabyte, 1);
+  auto* word = reinterpret_cast<std::atomic<int>*>(arena.allocate(64));
+  word->store(1);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const bool sees = word->load() == 1;
+    word->store(2);
+    ::_exit(sees && word->load() == 2 ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(word->load(), 1);
+}
+
+/// Two ranks in one process.
+class Board : public testing::Test {
+ protected:
+  Board() {
+    for (int rank = 0; rank < 2; ++rank)
+      arenas_.push_back(ShmTransport::make_arena(rank, std::size_t{4} << 30));
+    const auto map = [this](int peer) { return arenas_[static_cast<std::size_t>(peer)]->share_mapping(); };
+    for (int rank = 0; rank < 2; ++rank) {
+      ranks_.push_back(std::make_unique<ShmTransport>(rank, 2, arenas_[static_cast<std::size_t>(rank)], map));
+    }
+  }
+  ShmTransport& owner() { return *ranks_[0]; }
+  ShmTransport& peer() { return *ranks_[1]; }
+
+  SlotRef publish(const Key& key, std::size_t row_words = 3) {
+    SlotRef slot;
+    EXPECT_TRUE(owner().acquire(slot));
+    Post post{};
+    post.key = key;
+    post.sequence = key.count;
+    std::vector<std::uint64_t> row(row_words);
+    for (std::size_t i = 0; i < row_words; ++i) row[i] = key.count * 1000 + i;
+    owner().publish(slot, post, row, 7, 0, "");
+    return slot;
+  }
+  Lookup look(const Key& key) { return peer().find(0, key, seen_, post_); }
+
+  std::vector<std::shared_ptr<Arena>> arenas_;
+  std::vector<std::unique_ptr<ShmTransport>> ranks_;
+  SlotRef seen_;
+  Post post_{};
+};
+
+TEST_F(Board, ShowsWhatIsPublishedUntilItIsReclaimed) {
+  const Key key{99, 0};
+  EXPECT_EQ(look(key), Lookup::NotYet);
+  const SlotRef slot = publish(key);
+  ASSERT_EQ(look(key), Lookup::Found);
+  EXPECT_EQ(post_.key, key);
+  EXPECT_EQ(peer().vote(seen_), 7U);
+  EXPECT_EQ(peer().phase(seen_), Phase::Posted);
+  EXPECT_EQ(peer().row(seen_, post_), (std::vector<std::uint64_t>{0, 1, 2}));
+  owner().set_phase(slot, Phase::Running);
+  EXPECT_EQ(peer().phase(seen_), Phase::Running);
+  const SlotRef stale = seen_;
+  owner().reclaim(slot, key);
+  EXPECT_EQ(look(key), Lookup::Passed);
+  EXPECT_EQ(look(Key{99, 1}), Lookup::NotYet);
+  EXPECT_EQ(look(Key{98, 0}), Lookup::NotYet);
+  EXPECT_EQ(peer().phase(stale), Phase::Left)
+      << "a reclaimed slot belongs to an operation that its rank has left";
+  EXPECT_TRUE(peer().row(stale, post_).empty());
+}
+
+TEST_F(Board, KeepsRowsThatDoNotFitIntoASlot) {
+  const Key key{5, 3};
+  const SlotRef slot = publish(key, 500);
+  ASSERT_EQ(look(key), Lookup::Found);
+  const auto row = peer().row(seen_, post_);
+  ASSERT_EQ(row.size(), 500U);
+  EXPECT_EQ(row[499], 3499U);
+  owner().reclaim(slot, key);
+}
+
+TEST_F(Board, FindsKeysThatShareABucket) {
+  // All of these have the same home, which holds a few only.
+  std::vector<std::pair<Key, SlotRef>> posted;
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    const Key key{1 + i * bucket_count, 0};
+    posted.emplace_back(key, publish(key));
+  }
+  for (const auto& [key, slot] : posted) {
+    ASSERT_EQ(look(key), Lookup::Found);
+    EXPECT_EQ(seen_.slot, slot.slot);
+  }
+  for (std::size_t i = 0; i < posted.size(); i += 2) owner().reclaim(posted[i].second, posted[i].first);
+  for (std::size_t i = 0; i < posted.size(); ++i) {
+    EXPECT_EQ(look(posted[i].first), i % 2 == 0 ? Lookup::Passed : Lookup::Found) << i;
+  }
+}
+
+TEST_F(Board, IsFullAfterAllSlotsAndWorksAfterwards) {
+  std::vector<std::pair<Key, SlotRef>> posted;
+  for (int round = 0; round < 3; ++round) {
+    for (std::uint64_t i = 0; i < slot_count; ++i) {
+      const Key key{77, static_cast<std::uint64_t>(round) * slot_count + i};
+      posted.emplace_back(key, publish(key));
+    }
+    SlotRef none;
+    EXPECT_FALSE(owner().acquire(none));
+    for (const auto& [key, slot] : posted) {
+      ASSERT_EQ(look(key), Lookup::Found);
+      owner().reclaim(slot, key);
+      ASSERT_EQ(look(key), Lookup::Passed);
+    }
+    posted.clear();
+  }
+}
+
+TEST_F(Board, ADecisionBelongsToOneOperation) {
+  using State = Decision::State;
+  const SlotRef slot = publish({1, 0});
+  ASSERT_EQ(look({1, 0}), Lookup::Found);
+  EXPECT_EQ(peer().decision(seen_).state, State::Open);
+  EXPECT_EQ(peer().decide(seen_, {State::Aborted, 1}).state, State::Aborted);
+  const Decision late = owner().decide(slot, {State::Started, -1});
+  EXPECT_EQ(late.state, State::Aborted) << "the first one wins";
+  EXPECT_EQ(late.aborted_by, 1);
+  owner().reclaim(slot, {1, 0});
+  const SlotRef next = publish({1, 1});
+  ASSERT_EQ(next.slot, slot.slot);
+  EXPECT_EQ(owner().decision(next).state, State::Open);
+}
+
+TEST_F(Board, HandsOverOneComplaintOfARank) {
+  EXPECT_FALSE(owner().take_complaint());
+  peer().complain(0, {8, 9}, "first");
+  peer().complain(0, {8, 10}, "second");
+  const auto complaint = owner().take_complaint();
+  ASSERT_TRUE(complaint);
+  EXPECT_EQ(complaint->text, "first");
+  EXPECT_EQ(complaint->key, (Key{8, 9}));
+  EXPECT_FALSE(owner().take_complaint());
+}
+
+TEST_F(Board, KnowsWhoHasLeftAndWhoIsLost) {
+  EXPECT_EQ(peer().state(0), PeerState::Alive);
+  owner().leave();
+  EXPECT_EQ(peer().state(0), PeerState::Left);
+  peer().set_lost(0);
+  EXPECT_EQ(peer().state(0), PeerState::Lost);
+}
+
+/// Passes a word to and fro, sleeping in between.
+void play(std::atomic<int>& turn, base::Doorbell& own, base::Doorbell& other, int me, int rounds) {
+  const base::SteadyClock clock;
+  for (int round = 0; round < rounds; ++round) {
+    while (turn.load() % 2 != me) {
+      const std::uint32_t announced = own.announce();
+      if (turn.load() % 2 != me) own.sleep(announced, base::TimePoint::max(), clock);
+      own.leave();
+    }
+    turn.fetch_add(1);
+    other.ring();
+  }
+}
+
+TEST(Doorbell, WakesAcrossProcesses) {
+  struct Shared {
+    base::Doorbell bells[2];
+    std::atomic<int> turn{0};
+  };
+  void* const page =
+      ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(page, MAP_FAILED);
+  auto* const shared = new (page) Shared;
+  constexpr int rounds = 2000;  // a lost wake-up would hang: there is no deadline
+  const pid_t child = ::fork();
+  if (child == 0) {
+    play(shared->turn, shared->bells[1], shared->bells[0], 1, rounds);
+    ::_exit(0);
+  }
+  play(shared->turn, shared->bells[0], shared->bells[1], 0, rounds);
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(shared->turn.load(), 2 * rounds);
+  ::munmap(page, sizeof(Shared));
+}
+
+TEST(Doorbell, SleepEndsAtItsDeadline) {
+  base::Doorbell bell;
+  const base::SteadyClock clock;
+  const auto until = clock.now() + std::chrono::milliseconds(5);
+  const std::uint32_t announced = bell.announce();
+  while (clock.now() < until) bell.sleep(announced, until, clock);
+  bell.leave();
+  EXPECT_GE(clock.now(), until);
+}
+
+}  // namespace
+}  // namespace bluefog::transport::shm

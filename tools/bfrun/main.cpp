@@ -1,0 +1,51 @@
+/// @file main.cpp  bfrun: starts a command as several ranks of one job.
+
+#include <exception>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <bluefog/error.hpp>
+
+#include "launcher.hpp"
+#include "options.hpp"
+#include "report.hpp"
+
+namespace {
+
+// Else a pipe of ours would become descriptor 0, 1 or 2, and the ranks would talk into it.
+void open_standard_descriptors() {
+  int fd = -1;
+  do {
+    fd = ::open("/dev/null", O_RDWR);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) ::close(fd);
+}
+
+// A setting that no rank could read is one error here rather than one from each rank.
+void check_settings() {
+  bluefog::base::Environment environment = bluefog::base::current_environment();
+  for (const char* name : {"BLUEFOG_RANK", "BLUEFOG_SIZE", "BLUEFOG_RENDEZVOUS"}) environment.erase(name);
+  (void)bluefog::base::read_config(environment);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  open_standard_descriptors();
+  try {
+    const auto parsed = bfrun::parse_options(std::vector<std::string>(argv + 1, argv + argc));
+    if (const auto* finished = std::get_if<bfrun::Finished>(&parsed)) return finished->exit_code;
+    check_settings();
+    return bfrun::launch(std::get<bfrun::Options>(parsed));
+  } catch (const bluefog::InvalidArgument& error) {
+    bfrun::report(error.what());
+    return bfrun::exit_code_of_usage_errors;
+  } catch (const std::exception& error) {
+    bfrun::report(error.what());
+    return 1;
+  }
+}

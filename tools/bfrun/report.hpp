@@ -1,0 +1,22 @@
+#pragma once
+/// @file report.hpp  bfrun's own lines on standard error.
+
+#include <string>
+#include <vector>
+
+#include "environment.hpp"
+#include "options.hpp"
+
+namespace bfrun {
+
+/// "bfrun: <text>\n".
+[[nodiscard]] std::string report_line(const std::string& text);
+
+/// Writes that line at once, in one piece.
+void report(const std::string& text);
+
+/// For --verbose: the command, what bfrun sets or pins, and the Config that the ranks will read.
+void report_settings(const Options& options, const Environment& environment,
+                     const std::vector<std::vector<int>>& cpus_of_ranks);
+
+}  // namespace bfrun
