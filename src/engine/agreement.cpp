@@ -259,7 +259,8 @@ Task Engine::close_component(Operation& operation) {
                                       [&](const PeerView& peer) { return peer.rank == member; });
       if (member == rank_ || listed) continue;
       operation.peers.push_back({member, false, {}, {}});
-      transport_.ring(member);  // it may wait for this rank's post, which was rung to direct neighbours only
+      transport_.show(
+          member, operation.slot);  // it may wait for this post, which was shown to direct neighbours only
     }
     std::sort(operation.peers.begin(), operation.peers.end(),
               [](const PeerView& a, const PeerView& b) { return a.rank < b.rank; });
@@ -326,7 +327,7 @@ void Engine::settle(Operation& operation, Tally tally) {
     transport_.set_text(operation.slot, message_of(operation.trouble));
     decision = transport_.decide(slot, {State::Aborted, rank_});
   }
-  ring_peers(operation);
+  show_peers(operation);
   if (decision.state == State::Started) {
     operation.trouble = nullptr;  // too late to give up
     return;
@@ -372,7 +373,7 @@ Task Engine::agree_as_component(Operation& operation) {
     Task closing = close_component(operation);
     co_await closing;
     transport_.set_vote(operation.slot, vote_for(operation, operation.component->hash));
-    ring_peers(operation);
+    show_peers(operation);
   }
   const std::uint64_t own_vote = vote_for(operation, operation.component->hash);
   Tally tally = Tally::Open;
@@ -387,7 +388,7 @@ Task Engine::agree_as_component(Operation& operation) {
 Task Engine::withdraw(Operation& operation, std::string text) {
   transport_.set_text(operation.slot, text);
   transport_.set_phase(operation.slot, Phase::Withdrawn);
-  ring_peers(operation);
+  show_peers(operation);
   if (operation.post.publishes != 0 || operation.request().local_error) co_return;
   // Readers of the tensor itself must have let go of it before its owner may.
   const auto& row = operation.request().plan->row;

@@ -130,7 +130,7 @@ Task Engine::mix_slices(Operation& operation) {
     co_await others;
   }
   transport_.set_phase(operation.slot, Phase::Done);
-  ring_peers(operation);
+  show_peers(operation);
 
   std::exception_ptr lost;
   Until all_done(operation.suspension, [&] {
@@ -379,7 +379,7 @@ Task Engine::exchange(Operation& operation) {
       moved = true;
     }
     if (moved) {
-      ring_peers(operation);
+      show_peers(operation);
       Yield others(operation.suspension);
       co_await others;
       continue;
@@ -399,7 +399,7 @@ Task Engine::exchange(Operation& operation) {
     }
   }
   transport_.set_phase(operation.slot, Phase::Done);
-  ring_peers(operation);
+  show_peers(operation);
   Until released(operation.suspension, [&] { return chunks.readers_are_done(); });
   co_await released;
 }

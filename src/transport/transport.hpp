@@ -57,8 +57,12 @@ class Transport {
   [[nodiscard]] virtual int size() const = 0;
   /// What peers ring when something changed that this rank may wait for.
   [[nodiscard]] virtual base::Doorbell& doorbell() = 0;
-  virtual void ring(int peer) = 0;
   [[nodiscard]] virtual PeerState state(int peer) const = 0;
+  /// Whether the peer lies on this host: it reads the words of posts, and tensors in the arena, where they
+  /// are.
+  [[nodiscard]] virtual bool shares_memory(int peer) const = 0;
+  /// Tells the peers that this rank will make no more calls.
+  virtual void leave() = 0;
 
   // --- memory
   [[nodiscard]] virtual SharedMemory allocate(std::size_t bytes) = 0;
@@ -81,6 +85,9 @@ class Transport {
   virtual void set_vote(const SlotRef& own, std::uint64_t vote) = 0;
   virtual void set_produced(const SlotRef& own, std::uint64_t chunks) = 0;
   virtual void set_consumed(const SlotRef& own, std::uint64_t chunks) = 0;
+  /// Lets a peer know of the present words of an own operation: rings its doorbell where it shares memory,
+  /// else sends it what has changed.
+  virtual void show(int peer, const SlotRef& own) = 0;
   /// Why the rank withdrew; before the phase says so.
   virtual void set_text(const SlotRef& own, std::string_view text) = 0;
   /// Takes the post away; no peer may need it any more.

@@ -84,6 +84,7 @@ ShmTransport::ShmTransport(int rank, int size, std::shared_ptr<Arena> arena, Map
     : rank_(rank),
       size_(size),
       arena_(std::move(arena)),
+      doorbell_(own().doorbell),
       map_peer_(std::move(map_peer)),
       keep_(static_cast<std::size_t>(size)),
       mappings_(static_cast<std::size_t>(size)),
