@@ -35,6 +35,10 @@ struct Component {
   [[nodiscard]] std::size_t index_of(int rank) const;
 };
 
+/// The kernel terms of a row, as indices into the ranks of `inputs`, which ascend.
+[[nodiscard]] std::vector<mixing::Term> terms_of(const mixing::ResolvedRow& row,
+                                                 const std::vector<int>& inputs);
+
 /// The rank's part in a kind of step, compiled once and used for every operation that repeats it.
 struct Plan {
   mixing::MixingRow row;
