@@ -38,6 +38,9 @@ std::vector<ConsensusCase> consensus_cases(int ranks) {
   const auto hypercube = [ranks](std::vector<ConsensusMark> marks) {
     return ConsensusCase{"OnePeerHypercube", one_peer_hypercube(ranks), std::move(marks)};
   };
+  const auto base = [ranks](int radix, std::vector<ConsensusMark> marks) {
+    return ConsensusCase{"Base" + std::to_string(radix), base_k_plus_one(ranks, radix - 1), std::move(marks)};
+  };
   switch (ranks) {
     case 16:
       return {with(one_peer, {{1, .655397}, {3, .20977}, {4, 0}}),
@@ -47,17 +50,24 @@ std::vector<ConsensusCase> consensus_cases(int ranks) {
     case 25:
       return {with(one_peer, {{5, .0686426}, {68, 1.09437e-10}, {69, 5.8639e-11}}),
               with(exponential, {{10, .000412572}, {32, 1.08598e-10}, {33, 5.52958e-11}}),
-              with(ring, {{10, .252454}, {100, .0322259}, {1025, 1.01145e-10}, {1026, 9.90264e-11}})};
+              with(ring, {{10, .252454}, {100, .0322259}, {1025, 1.01145e-10}, {1026, 9.90264e-11}}),
+              base(2, {{1, .657285}, {8, .0917252}, {9, 0}}),
+              base(3, {{5, .0966427}, {6, 0}}),
+              base(5, {{1, .428015}, {2, 0}})};
     case 64:
       return {with(one_peer, {{1, .708453}, {5, .100397}, {6, 0}}),
               hypercube({{1, .695453}, {5, .110712}, {6, 0}}),
               with(exponential, {{10, .00748655}, {63, 1.27335e-10}, {64, 9.09537e-11}}),
-              with(ring, {{10, .284158}, {100, .105988}, {1000, .00522302}})};
+              with(ring, {{10, .284158}, {100, .105988}, {1000, .00522302}}),
+              base(2, {{6, 0}}),
+              base(5, {{3, 0}})};
     case 1024:
       return {with(one_peer, {{1, .710789}, {9, .0513076}, {10, 0}}),
               hypercube({{1, .709066}, {9, .0500147}, {10, 0}}),
               with(exponential, {{10, .00604653}, {91, 1.02188e-10}, {92, 8.36086e-11}}),
-              with(ring, {{10, .342796}, {100, .201524}, {1000, .113083}})};
+              with(ring, {{10, .342796}, {100, .201524}, {1000, .113083}}),
+              base(2, {{10, 0}}),
+              base(5, {{5, 0}})};
     default:
       throw std::invalid_argument("no figures are known for " + std::to_string(ranks) + " ranks");
   }

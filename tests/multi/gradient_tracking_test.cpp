@@ -70,6 +70,12 @@ INSTANTIATE_TEST_SUITE_P(
                     Graph{"FullyConnected", static_schedule(fully_connected_graph(16)), .1, 302}),
     [](const auto& info) { return std::string(info.param.name); });
 
+INSTANTIATE_TEST_SUITE_P(TwentyFive, TrackingByGraph,
+                         testing::Values(Graph{"BaseTwo", base_k_plus_one(25, 1), .05, 503},
+                                         Graph{"BaseThree", base_k_plus_one(25, 2), .05, 502},
+                                         Graph{"BaseFive", base_k_plus_one(25, 4), .05, 503}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
 TEST(CentralizedDescent, ReachesTheOptimumInTheKnownNumberOfSteps) {
   run_learners({static_schedule(ring_graph(16))}, [](const Learner<double>& learner) {
     EXPECT_EQ(converge(learner, centralized_descent(learner, .1), 1000).steps, 302U);
