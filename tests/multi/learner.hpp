@@ -49,10 +49,14 @@ class Learner {
   }
   /// Two vectors in one operation.
   [[nodiscard]] std::pair<Vector, Vector> mix(const Vector& x, const Vector& y, std::uint64_t round) const {
-    std::array<Vector, 2> both{x, y};
-    const std::span<T> values(both[0].data(), both.size() * x.size());
-    mix_into(values, values, round);
-    return {both[0], both[1]};
+    std::array<T, 2 * LeastSquares::dims> both{};
+    const auto second = std::copy(x.begin(), x.end(), both.begin());
+    std::copy(y.begin(), y.end(), second);
+    mix_into(both, both, round);
+    std::pair<Vector, Vector> mixed;
+    std::copy_n(both.begin(), x.size(), mixed.first.begin());
+    std::copy_n(second, y.size(), mixed.second.begin());
+    return mixed;
   }
   /// The vectors of the in-neighbours in the topology of the context, ascending by rank.
   [[nodiscard]] std::vector<Vector> neighbors_of(const Vector& x) const {
