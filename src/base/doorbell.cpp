@@ -18,21 +18,22 @@ long futex(std::atomic<std::uint32_t>& word, int operation, std::uint32_t value,
 
 }  // namespace
 
-void Doorbell::ring() noexcept {
+// Both sides need sequential consistency between their two steps, or a wake-up is lost.
+void DoorbellWords::ring() noexcept {
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (sleepers_.load(std::memory_order_seq_cst) == 0) return;
   rings_.fetch_add(1, std::memory_order_seq_cst);
   futex(rings_, FUTEX_WAKE, INT_MAX, nullptr);
 }
 
-std::uint32_t Doorbell::announce() noexcept {
+std::uint32_t DoorbellWords::announce() noexcept {
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
   const std::uint32_t seen = rings_.load(std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   return seen;
 }
 
-void Doorbell::sleep(std::uint32_t announced, TimePoint deadline, const Clock& clock) noexcept {
+void DoorbellWords::sleep(std::uint32_t announced, TimePoint deadline, const Clock& clock) noexcept {
   if (deadline == TimePoint::max()) {
     futex(rings_, FUTEX_WAIT, announced, nullptr);
     return;
@@ -45,7 +46,7 @@ void Doorbell::sleep(std::uint32_t announced, TimePoint deadline, const Clock& c
   futex(rings_, FUTEX_WAIT, announced, &relative);
 }
 
-void Doorbell::leave() noexcept {
+void DoorbellWords::leave() noexcept {
   sleepers_.fetch_sub(1, std::memory_order_relaxed);
 }
 

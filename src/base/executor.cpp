@@ -23,6 +23,14 @@ void relax() noexcept {
 #endif
 }
 
+class PrivateDoorbell final : public FutexDoorbell {
+ public:
+  PrivateDoorbell() : FutexDoorbell(words_) {}
+
+ private:
+  DoorbellWords words_;
+};
+
 class Thread final : public Background {
  public:
   Thread(const char* name, std::function<void()> body) {
@@ -51,7 +59,7 @@ void ThreadExecutor::wait(Doorbell& bell, bool spin, TimePoint deadline, Functio
     const Turn seen = turn();
     const bool stop = seen == Turn::Over || (sleeps && clock_.now() >= deadline);
     if (sleeps) {
-      if (seen == Turn::Idle && !stop) bell.sleep(announced, deadline, clock_);
+      if (seen == Turn::Idle && !stop) bell.sleep(announced, deadline);
       bell.leave();
     }
     if (stop) return;
@@ -61,6 +69,10 @@ void ThreadExecutor::wait(Doorbell& bell, bool spin, TimePoint deadline, Functio
       idle++ < patience ? relax() : static_cast<void>(sched_yield());
     }
   }
+}
+
+std::unique_ptr<Doorbell> ThreadExecutor::make_doorbell() {
+  return std::make_unique<PrivateDoorbell>();
 }
 
 std::unique_ptr<Background> ThreadExecutor::spawn(const char* name, std::function<void()> body) {

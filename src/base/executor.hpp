@@ -36,6 +36,8 @@ class Executor {
   /// @param spin  whether the ranks of this host have cores of their own, so that spinning pays
   virtual void wait(Doorbell& bell, bool spin, TimePoint deadline, FunctionRef<Turn()> turn) = 0;
   [[nodiscard]] virtual std::unique_ptr<Background> spawn(const char* name, std::function<void()> body) = 0;
+  /// One that is private to the owner's process.
+  [[nodiscard]] virtual std::unique_ptr<Doorbell> make_doorbell() = 0;
 
  protected:
   Executor() = default;
@@ -47,6 +49,7 @@ class ThreadExecutor final : public Executor {
   [[nodiscard]] const Clock& clock() const override { return clock_; }
   void wait(Doorbell& bell, bool spin, TimePoint deadline, FunctionRef<Turn()> turn) override;
   [[nodiscard]] std::unique_ptr<Background> spawn(const char* name, std::function<void()> body) override;
+  [[nodiscard]] std::unique_ptr<Doorbell> make_doorbell() override;
 
  private:
   SteadyClock clock_;

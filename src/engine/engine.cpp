@@ -39,7 +39,8 @@ Engine::Engine(transport::Transport& transport, base::Executor& executor, const 
       config_(config),
       tuning_(tuning),
       timeline_(timeline),
-      rank_(transport.rank()) {}
+      rank_(transport.rank()),
+      background_bell_(executor.make_doorbell()) {}
 
 Engine::~Engine() {
   stop(base::Duration::zero());
@@ -76,13 +77,10 @@ std::shared_ptr<Operation> Engine::submit(Request request, bool is_async) {
     has_incoming_.store(true, std::memory_order_release);
   }
   if (is_async) {
-    const std::lock_guard lock(background_mutex_);
     async_open_.fetch_add(1, std::memory_order_relaxed);
-    if (!background_started_) {
-      background_started_ = true;
-      background_ = executor_.spawn("bluefog", [this] { background(); });
-    }
-    background_wake_.notify_one();
+    std::call_once(background_started_,
+                   [this] { background_ = executor_.spawn("bluefog", [this] { background(); }); });
+    background_bell_->ring();
   }
   if (const std::unique_lock lock(mutex_, std::try_to_lock); lock.owns_lock()) {
     // The caller of a non-blocking operation has other things to do than to mix.
@@ -156,11 +154,8 @@ void Engine::stop(base::Duration patience) {
     }
     pass();
   }
-  {
-    const std::lock_guard lock(background_mutex_);
-    background_stop_.store(true);
-    background_wake_.notify_one();
-  }
+  background_stop_.store(true);
+  background_bell_->ring();
   transport_.doorbell().ring();
   background_.reset();
   const std::lock_guard lock(mutex_);
@@ -255,10 +250,7 @@ void Engine::finish(Operation& operation) {
   if (error) remember_reported(operation.key);
   const bool is_async = operation.is_async;
   operation.close(std::move(error));
-  if (is_async && async_open_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-    const std::lock_guard lock(background_mutex_);
-    background_wake_.notify_one();
-  }
+  if (is_async) async_open_.fetch_sub(1, std::memory_order_acq_rel);
   transport_.doorbell().ring();
 }
 
@@ -273,7 +265,7 @@ Task Engine::run(Operation& operation) {
       }
       co_await move(operation);
       transport_.set_phase(operation.slot, Phase::Left);
-      ring_peers(operation);
+      show_peers(operation);
     } catch (...) {
       error = std::current_exception();
     }
@@ -311,17 +303,22 @@ bool Engine::post(Operation& operation) {
                          : operation.component ? operation.component->members
                                                : plan.neighbors;
   for (const int peer : expected) {
-    if (peer != rank_) operation.peers.push_back({peer, false, {}, {}});
+    if (peer != rank_) add_peer(operation, peer);
   }
   const std::uint64_t vote =
       operation.component != nullptr ? vote_for(operation, operation.component->hash) : 0;
   const std::string text = request.local_error ? message_of(request.local_error) : std::string();
-  transport_.publish(operation.slot, operation.post, plan.row_words, vote, operation.produced, text);
+  transport_.publish(operation.slot,
+                     {operation.post, plan.row_words, plan.row.destinations, vote, operation.produced, text});
   posted_through_ = operation.sequence + 1;
-  ring_peers(operation);
+  show_peers(operation);
   operation.task = run(operation);
   operation.suspension.set(operation.task.handle(), nullptr, nullptr);
   return true;
+}
+
+void Engine::add_peer(Operation& operation, int peer) const {
+  operation.peers.push_back({peer, false, {}, {}, !transport_.shares_memory(peer)});
 }
 
 void Engine::fill_post(Operation& operation) const {
@@ -340,7 +337,11 @@ void Engine::fill_post(Operation& operation) const {
   post.kind = request.kind;
   post.dtype = request.input.dtype;
   post.meets = request.meets ? 1 : 0;
-  const bool readable_in_place = post.input_offset != transport::no_offset && !operation.in_place();
+  const auto& destinations = request.plan->row.destinations;
+  const bool readable_in_place =
+      post.input_offset != transport::no_offset && !operation.in_place() &&
+      std::all_of(destinations.begin(), destinations.end(),
+                  [this](const auto& destination) { return transport_.shares_memory(destination.rank); });
   post.publishes = !readable_in_place || request.input.bytes() <= eager_bytes ? 1 : 0;
   const bool sends_data = request.kind != OperationKind::Barrier && request.kind != OperationKind::Agreement;
   if (!sends_data) post.publishes = 0;
@@ -353,14 +354,16 @@ void Engine::retire(Operation& operation) {
     for (const int member : operation.request().group) {
       const bool listed = std::any_of(retired.peers.begin(), retired.peers.end(),
                                       [&](const PeerView& peer) { return peer.rank == member; });
-      if (member != rank_ && !listed) retired.peers.push_back({member, false, {}, {}});
+      if (member != rank_ && !listed && transport_.shares_memory(member)) {
+        retired.peers.push_back({member, false, {}, {}});
+      }
     }
   }
   retired_.push_back(std::move(retired));
 }
 
 bool Engine::is_forgotten(const Retired& retired, const PeerView& peer) {
-  if (is_gone(peer.rank)) return true;
+  if (is_gone(peer.rank) || peer.is_far) return true;  // far peers have been sent all they need
   PeerView view = peer;
   if (!view.found) {
     const auto lookup = transport_.find(view.rank, retired.key, view.slot, view.post);
@@ -391,9 +394,9 @@ void Engine::forget_oldest_failure() {
   retired_.erase(oldest);
 }
 
-void Engine::ring_peers(const Operation& operation) {
+void Engine::show_peers(const Operation& operation) {
   for (const PeerView& peer : operation.peers) {
-    if (peer.rank != rank_) transport_.ring(peer.rank);
+    if (peer.rank != rank_) transport_.show(peer.rank, operation.slot);
   }
 }
 
@@ -434,10 +437,10 @@ void Engine::check_time(base::TimePoint now) {
 
 void Engine::background() {
   while (!background_stop_.load()) {
-    {
-      std::unique_lock lock(background_mutex_);
-      background_wake_.wait(lock, [this] { return background_stop_.load() || async_open_.load() > 0; });
-    }
+    executor_.wait(*background_bell_, false, base::TimePoint::max(), [this] {
+      const bool is_wanted = background_stop_.load() || async_open_.load() > 0;
+      return is_wanted ? base::Turn::Over : base::Turn::Idle;
+    });
     if (background_stop_.load()) return;
     executor_.wait(transport_.doorbell(), false, next_alarm(), [this] {
       const bool moved = drive();

@@ -2,7 +2,6 @@
 /// @file engine.hpp  Runs operations: posts them, waits for those of the peers, agrees, moves and mixes the
 /// data.
 
-#include <condition_variable>
 #include <deque>
 #include <functional>
 #include <list>
@@ -70,6 +69,7 @@ class Engine {
   [[nodiscard]] Task run(Operation& operation);
   void admit();
   [[nodiscard]] bool post(Operation& operation);
+  void add_peer(Operation& operation, int peer) const;
   void fill_post(Operation& operation) const;
   void retire(Operation& operation);
   void reclaim();
@@ -113,7 +113,7 @@ class Engine {
   [[nodiscard]] Task exchange(Operation& operation);
   void publish_chunk(Operation& operation, std::uint64_t index);
 
-  void ring_peers(const Operation& operation);
+  void show_peers(const Operation& operation);
   /// Inside a coroutine: gives up if somebody asked for it.
   void check_trouble(const Operation& operation) const {
     if (operation.trouble) std::rethrow_exception(operation.trouble);
@@ -146,10 +146,9 @@ class Engine {
   std::atomic<int> async_open_{0};
   std::atomic<bool> stopped_{false};
   std::atomic<bool> background_stop_{false};
-  std::mutex background_mutex_;
-  std::condition_variable background_wake_;
+  std::unique_ptr<base::Doorbell> background_bell_;  ///< the background sleeps on it while nothing is async
+  std::once_flag background_started_;
   std::unique_ptr<base::Background> background_;
-  bool background_started_ = false;
 };
 
 }  // namespace bluefog::engine

@@ -55,4 +55,13 @@ std::size_t Component::index_of(int rank) const {
   return static_cast<std::size_t>(std::lower_bound(members.begin(), members.end(), rank) - members.begin());
 }
 
+std::vector<mixing::Term> terms_of(const mixing::ResolvedRow& row, const std::vector<int>& inputs) {
+  std::vector<mixing::Term> terms;
+  for (const auto& term : row.terms) {
+    const auto at = std::lower_bound(inputs.begin(), inputs.end(), term.rank);
+    terms.push_back({static_cast<std::uint32_t>(at - inputs.begin()), term.weight});
+  }
+  return terms;
+}
+
 }  // namespace bluefog::engine

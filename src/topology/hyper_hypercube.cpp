@@ -81,11 +81,11 @@ SchedulePtr hyper_hypercube(int size, int max_degree) {
   const int largest = topology::largest_group("hyper_hypercube", size, max_degree);
   const std::optional<std::vector<int>> sides = topology::fewest_factors(size, largest);
   if (!sides) {
-    const std::string prime = std::to_string(topology::largest_prime_factor(size));
-    throw InvalidArgument("hyper_hypercube: " + std::to_string(size) + " ranks form groups of " + prime +
-                          ", so a rank must talk to " + prime + " - 1 others in a round, not " +
-                          std::to_string(max_degree) +
-                          ": allow more, or use base_k_plus_one, which takes any size");
+    const int prime = topology::largest_prime_factor(size);
+    throw InvalidArgument(
+        "hyper_hypercube: " + std::to_string(size) + " ranks form groups of " + std::to_string(prime) +
+        " at least, so a rank must talk to " + std::to_string(prime - 1) + " others in a round, not " +
+        std::to_string(max_degree) + ": allow more, or use base_k_plus_one, which takes any size");
   }
   std::vector<int> ranks(static_cast<std::size_t>(size));
   std::iota(ranks.begin(), ranks.end(), 0);

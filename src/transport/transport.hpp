@@ -16,6 +16,7 @@
 #include <bluefog/shared_memory.hpp>
 
 #include "base/doorbell.hpp"
+#include "mixing/row.hpp"
 #include "transport/post.hpp"
 
 namespace bluefog::transport {
@@ -42,6 +43,16 @@ struct ComplaintText {
   std::string text;
 };
 
+/// A post with what goes with it from the start.
+struct Announcement {
+  const Post& post;
+  std::span<const std::uint64_t> row;  ///< encoded
+  std::span<const mixing::WeightedRank> destinations;
+  std::uint64_t vote = 0;      ///< 0: none yet
+  std::uint64_t produced = 0;  ///< chunks that are in the ring already
+  std::string_view text;  ///< not empty for a call that failed locally: its post is withdrawn from the start
+};
+
 /// A meeting starts, or is aborted by one member; whoever is first.
 struct Decision {
   enum class State : std::uint8_t { Open, Started, Aborted };
@@ -57,8 +68,12 @@ class Transport {
   [[nodiscard]] virtual int size() const = 0;
   /// What peers ring when something changed that this rank may wait for.
   [[nodiscard]] virtual base::Doorbell& doorbell() = 0;
-  virtual void ring(int peer) = 0;
   [[nodiscard]] virtual PeerState state(int peer) const = 0;
+  /// Whether the peer lies on this host: it reads the words of posts, and tensors in the arena, where they
+  /// are.
+  [[nodiscard]] virtual bool shares_memory(int peer) const = 0;
+  /// Tells the peers that this rank will make no more calls.
+  virtual void leave() = 0;
 
   // --- memory
   [[nodiscard]] virtual SharedMemory allocate(std::size_t bytes) = 0;
@@ -72,15 +87,15 @@ class Transport {
   [[nodiscard]] virtual bool acquire(SlotRef& slot) = 0;
   /// Ring of chunk buffers that belongs to a slot.
   [[nodiscard]] virtual std::span<std::byte> chunk_ring(const SlotRef& own) = 0;
-  /// Makes the post visible, with the encoded mixing row. `produced`: chunks that are in the ring already;
-  /// `vote`: 0 for none yet; `text`: not empty for a call that failed locally, whose post is withdrawn from
-  /// the start.
-  virtual void publish(const SlotRef& own, Post post, std::span<const std::uint64_t> row, std::uint64_t vote,
-                       std::uint64_t produced, std::string_view text) = 0;
+  /// Makes the post visible.
+  virtual void publish(const SlotRef& own, const Announcement& announcement) = 0;
   virtual void set_phase(const SlotRef& own, Phase phase) = 0;
   virtual void set_vote(const SlotRef& own, std::uint64_t vote) = 0;
   virtual void set_produced(const SlotRef& own, std::uint64_t chunks) = 0;
   virtual void set_consumed(const SlotRef& own, std::uint64_t chunks) = 0;
+  /// Lets a peer know of the present words of an own operation: rings its doorbell where it shares memory,
+  /// else sends it what has changed.
+  virtual void show(int peer, const SlotRef& own) = 0;
   /// Why the rank withdrew; before the phase says so.
   virtual void set_text(const SlotRef& own, std::string_view text) = 0;
   /// Takes the post away; no peer may need it any more.

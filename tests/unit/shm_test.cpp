@@ -115,7 +115,7 @@ class Board : public testing::Test {
     post.sequence = key.count;
     std::vector<std::uint64_t> row(row_words);
     for (std::size_t i = 0; i < row_words; ++i) row[i] = key.count * 1000 + i;
-    owner().publish(slot, post, row, 7, 0, "");
+    owner().publish(slot, {post, row, {}, 7, 0, ""});
     return slot;
   }
   Lookup look(const Key& key) { return peer().find(0, key, seen_, post_); }
@@ -227,7 +227,7 @@ TEST_F(Board, KnowsWhoHasLeftAndWhoIsLost) {
 }
 
 /// Passes a word to and fro, sleeping in between.
-void play(std::atomic<int>& turn, base::Doorbell& own, base::Doorbell& other, int me, int rounds) {
+void play(std::atomic<int>& turn, base::DoorbellWords& own, base::DoorbellWords& other, int me, int rounds) {
   const base::SteadyClock clock;
   for (int round = 0; round < rounds; ++round) {
     while (turn.load() % 2 != me) {
@@ -242,7 +242,7 @@ void play(std::atomic<int>& turn, base::Doorbell& own, base::Doorbell& other, in
 
 TEST(Doorbell, WakesAcrossProcesses) {
   struct Shared {
-    base::Doorbell bells[2];
+    base::DoorbellWords bells[2];
     std::atomic<int> turn{0};
   };
   void* const page =
@@ -264,7 +264,7 @@ TEST(Doorbell, WakesAcrossProcesses) {
 }
 
 TEST(Doorbell, SleepEndsAtItsDeadline) {
-  base::Doorbell bell;
+  base::DoorbellWords bell;
   const base::SteadyClock clock;
   const auto until = clock.now() + std::chrono::milliseconds(5);
   const std::uint32_t announced = bell.announce();

@@ -196,7 +196,7 @@ TEST(HyperHypercube, AveragesAlongOneSide) {
 }
 
 TEST(HyperHypercube, NamesThePrimeFactorThatIsTooLarge) {
-  expect_invalid([] { (void)hyper_hypercube(42, 5); }, {"42 ranks", "groups of 7", "not 5"});
+  expect_invalid([] { (void)hyper_hypercube(42, 5); }, {"42 ranks", "groups of 7", "talk to 6", "not 5"});
   expect_invalid([] { (void)hyper_hypercube(0, 2); }, {"number of ranks is 0"});
   expect_invalid([] { (void)hyper_hypercube(4, -1); }, {"talk to -1"});
 }

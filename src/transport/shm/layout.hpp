@@ -69,7 +69,7 @@ struct alignas(64) Complaint {
 struct Header {
   std::uint64_t magic;
   std::uint32_t rank;
-  alignas(64) base::Doorbell doorbell;
+  alignas(64) base::DoorbellWords doorbell;
   alignas(64) std::atomic<std::uint64_t> oldest_open;
   std::atomic<std::uint32_t> has_left;
   alignas(64) std::atomic<std::uint32_t> complaints_waiting;

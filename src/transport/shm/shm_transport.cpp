@@ -84,6 +84,7 @@ ShmTransport::ShmTransport(int rank, int size, std::shared_ptr<Arena> arena, Map
     : rank_(rank),
       size_(size),
       arena_(std::move(arena)),
+      doorbell_(own().doorbell),
       map_peer_(std::move(map_peer)),
       keep_(static_cast<std::size_t>(size)),
       mappings_(static_cast<std::size_t>(size)),
@@ -165,11 +166,12 @@ std::span<std::byte> ShmTransport::chunk_ring(const SlotRef& own) {
   return {arena_->base() + rings_offset + own.slot * ring_bytes, ring_bytes};
 }
 
-void ShmTransport::publish(const SlotRef& at, Post post, std::span<const std::uint64_t> row,
-                           std::uint64_t vote, std::uint64_t produced, std::string_view text) {
+void ShmTransport::publish(const SlotRef& at, const Announcement& announcement) {
   Slot& slot = own().slots[at.slot];
   slot.version.store(at.version - 1, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_release);
+  Post post = announcement.post;
+  const std::span<const std::uint64_t> row = announcement.row;
   post.row_words = row.size();
   post.row_offset = no_offset;
   if (row.size() > inline_row_words) {
@@ -180,10 +182,10 @@ void ShmTransport::publish(const SlotRef& at, Post post, std::span<const std::ui
     store_words(slot.row, row.data(), row.size_bytes());
   }
   store_words(slot.post, &post, sizeof(post));
-  if (!text.empty()) store_text(slot.text, text);
-  slot.phase.store(text.empty() ? Phase::Posted : Phase::Withdrawn, std::memory_order_relaxed);
-  slot.vote.store(vote, std::memory_order_relaxed);
-  slot.produced.store(produced, std::memory_order_relaxed);
+  if (!announcement.text.empty()) store_text(slot.text, announcement.text);
+  slot.phase.store(announcement.text.empty() ? Phase::Posted : Phase::Withdrawn, std::memory_order_relaxed);
+  slot.vote.store(announcement.vote, std::memory_order_relaxed);
+  slot.produced.store(announcement.produced, std::memory_order_relaxed);
   slot.consumed.store(0, std::memory_order_relaxed);
   slot.version.store(at.version, std::memory_order_release);
   insert_tag(post.key, at.slot);

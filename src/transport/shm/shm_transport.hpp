@@ -27,13 +27,13 @@ class ShmTransport final : public Transport {
 
   /// Called by whoever watches the peers; rings the own doorbell.
   void set_lost(int peer);
-  /// Tells the peers that this rank will make no more calls.
-  void leave();
+  void leave() override;
 
   [[nodiscard]] int rank() const override { return rank_; }
   [[nodiscard]] int size() const override { return size_; }
-  [[nodiscard]] base::Doorbell& doorbell() override { return own().doorbell; }
-  void ring(int peer) override { header(peer).doorbell.ring(); }
+  [[nodiscard]] base::Doorbell& doorbell() override { return doorbell_; }
+  void show(int peer, const SlotRef&) override { ring(peer); }
+  [[nodiscard]] bool shares_memory(int) const override { return true; }
   [[nodiscard]] PeerState state(int peer) const override;
 
   [[nodiscard]] SharedMemory allocate(std::size_t bytes) override;
@@ -42,8 +42,7 @@ class ShmTransport final : public Transport {
 
   [[nodiscard]] bool acquire(SlotRef& slot) override;
   [[nodiscard]] std::span<std::byte> chunk_ring(const SlotRef& own) override;
-  void publish(const SlotRef& own, Post post, std::span<const std::uint64_t> row, std::uint64_t vote,
-               std::uint64_t produced, std::string_view text) override;
+  void publish(const SlotRef& own, const Announcement& announcement) override;
   void set_phase(const SlotRef& own, Phase phase) override;
   void set_vote(const SlotRef& own, std::uint64_t vote) override;
   void set_produced(const SlotRef& own, std::uint64_t chunks) override;
@@ -69,6 +68,7 @@ class ShmTransport final : public Transport {
   [[nodiscard]] std::optional<ComplaintText> take_complaint() override;
 
  private:
+  void ring(int peer) { header(peer).doorbell.ring(); }
   [[nodiscard]] Header& own() const { return *reinterpret_cast<Header*>(arena_->base()); }
   /// Maps the peer's arena at first use.
   [[nodiscard]] Mapping& mapping(int rank) const;
@@ -83,6 +83,7 @@ class ShmTransport final : public Transport {
   int rank_;
   int size_;
   std::shared_ptr<Arena> arena_;
+  base::FutexDoorbell doorbell_;
   MapPeer map_peer_;
   mutable std::mutex map_mutex_;
   mutable std::vector<std::shared_ptr<Mapping>> keep_;
