@@ -50,6 +50,11 @@ struct Message {
   std::uint64_t consumed = 0;
   Payload payload;
   std::string text;
+
+  /// Need not wait behind tensors: what frees room for more of them. All else keeps its order.
+  [[nodiscard]] bool may_overtake() const noexcept {
+    return kind == Kind::Progress && phase != Phase::Withdrawn;
+  }
 };
 
 /// Carries messages between this rank and the others, in order for each pair.

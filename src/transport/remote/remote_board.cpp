@@ -200,7 +200,7 @@ void RemoteBoard::receive(int from, Message message) {
       break;
     case Message::Kind::Progress:
       if (Mirror* const mirror = mirror_of(from, message.key)) {
-        mirror->consumed = message.consumed;
+        mirror->consumed = std::max(mirror->consumed, message.consumed);
         if (message.phase == Phase::Withdrawn) {
           mirror->phase = Phase::Withdrawn;
           mirror->text = std::move(message.text);

@@ -72,10 +72,11 @@ void Network::send(int from, int to, remote::Message message) {
     in.receives_until = arrival;
   }
   if (link.jitter > Duration::zero()) arrival += random_up_to(link.jitter);
-  // One connection a pair: nothing overtakes.
-  TimePoint& last = last_arrival(from, to);
-  arrival = std::max(arrival, last);
-  last = arrival;
+  if (!message.may_overtake()) {
+    TimePoint& last = last_arrival(from, to);
+    arrival = std::max(arrival, last);
+    last = arrival;
+  }
   scheduler_.at(arrival, [this, from, to, moved = std::move(message)]() mutable {
     deliver(from, to, std::move(moved));
   });
