@@ -38,6 +38,7 @@ Engine::Engine(transport::Transport& transport, base::Executor& executor, const 
       executor_(executor),
       config_(config),
       tuning_(tuning),
+      stores_(tuning.stores != nullptr ? *tuning.stores : own_stores_),
       timeline_(timeline),
       rank_(transport.rank()),
       background_bell_(executor.make_doorbell()) {}
@@ -328,10 +329,11 @@ void Engine::fill_post(Operation& operation) const {
   post.chunk_bytes = tuning_.chunk_bytes;
   const auto extents = request.input.shape.extents();
   std::copy(extents.begin(), extents.end(), post.extents.begin());
-  post.dims = static_cast<std::uint32_t>(extents.size());
+  post.dims = static_cast<std::uint16_t>(extents.size());
   post.kind = request.kind;
   post.dtype = request.input.dtype;
   post.meets = request.meets ? 1 : 0;
+  post.logs = request.undo_log.value_or(config_.undo_log) ? 1 : 0;
   const bool readable_in_place = post.input_offset != transport::no_offset && !operation.in_place();
   post.publishes = !readable_in_place || request.input.bytes() <= eager_bytes ? 1 : 0;
   const bool sends_data = request.kind != OperationKind::Barrier && request.kind != OperationKind::Agreement;

@@ -15,6 +15,7 @@
 
 #include "base/executor.hpp"
 #include "engine/operation.hpp"
+#include "engine/stores.hpp"
 #include "mixing/kernels.hpp"
 #include "trace/timeline.hpp"
 #include "transport/transport.hpp"
@@ -27,7 +28,8 @@ struct Tuning {
   std::size_t chunk_bytes = std::size_t{512} << 10;
   /// Outputs of at least this many bytes, in memory that is not an input, are stored past the cache.
   std::size_t streaming_threshold = ~std::size_t{0};
-  bool spin = true;  ///< ranks have cores of their own
+  bool spin = true;              ///< ranks have cores of their own
+  BulkStores* stores = nullptr;  ///< not null: in tests
 };
 
 /// Messages up to this size are copied into the post's own chunk ring, before anybody asks for them.
@@ -109,6 +111,14 @@ class Engine {
   [[nodiscard]] Task move(Operation& operation);
   [[nodiscard]] bool mixes_by_slices(const Operation& operation) const;
   [[nodiscard]] Task mix_slices(Operation& operation);
+  [[nodiscard]] Task mix_slice(Operation& operation, int member);
+  /// What is left to do for the members that do not do it themselves, once the own slice is mixed.
+  struct Remainder {
+    bool is_over = true;
+    int orphan = -1;  ///< whose slice this rank has to finish
+    int lost = -1;    ///< whose slice nobody can finish
+  };
+  [[nodiscard]] Remainder remainder_of(const Operation& operation) const;
   [[nodiscard]] Task exchange(Operation& operation);
   void publish_chunk(Operation& operation, std::uint64_t index);
 
@@ -123,6 +133,8 @@ class Engine {
   base::Executor& executor_;
   Config config_;
   Tuning tuning_;
+  BulkStores own_stores_;
+  BulkStores& stores_;
   trace::Timeline* timeline_;
   int rank_;
 

@@ -39,30 +39,57 @@ bool Engine::mixes_by_slices(const Operation& operation) const {
                                                   [&](const PeerView& peer) { return is_shared(peer.post); });
 }
 
+/// Mixes the own slice, then those that the dead left behind: so the operation completes for everybody who
+/// lives, with its original weights.
 Task Engine::mix_slices(Operation& operation) {
-  Slices slices(transport_, operation, rank_);
-  const bool streams = !slices.in_place() && operation.request().input.bytes() >= tuning_.streaming_threshold;
   transport_.set_phase(operation.slot, Phase::Running);
-  for (std::size_t done = 0; done < slices.count(); done += slices.quantum()) {
-    // The undo log of a member that may die in here belongs to this place.
-    slices.mix(done, streams ? mixing::StoreKind::Streaming : mixing::StoreKind::Plain);
+  Task own = mix_slice(operation, rank_);
+  co_await own;
+  Remainder rest;
+  Until wanted(operation.suspension, [&] {
+    rest = remainder_of(operation);
+    return rest.is_over || rest.orphan >= 0;
+  });
+  co_await wanted;
+  while (!rest.is_over) {
+    Task left_behind = mix_slice(operation, rest.orphan);
+    co_await left_behind;
+    co_await wanted;
+  }
+  if (rest.lost >= 0) std::rethrow_exception(lost_error(operation, rest.lost));
+}
+
+/// @param member  this rank, or one that is gone, in whose name it acts
+Task Engine::mix_slice(Operation& operation, int member) {
+  const bool streams = operation.request().input.bytes() >= tuning_.streaming_threshold;
+  Slice slice(transport_, stores_, operation, rank_, member,
+              streams ? mixing::StoreKind::Streaming : mixing::StoreKind::Plain);
+  while (!slice.finished()) {
+    slice.advance();
     Yield others(operation.suspension);
     co_await others;
   }
-  transport_.set_phase(operation.slot, Phase::Done);
-  show_peers(operation);
+  transport_.set_phase(slice.owner(), Phase::Done);
+  for (const PeerView& peer : operation.peers) transport_.show(peer.rank, slice.owner());
+}
 
-  std::exception_ptr lost;
-  Until all_done(operation.suspension, [&] {
-    return std::all_of(operation.peers.begin(), operation.peers.end(), [&](const PeerView& peer) {
-      const bool was_gone = is_gone(peer.rank);
-      if (transport_.phase(peer.slot) >= Phase::Done) return true;
-      if (was_gone && !lost) lost = lost_error(operation, peer.rank);
-      return was_gone;
-    });
-  });
-  co_await all_done;
-  if (lost) std::rethrow_exception(lost);
+Engine::Remainder Engine::remainder_of(const Operation& operation) const {
+  Remainder rest;
+  bool is_lowest = true;
+  for (const PeerView& peer : operation.peers) {
+    const bool was_gone = is_gone(peer.rank);  // before the look: it may finish and go in between
+    if (!was_gone && peer.rank < rank_) is_lowest = false;
+    if (transport_.phase(peer.slot) >= Phase::Done) continue;
+    if (was_gone && !is_recoverable(operation, peer.post)) {
+      rest.lost = peer.rank;
+      continue;
+    }
+    rest.is_over = false;
+    if (was_gone && rest.orphan < 0) rest.orphan = peer.rank;
+  }
+  // One at a time acts for the dead: this rank only when all members below it are proven gone.
+  if (!is_lowest) rest.orphan = -1;
+  return rest;
 }
 
 void Engine::publish_chunk(Operation& operation, std::uint64_t index) {

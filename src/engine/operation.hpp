@@ -68,6 +68,7 @@ struct Request {
   std::shared_ptr<Plan> plan;
   bool meets = false;
   bool checks_topology = true;
+  std::optional<bool> undo_log;    ///< what a rank overwrites survives its death; unset: as configured
   std::exception_ptr local_error;  ///< the call is wrong by itself; peers are told
 };
 

@@ -76,6 +76,9 @@ class Transport {
   [[nodiscard]] virtual bool acquire(SlotRef& slot) = 0;
   /// Ring of chunk buffers that belongs to a slot.
   [[nodiscard]] virtual std::span<std::byte> chunk_ring(const SlotRef& own) = 0;
+  /// The same memory as a log of `bytes`, populated. Of an own operation, or of one that this rank finishes
+  /// in the name of a rank that is gone and shared its memory.
+  [[nodiscard]] virtual std::span<std::byte> log(const SlotRef& at, std::size_t bytes) = 0;
   /// Makes the post visible, with the encoded mixing row. `produced`: chunks that are in the ring already;
   /// `vote`: 0 for none yet; `text`: not empty for a call that failed locally, whose post is withdrawn from
   /// the start.

@@ -166,6 +166,10 @@ std::span<std::byte> ShmTransport::chunk_ring(const SlotRef& own) {
   return {arena_->base() + rings_offset + own.slot * ring_bytes, ring_bytes};
 }
 
+std::span<std::byte> ShmTransport::log(const SlotRef& at, std::size_t bytes) {
+  return {map(at.rank, rings_offset + at.slot * ring_bytes, bytes), bytes};
+}
+
 void ShmTransport::publish(const SlotRef& at, Post post, std::span<const std::uint64_t> row,
                            std::uint64_t vote, std::uint64_t produced, std::string_view text) {
   Slot& slot = own().slots[at.slot];
@@ -233,13 +237,13 @@ void ShmTransport::count_call(const Key& key) {
 }
 
 void ShmTransport::set_phase(const SlotRef& at, Phase phase) {
-  own().slots[at.slot].phase.store(phase, std::memory_order_seq_cst);
+  slot(at).phase.store(phase, std::memory_order_seq_cst);
 }
 void ShmTransport::set_vote(const SlotRef& at, std::uint64_t vote) {
   own().slots[at.slot].vote.store(vote, std::memory_order_release);
 }
 void ShmTransport::set_produced(const SlotRef& at, std::uint64_t chunks) {
-  own().slots[at.slot].produced.store(chunks, std::memory_order_release);
+  slot(at).produced.store(chunks, std::memory_order_release);
 }
 void ShmTransport::set_consumed(const SlotRef& at, std::uint64_t chunks) {
   own().slots[at.slot].consumed.store(chunks, std::memory_order_release);

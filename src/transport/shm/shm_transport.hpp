@@ -42,6 +42,7 @@ class ShmTransport final : public Transport {
 
   [[nodiscard]] bool acquire(SlotRef& slot) override;
   [[nodiscard]] std::span<std::byte> chunk_ring(const SlotRef& own) override;
+  [[nodiscard]] std::span<std::byte> log(const SlotRef& at, std::size_t bytes) override;
   void publish(const SlotRef& own, Post post, std::span<const std::uint64_t> row, std::uint64_t vote,
                std::uint64_t produced, std::string_view text) override;
   void set_phase(const SlotRef& own, Phase phase) override;
