@@ -17,6 +17,10 @@
 
 namespace bluefog {
 
+namespace engine {
+class Session;
+}
+
 /// One rank of one job. Several can live in one process. Movable; destruction shuts down.
 ///
 /// Each operation has a blocking form, which runs on the caller's thread, and a form ending in _async, which
@@ -106,8 +110,10 @@ class BLUEFOG_API Context {
   [[nodiscard]] bool is_shut_down() const;
 
  private:
+  friend class Simulation;
   class Impl;
   explicit Context(std::unique_ptr<Impl> impl);
+  explicit Context(std::shared_ptr<engine::Session> session);
   std::unique_ptr<Impl> impl_;
 };
 

@@ -152,7 +152,7 @@ void Engine::check_edges(const Operation& operation, const PeerView& peer) {
 /// The own row with the factors that its sources gave; remembered while those stay the same.
 const mixing::ResolvedRow& Engine::resolve_row(Operation& operation) {
   Plan& plan = *operation.request().plan;
-  if (operation.component != nullptr) {
+  if (operation.component != nullptr && !operation.component->spans_hosts) {
     return operation.component->rows[operation.component->index_of(rank_)];
   }
   std::vector<std::uint64_t> hashes;
@@ -214,18 +214,23 @@ void Engine::remember_component(Operation& operation, const mixing::Closure& clo
   Plan& plan = *operation.request().plan;
   auto component = std::make_shared<Component>();
   component->members = closure.members;
+  component->spans_hosts = closure.has_far_edges;
   std::map<int, std::shared_ptr<const mixing::MixingRow>> rows;
-  for (const PeerView& peer : operation.peers) rows[peer.rank] = row_of(peer);
+  for (const PeerView& peer : operation.peers) {
+    if (!peer.is_far) rows[peer.rank] = row_of(peer);
+  }
   rows[rank_] = std::shared_ptr<const mixing::MixingRow>(operation.request().plan, &plan.row);
   for (const int member : closure.members) {
     const auto& row = rows.at(member);
     component->row_hashes.push_back(row->hash());
-    component->rows.push_back(
-        mixing::resolve(*row, [&](int source) { return rows.at(source)->destination(member)->weight; }));
+    if (!component->spans_hosts) {
+      component->rows.push_back(
+          mixing::resolve(*row, [&](int source) { return rows.at(source)->destination(member)->weight; }));
+    }
     component->hash = base::hash_combine(component->hash, static_cast<std::uint64_t>(member));
     component->hash = base::hash_combine(component->hash, component->row_hashes.back());
   }
-  plan.component = component;
+  if (!component->spans_hosts) plan.component = component;
   operation.component = std::move(component);
 }
 
@@ -238,12 +243,19 @@ Task Engine::close_component(Operation& operation) {
     for (const PeerView& peer : operation.peers) {
       if (!peer.found) continue;
       compare_posts(operation, peer);
-      rows[peer.rank] = row_of(peer);
+      if (peer.is_far) {
+        check_edges(operation, peer);
+      } else {
+        rows[peer.rank] = row_of(peer);
+      }
     }
-    const mixing::Closure closure = mixing::close_component(own, [&](int rank) -> const mixing::MixingRow* {
-      const auto known = rows.find(rank);
-      return known == rows.end() ? nullptr : known->second.get();
-    });
+    const mixing::Closure closure = mixing::close_component(
+        own,
+        [&](int rank) -> const mixing::MixingRow* {
+          const auto known = rows.find(rank);
+          return known == rows.end() ? nullptr : known->second.get();
+        },
+        [this](int rank) { return transport_.shares_memory(rank); });
     if (!closure.one_sided.empty()) {
       const auto& edge = closure.one_sided.front();
       const std::string text = operation.describe(rank_) + ": " + one_sided_text(edge);
@@ -252,19 +264,21 @@ Task Engine::close_component(Operation& operation) {
       throw Mismatch(text);
     }
     std::erase_if(operation.peers, [&](const PeerView& peer) {
-      return !std::binary_search(closure.members.begin(), closure.members.end(), peer.rank);
+      return !peer.is_far && !std::binary_search(closure.members.begin(), closure.members.end(), peer.rank);
     });
     for (const int member : closure.members) {
       const bool listed = std::any_of(operation.peers.begin(), operation.peers.end(),
                                       [&](const PeerView& peer) { return peer.rank == member; });
       if (member == rank_ || listed) continue;
-      operation.peers.push_back({member, false, {}, {}});
+      add_peer(operation, member);
       transport_.show(
           member, operation.slot);  // it may wait for this post, which was shown to direct neighbours only
     }
     std::sort(operation.peers.begin(), operation.peers.end(),
               [](const PeerView& a, const PeerView& b) { return a.rank < b.rank; });
-    if (closure.unknown.empty()) {
+    const bool knows_all = std::all_of(operation.peers.begin(), operation.peers.end(),
+                                       [](const PeerView& peer) { return peer.found; });
+    if (closure.unknown.empty() && knows_all) {
       remember_component(operation, closure);
       co_return;
     }
@@ -288,6 +302,7 @@ Engine::Tally Engine::count_votes(Operation& operation, std::uint64_t own_vote) 
   if (operation.trouble) return Tally::Trouble;
   bool unanimous = true;
   for (const PeerView& peer : operation.peers) {
+    if (peer.is_far) continue;
     const bool was_gone = is_gone(peer.rank);
     const bool has_withdrawn = transport_.phase(peer.slot) == Phase::Withdrawn;
     const std::uint64_t vote = transport_.vote(peer.slot);
@@ -309,11 +324,20 @@ Engine::Tally Engine::count_votes(Operation& operation, std::uint64_t own_vote) 
   return unanimous ? Tally::Unanimous : Tally::Open;
 }
 
+namespace {
+
+std::vector<PeerView>::iterator lowest_near_peer(Operation& operation) {
+  return std::find_if(operation.peers.begin(), operation.peers.end(),
+                      [](const PeerView& peer) { return !peer.is_far; });
+}
+
+}  // namespace
+
 /// The slot of the component's lowest member.
 const SlotRef* Engine::decision_slot(Operation& operation) {
-  if (operation.peers.empty() || operation.peers.front().rank > rank_) return &operation.slot;
-  PeerView& lowest = operation.peers.front();
-  return lowest.found ? &lowest.slot : nullptr;
+  const auto lowest = lowest_near_peer(operation);
+  if (lowest == operation.peers.end() || lowest->rank > rank_) return &operation.slot;
+  return lowest->found ? &lowest->slot : nullptr;
 }
 
 /// Moves the decision as far as the tally allows. Throws unless the meeting has started.
@@ -346,13 +370,13 @@ void Engine::leave_after_vote(Operation& operation) {
   if (decision_slot(operation) == nullptr) {
     // The lowest member has not posted, so nobody has started; it and all others will see this phase.
     transport_.set_phase(operation.slot, Phase::Withdrawn);
-    PeerView& lowest = operation.peers.front();
+    PeerView& lowest = *lowest_near_peer(operation);
     lowest.found =
         transport_.find(lowest.rank, operation.key, lowest.slot, lowest.post) == transport::Lookup::Found;
     if (!lowest.found) check_trouble(operation);
+    transport_.set_phase(operation.slot, Phase::Posted);
   }
   settle(operation, Tally::Trouble);
-  transport_.set_phase(operation.slot, Phase::Posted);
 }
 
 Task Engine::agree_as_component(Operation& operation) {

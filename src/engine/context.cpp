@@ -37,6 +37,8 @@ class Context::Impl {
 
 Context::Context(const Config& config) : Context(std::make_unique<Impl>(engine::Session::join(config))) {}
 Context::Context(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Context::Context(std::shared_ptr<engine::Session> session)
+    : Context(std::make_unique<Impl>(std::move(session))) {}
 Context::Context(Context&&) noexcept = default;
 Context& Context::operator=(Context&&) noexcept = default;
 Context::~Context() {

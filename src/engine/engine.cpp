@@ -304,17 +304,22 @@ bool Engine::post(Operation& operation) {
                          : operation.component ? operation.component->members
                                                : plan.neighbors;
   for (const int peer : expected) {
-    if (peer != rank_) operation.peers.push_back({peer, false, {}, {}});
+    if (peer != rank_) add_peer(operation, peer);
   }
   const std::uint64_t vote =
       operation.component != nullptr ? vote_for(operation, operation.component->hash) : 0;
   const std::string text = request.local_error ? message_of(request.local_error) : std::string();
-  transport_.publish(operation.slot, operation.post, plan.row_words, vote, operation.produced, text);
+  transport_.publish(operation.slot,
+                     {operation.post, plan.row_words, plan.row.destinations, vote, operation.produced, text});
   posted_through_ = operation.sequence + 1;
   show_peers(operation);
   operation.task = run(operation);
   operation.suspension.set(operation.task.handle(), nullptr, nullptr);
   return true;
+}
+
+void Engine::add_peer(Operation& operation, int peer) const {
+  operation.peers.push_back({peer, false, {}, {}, !transport_.shares_memory(peer)});
 }
 
 void Engine::fill_post(Operation& operation) const {
@@ -334,7 +339,11 @@ void Engine::fill_post(Operation& operation) const {
   post.dtype = request.input.dtype;
   post.meets = request.meets ? 1 : 0;
   post.logs = request.undo_log.value_or(config_.undo_log) ? 1 : 0;
-  const bool readable_in_place = post.input_offset != transport::no_offset && !operation.in_place();
+  const auto& destinations = request.plan->row.destinations;
+  const bool readable_in_place =
+      post.input_offset != transport::no_offset && !operation.in_place() &&
+      std::all_of(destinations.begin(), destinations.end(),
+                  [this](const auto& destination) { return transport_.shares_memory(destination.rank); });
   post.publishes = !readable_in_place || request.input.bytes() <= eager_bytes ? 1 : 0;
   const bool sends_data = request.kind != OperationKind::Barrier && request.kind != OperationKind::Agreement;
   if (!sends_data) post.publishes = 0;
@@ -347,14 +356,16 @@ void Engine::retire(Operation& operation) {
     for (const int member : operation.request().group) {
       const bool listed = std::any_of(retired.peers.begin(), retired.peers.end(),
                                       [&](const PeerView& peer) { return peer.rank == member; });
-      if (member != rank_ && !listed) retired.peers.push_back({member, false, {}, {}});
+      if (member != rank_ && !listed && transport_.shares_memory(member)) {
+        retired.peers.push_back({member, false, {}, {}});
+      }
     }
   }
   retired_.push_back(std::move(retired));
 }
 
 bool Engine::is_forgotten(const Retired& retired, const PeerView& peer) {
-  if (is_gone(peer.rank)) return true;
+  if (is_gone(peer.rank) || peer.is_far) return true;  // far peers have been sent all they need
   PeerView view = peer;
   if (!view.found) {
     const auto lookup = transport_.find(view.rank, retired.key, view.slot, view.post);

@@ -71,6 +71,7 @@ class Engine {
   [[nodiscard]] Task run(Operation& operation);
   void admit();
   [[nodiscard]] bool post(Operation& operation);
+  void add_peer(Operation& operation, int peer) const;
   void fill_post(Operation& operation) const;
   void retire(Operation& operation);
   void reclaim();

@@ -32,6 +32,7 @@ Task Engine::move(Operation& operation) {
 bool Engine::mixes_by_slices(const Operation& operation) const {
   if (operation.post.meets == 0 || !reduces(operation.post.kind)) return false;
   if (operation.request().input.bytes() <= eager_bytes) return false;
+  if (operation.component->spans_hosts) return false;
   const auto is_shared = [](const Post& post) {
     return post.input_offset != transport::no_offset && post.output_offset != transport::no_offset;
   };

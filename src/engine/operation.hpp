@@ -30,6 +30,7 @@ struct Component {
   std::vector<std::uint64_t> row_hashes;  ///< by member
   std::vector<mixing::ResolvedRow> rows;  ///< by member
   std::uint64_t hash = 0;                 ///< of members and row hashes
+  bool spans_hosts = false;               ///< some member has neighbours elsewhere; then `rows` is empty
 
   /// Position of a member.
   [[nodiscard]] std::size_t index_of(int rank) const;
@@ -78,6 +79,7 @@ struct PeerView {
   bool found = false;
   SlotRef slot;
   Post post;
+  bool is_far = false;  ///< shares no memory, so it is a neighbour but no member of the component
 };
 
 class Operation {

@@ -12,6 +12,7 @@
 #include "base/cpu.hpp"
 #include "base/log.hpp"
 #include "mixing/store_choice.hpp"
+#include "transport/shm/shm_transport.hpp"
 
 namespace bluefog::engine {
 
@@ -63,6 +64,18 @@ Card own_card(const Config& config, const Arena& arena) {
   return card;
 }
 
+/// A session over the arenas of one host. @param made  gets the transport, which the session owns
+std::shared_ptr<Session> make_session(const Config& config, std::uint64_t generation,
+                                      std::shared_ptr<Arena> arena, transport::shm::MapPeer map_peer,
+                                      ShmTransport** made = nullptr) {
+  auto executor = std::make_shared<base::ThreadExecutor>();
+  auto transport =
+      std::make_unique<ShmTransport>(config.rank, config.size, std::move(arena), std::move(map_peer));
+  if (made != nullptr) *made = transport.get();
+  const Tuning tuning = tuning_for(config, *transport, executor->clock());
+  return std::make_shared<Session>(config, generation, std::move(executor), std::move(transport), tuning);
+}
+
 void check(const Config& config) {
   if (config.size < 1 || config.rank < 0 || config.rank >= config.size) {
     throw InvalidArgument("rank " + std::to_string(config.rank) + " of " + std::to_string(config.size) +
@@ -77,15 +90,15 @@ void check(const Config& config) {
 
 }  // namespace
 
-Session::Session(Config config, std::uint64_t generation, std::shared_ptr<Arena> arena,
-                 transport::shm::MapPeer map_peer)
-    : config_(std::move(config)), owner_(::getpid()) {
+Session::Session(Config config, std::uint64_t generation, std::shared_ptr<base::Executor> executor,
+                 std::unique_ptr<transport::Transport> transport, Tuning tuning)
+    : config_(std::move(config)),
+      owner_(::getpid()),
+      executor_(std::move(executor)),
+      transport_(std::move(transport)) {
   if (!config_.timeline.empty())
     timeline_ = std::make_unique<trace::Timeline>(config_.timeline, config_.rank);
-  transport_ =
-      std::make_unique<ShmTransport>(config_.rank, config_.size, std::move(arena), std::move(map_peer));
-  engine_ = std::make_unique<Engine>(*transport_, executor_, config_,
-                                     tuning_for(config_, *transport_, executor_.clock()), timeline_.get());
+  engine_ = std::make_unique<Engine>(*transport_, *executor_, config_, tuning, timeline_.get());
   requests_ = std::make_unique<RequestFactory>(config_.rank, config_.size, generation,
                                                exponential_graph(config_.size));
 }
@@ -96,7 +109,7 @@ std::shared_ptr<Session> Session::join(const Config& config) {
                  config.rank);
   auto arena = ShmTransport::make_arena(config.rank, arena_bytes(config));
   if (config.size == 1 && config.rendezvous.empty()) {
-    return std::shared_ptr<Session>(new Session(config, 0, std::move(arena), nullptr));
+    return make_session(config, 0, std::move(arena), nullptr);
   }
   if (config.rendezvous.empty()) {
     throw InvalidArgument("BLUEFOG_SIZE is " + std::to_string(config.size) +
@@ -120,12 +133,11 @@ std::shared_ptr<Session> Session::join(const Config& config) {
     const PeerArena& at = (*arenas)[static_cast<std::size_t>(peer)];
     return std::make_shared<Mapping>(at.fd.get(), at.bytes);
   };
-  std::shared_ptr<Session> session(
-      new Session(config, roster.job ^ roster.generation, std::move(arena), map_peer));
+  ShmTransport* transport = nullptr;
+  auto session = make_session(config, roster.job ^ roster.generation, std::move(arena), map_peer, &transport);
   session->rendezvous_ = std::move(rendezvous);
   session->watch_ = std::make_unique<membership::PeerWatch>(
-      session->executor_, std::move(peers),
-      [&transport = *session->transport_](int rank) { transport.set_lost(rank); });
+      *session->executor_, std::move(peers), [transport](int rank) { transport->set_lost(rank); });
   return session;
 }
 
@@ -143,7 +155,7 @@ std::vector<std::shared_ptr<Session>> Session::in_process(int size, const Config
     const auto map_peer = [arenas](int peer) {
       return (*arenas)[static_cast<std::size_t>(peer)]->share_mapping();
     };
-    sessions.emplace_back(new Session(own, 0, (*arenas)[static_cast<std::size_t>(rank)], map_peer));
+    sessions.push_back(make_session(own, 0, (*arenas)[static_cast<std::size_t>(rank)], map_peer));
   }
   return sessions;
 }

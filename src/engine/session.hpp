@@ -13,7 +13,7 @@
 #include "membership/peer_watch.hpp"
 #include "membership/rendezvous.hpp"
 #include "trace/timeline.hpp"
-#include "transport/shm/shm_transport.hpp"
+#include "transport/transport.hpp"
 
 namespace bluefog::engine {
 
@@ -23,10 +23,13 @@ class Session {
   [[nodiscard]] static std::shared_ptr<Session> join(const Config& config);
   /// Ranks of one new job that share their mappings, for threads.
   [[nodiscard]] static std::vector<std::shared_ptr<Session>> in_process(int size, const Config& config);
+  /// From parts that somebody else has made.
+  Session(Config config, std::uint64_t generation, std::shared_ptr<base::Executor> executor,
+          std::unique_ptr<transport::Transport> transport, Tuning tuning);
   ~Session();
 
   [[nodiscard]] const Config& config() const noexcept { return config_; }
-  [[nodiscard]] transport::shm::ShmTransport& transport() noexcept { return *transport_; }
+  [[nodiscard]] transport::Transport& transport() noexcept { return *transport_; }
   [[nodiscard]] Engine& engine() noexcept { return *engine_; }
   [[nodiscard]] RequestFactory& requests() noexcept { return *requests_; }
   [[nodiscard]] trace::Timeline* timeline() noexcept { return timeline_.get(); }
@@ -34,14 +37,11 @@ class Session {
   void shutdown();
 
  private:
-  Session(Config config, std::uint64_t generation, std::shared_ptr<transport::shm::Arena> arena,
-          transport::shm::MapPeer map_peer);
-
   Config config_;
   pid_t owner_;
-  base::ThreadExecutor executor_;
+  std::shared_ptr<base::Executor> executor_;
   std::unique_ptr<trace::Timeline> timeline_;
-  std::unique_ptr<transport::shm::ShmTransport> transport_;
+  std::unique_ptr<transport::Transport> transport_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<RequestFactory> requests_;
   std::unique_ptr<membership::RendezvousClient> rendezvous_;

@@ -118,7 +118,8 @@ ResolvedRow resolve(const MixingRow& row, base::FunctionRef<double(int)> factor)
   return resolved;
 }
 
-Closure close_component(const MixingRow& own, base::FunctionRef<const MixingRow*(int)> row_of) {
+Closure close_component(const MixingRow& own, base::FunctionRef<const MixingRow*(int)> row_of,
+                        base::FunctionRef<bool(int)> is_near) {
   std::set<int> members{own.rank};
   std::vector<int> frontier{own.rank};
   Closure closure;
@@ -133,6 +134,10 @@ Closure close_component(const MixingRow& own, base::FunctionRef<const MixingRow*
     }
     for (const auto* list : {&row->sources, &row->destinations}) {
       for (const auto& edge : *list) {
+        if (!is_near(edge.rank)) {
+          closure.has_far_edges = true;
+          continue;
+        }
         const bool is_source = list == &row->sources;
         if (members.insert(edge.rank).second) frontier.push_back(edge.rank);
         const MixingRow* peer = known(edge.rank);

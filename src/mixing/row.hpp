@@ -74,11 +74,14 @@ struct Closure {
   std::vector<int> members;  ///< ascending, with the own rank
   std::vector<int> unknown;  ///< members whose rows are not known yet; the component is closed when empty
   std::vector<OneSidedEdge> one_sided;
+  bool has_far_edges = false;  ///< a known row names a rank that is not near
 };
 
-/// Follows edges both ways from `own`. @param row_of  nullptr where a row is not known yet
+/// Follows edges both ways from `own`, but none to ranks that are not near (those of other hosts).
+/// @param row_of  nullptr where a row is not known yet
 [[nodiscard]] Closure close_component(const MixingRow& own,
-                                      base::FunctionRef<const MixingRow*(int rank)> row_of);
+                                      base::FunctionRef<const MixingRow*(int rank)> row_of,
+                                      base::FunctionRef<bool(int rank)> is_near);
 
 /// The elements [first, last) that the member number `index` of `members` mixes. Cuts lie on multiples of 64
 /// bytes from the start of the tensor, so that two ranks do not write to one cache line.

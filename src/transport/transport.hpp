@@ -16,6 +16,7 @@
 #include <bluefog/shared_memory.hpp>
 
 #include "base/doorbell.hpp"
+#include "mixing/row.hpp"
 #include "transport/post.hpp"
 
 namespace bluefog::transport {
@@ -40,6 +41,16 @@ enum class PeerState : std::uint8_t { Alive, Left, Lost };
 struct ComplaintText {
   Key key;  ///< of the operation
   std::string text;
+};
+
+/// A post with what goes with it from the start.
+struct Announcement {
+  const Post& post;
+  std::span<const std::uint64_t> row;  ///< encoded
+  std::span<const mixing::WeightedRank> destinations;
+  std::uint64_t vote = 0;      ///< 0: none yet
+  std::uint64_t produced = 0;  ///< chunks that are in the ring already
+  std::string_view text;  ///< not empty for a call that failed locally: its post is withdrawn from the start
 };
 
 /// A meeting starts, or is aborted by one member; whoever is first.
@@ -79,11 +90,8 @@ class Transport {
   /// The same memory as a log of `bytes`, populated. Of an own operation, or of one that this rank finishes
   /// in the name of a rank that is gone and shared its memory.
   [[nodiscard]] virtual std::span<std::byte> log(const SlotRef& at, std::size_t bytes) = 0;
-  /// Makes the post visible, with the encoded mixing row. `produced`: chunks that are in the ring already;
-  /// `vote`: 0 for none yet; `text`: not empty for a call that failed locally, whose post is withdrawn from
-  /// the start.
-  virtual void publish(const SlotRef& own, Post post, std::span<const std::uint64_t> row, std::uint64_t vote,
-                       std::uint64_t produced, std::string_view text) = 0;
+  /// Makes the post visible.
+  virtual void publish(const SlotRef& own, const Announcement& announcement) = 0;
   virtual void set_phase(const SlotRef& own, Phase phase) = 0;
   virtual void set_vote(const SlotRef& own, std::uint64_t vote) = 0;
   virtual void set_produced(const SlotRef& own, std::uint64_t chunks) = 0;

@@ -160,10 +160,29 @@ void run_threads(int size, const Body& body, const Config& config) {
   for (std::size_t i = 0; i < failures.size(); ++i) EXPECT_EQ(failures[i], "") << "on rank " << i;
 }
 
+std::string message_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (...) {
+    return message_of_current_exception();
+  }
+}
+
+void run_simulation(Ranks ranks, int size, const Body& body, const Config& config) {
+  Simulation simulation(simulated(ranks, size, config));
+  const auto ends = simulation.run(body);
+  for (std::size_t i = 0; i < ends.size(); ++i) {
+    EXPECT_EQ(ends[i].how, Simulation::End::How::Returned)
+        << "on rank " << i << (ends[i].error ? ": " + message_of(ends[i].error) : "");
+  }
+}
+
 }  // namespace
 
 std::ostream& operator<<(std::ostream& out, Ranks ranks) {
-  return out << (ranks == Ranks::Threads ? "Threads" : "Processes");
+  constexpr const char* names[] = {"Threads", "Processes", "SimulatedHost", "SimulatedPairs",
+                                   "SimulatedHosts"};
+  return out << names[static_cast<int>(ranks)];
 }
 
 Config test_config() {
@@ -173,12 +192,23 @@ Config test_config() {
   return config;
 }
 
+SimulationOptions simulated(Ranks ranks, int size, const Config& config) {
+  SimulationOptions options;
+  options.size = size;
+  options.ranks_per_host = ranks == Ranks::SimulatedHost ? size : ranks == Ranks::SimulatedPairs ? 2 : 1;
+  options.between_hosts = {std::chrono::microseconds(20), 1e9, std::chrono::microseconds(5)};
+  options.inside_host = {std::chrono::microseconds(1), 1e10, {}};
+  options.config = config;
+  return options;
+}
+
 std::vector<RankEnd> run_processes(int size, const ProcessBody& body, const Config& config) {
   return Parent(size, body, config).wait();
 }
 
 void run_job(Ranks ranks, int size, const Body& body, const Config& config) {
   if (ranks == Ranks::Threads) return run_threads(size, body, config);
+  if (is_simulated(ranks)) return run_simulation(ranks, size, body, config);
   const auto ends = run_processes(
       size,
       [&body](const Config& own) {

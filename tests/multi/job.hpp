@@ -7,16 +7,30 @@
 #include <vector>
 
 #include <bluefog/bluefog.hpp>
+#include <bluefog/simulation.hpp>
 
 namespace bluefog::test {
 
 /// What the ranks of a job are. Another transport joins the suites by an entry of its own here.
-enum class Ranks { Threads, Processes };
+enum class Ranks {
+  Threads,
+  Processes,
+  SimulatedHost,   ///< all on one virtual host
+  SimulatedPairs,  ///< two on each virtual host
+  SimulatedHosts,  ///< each on a virtual host of its own
+};
 
 std::ostream& operator<<(std::ostream& out, Ranks ranks);
 
 /// Settings that do not let a test hang for long.
 [[nodiscard]] Config test_config();
+
+[[nodiscard]] inline bool is_simulated(Ranks ranks) {
+  return ranks != Ranks::Threads && ranks != Ranks::Processes;
+}
+
+/// The virtual network of a simulated job.
+[[nodiscard]] SimulationOptions simulated(Ranks ranks, int size, const Config& config = test_config());
 
 /// How the process of a rank ended.
 struct RankEnd {

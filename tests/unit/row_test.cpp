@@ -73,14 +73,16 @@ std::vector<int> component_of(int rank, const Edges& edges) {
   return members;
 }
 
+constexpr auto anywhere = [](int) { return true; };
+
 TEST(Closure, FindsTheComponentInAllGraphsOfThreeRanks) {
   for (unsigned bits = 0; bits < 64; ++bits) {
     const Edges edges = edges_of(bits);
     const auto rows = rows_of(edges, edges);
     for (int rank = 0; rank < ranks; ++rank) {
-      const Closure closure = close_component(rows[static_cast<std::size_t>(rank)], [&](int peer) {
-        return &rows[static_cast<std::size_t>(peer)];
-      });
+      const Closure closure = close_component(
+          rows[static_cast<std::size_t>(rank)],
+          [&](int peer) { return &rows[static_cast<std::size_t>(peer)]; }, anywhere);
       EXPECT_EQ(closure.members, component_of(rank, edges)) << "graph " << bits << ", rank " << rank;
       EXPECT_TRUE(closure.unknown.empty());
       EXPECT_TRUE(closure.one_sided.empty());
@@ -112,8 +114,8 @@ TEST(Closure, FindsEveryOneSidedEdgeInAllGraphsOfThreeRanks) {
             wanted.insert({sender, receiver, sender_knows});
         }
       }
-      const Closure closure =
-          close_component(rows[0], [&](int peer) { return &rows[static_cast<std::size_t>(peer)]; });
+      const Closure closure = close_component(
+          rows[0], [&](int peer) { return &rows[static_cast<std::size_t>(peer)]; }, anywhere);
       std::set<std::array<int, 3>> found;
       for (const auto& edge : closure.one_sided)
         found.insert({edge.sender, edge.receiver, edge.sender_knows});
@@ -129,10 +131,11 @@ TEST(Closure, NamesTheMembersWhoseRowsAreNotKnownYet) {
   Edges chain{};
   chain[0][1] = chain[1][2] = true;
   const auto rows = rows_of(chain, chain);
-  const Closure nothing_known = close_component(rows[0], [](int) -> const MixingRow* { return nullptr; });
+  const Closure nothing_known = close_component(
+      rows[0], [](int) -> const MixingRow* { return nullptr; }, anywhere);
   EXPECT_EQ(nothing_known.unknown, std::vector<int>{1});
-  const Closure one_known =
-      close_component(rows[0], [&](int peer) -> const MixingRow* { return peer == 1 ? &rows[1] : nullptr; });
+  const Closure one_known = close_component(
+      rows[0], [&](int peer) -> const MixingRow* { return peer == 1 ? &rows[1] : nullptr; }, anywhere);
   EXPECT_EQ(one_known.unknown, std::vector<int>{2});
   EXPECT_EQ(one_known.members, (std::vector<int>{0, 1, 2}));
 }

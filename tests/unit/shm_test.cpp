@@ -115,7 +115,7 @@ class Board : public testing::Test {
     post.sequence = key.count;
     std::vector<std::uint64_t> row(row_words);
     for (std::size_t i = 0; i < row_words; ++i) row[i] = key.count * 1000 + i;
-    owner().publish(slot, post, row, 7, 0, "");
+    owner().publish(slot, {post, row, {}, 7, 0, ""});
     return slot;
   }
   Lookup look(const Key& key) { return peer().find(0, key, seen_, post_); }

@@ -170,11 +170,12 @@ std::span<std::byte> ShmTransport::log(const SlotRef& at, std::size_t bytes) {
   return {map(at.rank, rings_offset + at.slot * ring_bytes, bytes), bytes};
 }
 
-void ShmTransport::publish(const SlotRef& at, Post post, std::span<const std::uint64_t> row,
-                           std::uint64_t vote, std::uint64_t produced, std::string_view text) {
+void ShmTransport::publish(const SlotRef& at, const Announcement& announcement) {
   Slot& slot = own().slots[at.slot];
   slot.version.store(at.version - 1, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_release);
+  Post post = announcement.post;
+  const std::span<const std::uint64_t> row = announcement.row;
   post.row_words = row.size();
   post.row_offset = no_offset;
   if (row.size() > inline_row_words) {
@@ -185,10 +186,10 @@ void ShmTransport::publish(const SlotRef& at, Post post, std::span<const std::ui
     store_words(slot.row, row.data(), row.size_bytes());
   }
   store_words(slot.post, &post, sizeof(post));
-  if (!text.empty()) store_text(slot.text, text);
-  slot.phase.store(text.empty() ? Phase::Posted : Phase::Withdrawn, std::memory_order_relaxed);
-  slot.vote.store(vote, std::memory_order_relaxed);
-  slot.produced.store(produced, std::memory_order_relaxed);
+  if (!announcement.text.empty()) store_text(slot.text, announcement.text);
+  slot.phase.store(announcement.text.empty() ? Phase::Posted : Phase::Withdrawn, std::memory_order_relaxed);
+  slot.vote.store(announcement.vote, std::memory_order_relaxed);
+  slot.produced.store(announcement.produced, std::memory_order_relaxed);
   slot.consumed.store(0, std::memory_order_relaxed);
   slot.version.store(at.version, std::memory_order_release);
   insert_tag(post.key, at.slot);

@@ -43,8 +43,7 @@ class ShmTransport final : public Transport {
   [[nodiscard]] bool acquire(SlotRef& slot) override;
   [[nodiscard]] std::span<std::byte> chunk_ring(const SlotRef& own) override;
   [[nodiscard]] std::span<std::byte> log(const SlotRef& at, std::size_t bytes) override;
-  void publish(const SlotRef& own, Post post, std::span<const std::uint64_t> row, std::uint64_t vote,
-               std::uint64_t produced, std::string_view text) override;
+  void publish(const SlotRef& own, const Announcement& announcement) override;
   void set_phase(const SlotRef& own, Phase phase) override;
   void set_vote(const SlotRef& own, std::uint64_t vote) override;
   void set_produced(const SlotRef& own, std::uint64_t chunks) override;

@@ -1,0 +1,103 @@
+#pragma once
+/// @file simulation.hpp  Many ranks in one thread, over a virtual network with a virtual clock.
+///
+/// The ranks run the same engine as a real job; only what carries their messages and what tells the time is
+/// virtual. A run depends on nothing but its options and the body, so it can be repeated to the bit.
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <iosfwd>
+#include <memory>
+#include <vector>
+
+#include <bluefog/config.hpp>
+#include <bluefog/context.hpp>
+#include <bluefog/export.hpp>
+
+namespace bluefog {
+
+/// What a message meets between two ranks. S bytes over an idle link arrive after latency + S / bandwidth.
+struct LinkModel {
+  std::chrono::nanoseconds latency{0};
+  /// Bytes per second; 0: unlimited.
+  double bandwidth = 0;
+  /// Each message is late by a random time, uniform in [0, jitter]; messages between two ranks keep their
+  /// order.
+  std::chrono::nanoseconds jitter{0};
+};
+
+/// Something that goes wrong at a virtual time.
+struct SimulatedFault {
+  enum class Kind : std::uint8_t {
+    Kill,    ///< the rank's process ends at once
+    Freeze,  ///< the rank stands still for `duration`; after the liveness deadline its peers give it up
+    Cut,     ///< nothing passes between `rank` and `peer` for `duration`
+    Late,    ///< the rank enters its body only at this time
+  };
+  Kind kind = Kind::Kill;
+  std::chrono::nanoseconds at{0};
+  int rank = 0;
+  int peer = -1;
+  std::chrono::nanoseconds duration{0};
+};
+
+struct SimulationOptions {
+  int size = 1;
+  /// So many consecutive ranks lie on one virtual host: they share memory, and their deaths are known at
+  /// once.
+  int ranks_per_host = 1;
+  /// Between ranks of different hosts.
+  LinkModel between_hosts;
+  /// Between ranks of one host: the latency of a doorbell, and the speed at which one rank reads or writes
+  /// the memory of another.
+  LinkModel inside_host;
+  /// If given, replaces `between_hosts` for a pair of ranks.
+  std::function<LinkModel(int from, int to)> link;
+  /// The ranks of a host send and receive through one port, one message after the other; else each has its
+  /// own.
+  bool hosts_share_port = true;
+  /// Each byte of a tensor takes as long as so many: a small tensor stands for a large one.
+  double byte_scale = 1;
+  /// Of jitter, and of what else is random.
+  std::uint64_t seed = 1;
+  /// A rank that has given no sign of life for so long is given up by its peers.
+  std::chrono::nanoseconds liveness = std::chrono::seconds(5);
+  std::vector<SimulatedFault> faults;
+  Config config;
+  /// Every delivery, fault and end, one a line.
+  std::ostream* trace = nullptr;
+};
+
+class BLUEFOG_API Simulation {
+ public:
+  /// How a rank's body ended, and when.
+  struct End {
+    enum class How : std::uint8_t { Returned, Threw, Killed };
+    How how = How::Returned;
+    std::exception_ptr error;  ///< of a body that threw
+    std::chrono::nanoseconds at{0};
+  };
+
+  /// @throws InvalidArgument for options that make no sense
+  explicit Simulation(SimulationOptions options);
+  ~Simulation();
+  Simulation(const Simulation&) = delete;
+  Simulation& operator=(const Simulation&) = delete;
+
+  /// Runs `body` on every rank until all have ended; then shuts the ranks down. Once.
+  /// The body must wait through BlueFog only: a rank that blocks the thread blocks all.
+  std::vector<End> run(const std::function<void(Context&)>& body);
+
+  /// Since the start.
+  [[nodiscard]] std::chrono::nanoseconds now() const;
+  /// Called in a body: the rank that runs computes for so long.
+  void compute(std::chrono::nanoseconds duration);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bluefog

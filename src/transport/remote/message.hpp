@@ -1,0 +1,46 @@
+#pragma once
+/// @file message.hpp  What ranks that share no memory send each other about their operations.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "transport/post.hpp"
+
+namespace bluefog::transport::remote {
+
+/// An encoded mixing row; shared by the messages that carry it.
+using RowWords = std::shared_ptr<const std::vector<std::uint64_t>>;
+
+struct Message {
+  enum class Kind : std::uint8_t {
+    Post,       ///< an operation, with its row, and its only chunk if that is eager
+    Chunk,      ///< more data of it
+    Progress,   ///< how much the sender has consumed, or that it withdrew and why
+    Passed,     ///< the sender has finished this call without naming the receiver
+    Complaint,  ///< an error about an operation that may have ended at the receiver
+    Left,       ///< the sender makes no more calls
+  };
+  Kind kind = Kind::Left;
+  Phase phase = Phase::Posted;
+  Key key{};
+  Post post{};
+  RowWords row;
+  std::uint64_t consumed = 0;
+  std::vector<std::byte> payload;
+  std::string text;
+};
+
+/// Carries messages between this rank and the others, in order for each pair.
+class Wire {
+ public:
+  virtual ~Wire() = default;
+  virtual void send(int peer, Message message) = 0;
+
+ protected:
+  Wire() = default;
+};
+
+}  // namespace bluefog::transport::remote

@@ -1,0 +1,285 @@
+#include "transport/remote/remote_board.hpp"
+
+#include <algorithm>
+
+namespace bluefog::transport::remote {
+
+namespace {
+
+constexpr std::size_t remembered_rows = 8192;
+
+std::size_t bytes_of(const Post& post) {
+  return Shape(std::span(post.extents.data(), post.dims)).count() * size_of(post.dtype);
+}
+
+}  // namespace
+
+// --- own operations
+
+RowWords RemoteBoard::share_row(std::uint64_t hash, std::span<const std::uint64_t> words) {
+  if (const auto known = rows_.find(hash); known != rows_.end()) return known->second;
+  if (rows_.size() >= remembered_rows) rows_.clear();
+  return rows_.emplace(hash, std::make_shared<const std::vector<std::uint64_t>>(words.begin(), words.end()))
+      .first->second;
+}
+
+void RemoteBoard::publish(std::uint32_t slot, const Announcement& announcement,
+                          std::span<const std::byte> ring) {
+  const Post& post = announcement.post;
+  if (slot >= own_.size()) own_.resize(slot + 1);
+  OwnPost& own = own_[slot];
+  own.post = post;
+  own.row = share_row(post.row_hash, announcement.row);
+  own.destinations.clear();
+  for (const auto& destination : announcement.destinations) own.destinations.push_back(destination.rank);
+  own.ring = ring;
+  own.phase = announcement.text.empty() ? Phase::Posted : Phase::Withdrawn;
+  own.produced = announcement.produced;
+  own.consumed = 0;
+  own.text = announcement.text;
+  own.shown.clear();
+  own_by_key_[post.key] = slot;
+  calls_[post.key.stream] = post.key.count + 1;
+  // Whoever has posted already waits for an answer, also where this rank does not name it.
+  const auto waiting = mirrors_by_key_.find(post.key);
+  if (waiting == mirrors_by_key_.end()) return;
+  for (const std::uint32_t mirror : waiting->second) show(mirrors_[mirror].peer, slot);
+}
+
+void RemoteBoard::show(int peer, std::uint32_t slot) {
+  OwnPost& own = own_[slot];
+  auto known = std::find_if(own.shown.begin(), own.shown.end(),
+                            [peer](const Shown& shown) { return shown.peer == peer; });
+  if (known == own.shown.end()) {
+    send_post(own, peer);
+    known = own.shown.end() - 1;
+  }
+  send_chunks(own, *known);
+  send_progress(own, *known);
+}
+
+void RemoteBoard::send_post(OwnPost& own, int peer) {
+  Shown shown;
+  shown.peer = peer;
+  shown.is_destination =
+      std::find(own.destinations.begin(), own.destinations.end(), peer) != own.destinations.end();
+  shown.has_withdrawal = own.phase == Phase::Withdrawn;
+  Message message;
+  message.kind = Message::Kind::Post;
+  message.phase = shown.has_withdrawal ? Phase::Withdrawn : Phase::Posted;
+  message.key = own.post.key;
+  message.post = own.post;
+  message.row = own.row;
+  message.text = own.text;
+  // Published together with the post: small, and sent unasked.
+  const std::size_t bytes = bytes_of(own.post);
+  if (shown.is_destination && own.produced == 1 && bytes <= own.post.chunk_bytes) {
+    message.payload.assign(own.ring.begin(), own.ring.begin() + static_cast<std::ptrdiff_t>(bytes));
+    shown.chunks = 1;
+  }
+  own.shown.push_back(shown);
+  wire_.send(peer, std::move(message));
+}
+
+void RemoteBoard::send_chunks(OwnPost& own, Shown& shown) {
+  if (!shown.is_destination || shown.chunks >= own.produced) return;
+  const Mirror* const grant = mirror_of(shown.peer, own.post.key);
+  if (grant == nullptr || !grant->has_post) return;
+  const std::size_t chunk = own.post.chunk_bytes;
+  const std::size_t bytes = bytes_of(own.post);
+  for (; shown.chunks < own.produced; ++shown.chunks) {
+    const auto from = own.ring.subspan(shown.chunks % (own.ring.size() / chunk) * chunk,
+                                       std::min(chunk, bytes - shown.chunks * chunk));
+    Message message;
+    message.kind = Message::Kind::Chunk;
+    message.key = own.post.key;
+    message.payload.assign(from.begin(), from.end());
+    wire_.send(shown.peer, std::move(message));
+  }
+}
+
+/// What the peer may wait for: room in its ring, or that this rank gives up.
+void RemoteBoard::send_progress(OwnPost& own, Shown& shown) {
+  const bool withdraws = own.phase == Phase::Withdrawn && !shown.has_withdrawal;
+  bool frees_room = false;
+  if (own.consumed > shown.consumed) {
+    const Mirror* const source = mirror_of(shown.peer, own.post.key);
+    frees_room = source != nullptr && source->has_post &&
+                 bytes_of(source->post) > own.ring.size() / own.post.chunk_bytes * own.post.chunk_bytes;
+  }
+  if (!withdraws && !frees_room) return;
+  shown.has_withdrawal = shown.has_withdrawal || withdraws;
+  shown.consumed = own.consumed;
+  Message message;
+  message.kind = Message::Kind::Progress;
+  message.phase = withdraws ? Phase::Withdrawn : Phase::Posted;
+  message.key = own.post.key;
+  message.consumed = own.consumed;
+  if (withdraws) message.text = own.text;
+  wire_.send(shown.peer, std::move(message));
+}
+
+void RemoteBoard::set_consumed(std::uint32_t slot, std::uint64_t chunks) {
+  own_[slot].consumed = chunks;
+  const auto sources = mirrors_by_key_.find(own_[slot].post.key);
+  if (sources == mirrors_by_key_.end()) return;
+  for (const std::uint32_t index : sources->second) {
+    Mirror& mirror = mirrors_[index];
+    for (; mirror.dropped < chunks && !mirror.chunks.empty(); ++mirror.dropped) mirror.chunks.pop_front();
+  }
+}
+
+void RemoteBoard::reclaim(std::uint32_t slot, const Key& key) {
+  own_by_key_.erase(key);
+  own_[slot].shown.clear();
+  const auto mirrors = mirrors_by_key_.find(key);
+  if (mirrors == mirrors_by_key_.end()) return;
+  for (const std::uint32_t index : mirrors->second) {
+    mirrors_[index].chunks.clear();
+    mirrors_[index].row.reset();
+    ++mirrors_[index].version;
+    free_mirrors_.push_back(index);
+  }
+  mirrors_by_key_.erase(mirrors);
+}
+
+void RemoteBoard::complain(int peer, const Key& key, std::string_view text) {
+  Message message;
+  message.kind = Message::Kind::Complaint;
+  message.key = key;
+  message.text = text;
+  wire_.send(peer, std::move(message));
+}
+
+void RemoteBoard::leave(std::span<const int> peers) {
+  for (const int peer : peers) wire_.send(peer, Message{});
+}
+
+// --- peers' operations
+
+RemoteBoard::Mirror& RemoteBoard::add_mirror(int peer, const Key& key) {
+  std::uint32_t index = 0;
+  if (free_mirrors_.empty()) {
+    index = static_cast<std::uint32_t>(mirrors_.size());
+    mirrors_.emplace_back();
+  } else {
+    index = free_mirrors_.back();
+    free_mirrors_.pop_back();
+  }
+  Mirror& mirror = mirrors_[index];
+  mirror.peer = peer;
+  mirror.has_post = false;
+  mirror.phase = Phase::Posted;
+  mirror.consumed = 0;
+  mirror.text.clear();
+  mirror.dropped = 0;
+  mirrors_by_key_[key].push_back(index);
+  return mirror;
+}
+
+const RemoteBoard::Mirror* RemoteBoard::mirror_of(int peer, const Key& key, std::uint32_t* index) const {
+  const auto mirrors = mirrors_by_key_.find(key);
+  if (mirrors == mirrors_by_key_.end()) return nullptr;
+  for (const std::uint32_t candidate : mirrors->second) {
+    if (mirrors_[candidate].peer != peer) continue;
+    if (index != nullptr) *index = candidate;
+    return &mirrors_[candidate];
+  }
+  return nullptr;
+}
+
+void RemoteBoard::receive(int from, Message message) {
+  switch (message.kind) {
+    case Message::Kind::Post:
+      receive_post(from, message);
+      break;
+    case Message::Kind::Chunk:
+      if (Mirror* const mirror = mirror_of(from, message.key)) {
+        mirror->chunks.push_back(std::move(message.payload));
+      }
+      break;
+    case Message::Kind::Progress:
+      if (Mirror* const mirror = mirror_of(from, message.key)) {
+        mirror->consumed = message.consumed;
+        if (message.phase == Phase::Withdrawn) {
+          mirror->phase = Phase::Withdrawn;
+          mirror->text = std::move(message.text);
+        }
+      }
+      break;
+    case Message::Kind::Passed:
+      if (own_by_key_.contains(message.key) && mirror_of(from, message.key) == nullptr) {
+        add_mirror(from, message.key);
+      }
+      break;
+    case Message::Kind::Complaint:
+      complaints_.push_back({message.key, std::move(message.text)});
+      break;
+    case Message::Kind::Left:
+      left_[static_cast<std::size_t>(from)] = true;
+      break;
+  }
+}
+
+void RemoteBoard::receive_post(int from, Message& message) {
+  const auto own = own_by_key_.find(message.key);
+  const auto calls = calls_.find(message.key.stream);
+  if (own == own_by_key_.end() && calls != calls_.end() && calls->second > message.key.count) {
+    Message passed;
+    passed.kind = Message::Kind::Passed;
+    passed.key = message.key;
+    wire_.send(from, std::move(passed));
+    return;
+  }
+  Mirror* mirror = mirror_of(from, message.key);
+  if (mirror == nullptr) mirror = &add_mirror(from, message.key);
+  mirror->has_post = true;
+  mirror->post = message.post;
+  mirror->row = std::move(message.row);
+  mirror->phase = message.phase;
+  mirror->text = std::move(message.text);
+  if (!message.payload.empty()) mirror->chunks.push_back(std::move(message.payload));
+  if (own != own_by_key_.end()) show(from, own->second);
+}
+
+Lookup RemoteBoard::find(int peer, const Key& key, SlotRef& found, Post& post) const {
+  std::uint32_t index = 0;
+  const Mirror* const mirror = mirror_of(peer, key, &index);
+  if (mirror == nullptr) return Lookup::NotYet;
+  if (!mirror->has_post) return Lookup::Passed;
+  found = {peer, index, mirror->version};
+  post = mirror->post;
+  return Lookup::Found;
+}
+
+Phase RemoteBoard::phase(const SlotRef& slot) const {
+  return at(slot).version == slot.version ? at(slot).phase : Phase::Left;
+}
+std::uint64_t RemoteBoard::produced(const SlotRef& slot) const {
+  return at(slot).dropped + at(slot).chunks.size();
+}
+std::uint64_t RemoteBoard::consumed(const SlotRef& slot) const {
+  return at(slot).consumed;
+}
+std::string RemoteBoard::text(const SlotRef& slot) const {
+  return at(slot).text;
+}
+std::vector<std::uint64_t> RemoteBoard::row(const SlotRef& slot) const {
+  return at(slot).version == slot.version && at(slot).row ? *at(slot).row : std::vector<std::uint64_t>{};
+}
+const std::byte* RemoteBoard::chunk(const SlotRef& slot, std::uint64_t index) const {
+  return at(slot).chunks[index - at(slot).dropped].data();
+}
+
+bool RemoteBoard::has_left(int peer) const {
+  return left_[static_cast<std::size_t>(peer)];
+}
+
+std::optional<ComplaintText> RemoteBoard::take_complaint() {
+  if (complaints_.empty()) return {};
+  ComplaintText taken = std::move(complaints_.front());
+  complaints_.pop_front();
+  return taken;
+}
+
+}  // namespace bluefog::transport::remote
