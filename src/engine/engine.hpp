@@ -14,6 +14,7 @@
 #include <bluefog/config.hpp>
 
 #include "base/executor.hpp"
+#include "engine/exchange.hpp"
 #include "engine/operation.hpp"
 #include "engine/stores.hpp"
 #include "mixing/kernels.hpp"
@@ -89,7 +90,6 @@ class Engine {
   [[nodiscard]] Task agree_with_neighbors(Operation& operation);
   [[nodiscard]] Task agree_as_component(Operation& operation);
   [[nodiscard]] Task close_component(Operation& operation);
-  [[nodiscard]] Task withdraw(Operation& operation, std::string text);
   [[nodiscard]] bool look_for(Operation& operation, PeerView& peer);
   [[nodiscard]] bool look_for_all(Operation& operation);
   [[nodiscard]] std::shared_ptr<const mixing::MixingRow> row_of(const PeerView& peer);
@@ -104,9 +104,15 @@ class Engine {
   [[nodiscard]] const SlotRef* decision_slot(Operation& operation);
   void settle(Operation& operation, Tally tally);
   void leave_after_vote(Operation& operation);
-  [[nodiscard]] std::exception_ptr lost_error(const Operation& operation, int peer) const;
-  [[nodiscard]] std::exception_ptr withdrawn_error(const Operation& operation, const PeerView& peer) const;
+
+  // --- giving_up.cpp: it cannot happen, or not any more
   [[nodiscard]] bool is_gone(int peer) const;
+  [[nodiscard]] std::exception_ptr lost_error(const Operation& operation, int lost) const;
+  [[nodiscard]] std::exception_ptr lost_error(const Operation& operation, int lost, int witness) const;
+  [[nodiscard]] std::exception_ptr withdrawn_error(const Operation& operation, const PeerView& peer) const;
+  [[nodiscard]] bool has_enough_of(const Operation& operation, const PeerView& peer) const;
+  [[nodiscard]] Task serve(Operation& operation);
+  [[nodiscard]] Task withdraw(Operation& operation, std::exception_ptr error);
 
   // --- movement.cpp: who reads and writes what
   [[nodiscard]] Task move(Operation& operation);
@@ -121,7 +127,8 @@ class Engine {
   };
   [[nodiscard]] Remainder remainder_of(const Operation& operation) const;
   [[nodiscard]] Task exchange(Operation& operation);
-  void publish_chunk(Operation& operation, std::uint64_t index);
+  [[nodiscard]] Task exchange_chunks(Operation& operation, Publication& own, Undo& undo);
+  [[nodiscard]] mixing::StoreKind store_for(std::size_t bytes) const;
 
   void show_peers(const Operation& operation);
   /// Inside a coroutine: gives up if somebody asked for it.
@@ -138,6 +145,8 @@ class Engine {
   BulkStores& stores_;
   trace::Timeline* timeline_;
   int rank_;
+
+  std::shared_ptr<UndoMemory> undo_memory_ = std::make_shared<UndoMemory>();
 
   mutable std::mutex submit_mutex_;
   std::unordered_map<std::uint64_t, std::uint64_t> calls_;  ///< per stream

@@ -31,6 +31,7 @@ struct Message {
   std::uint64_t consumed = 0;
   std::vector<std::byte> payload;
   std::string text;
+  int lost = -1;  ///< with the text of a withdrawal: a rank whose loss made it
 };
 
 /// Carries messages between this rank and the others, in order for each pair.

@@ -152,7 +152,7 @@ void SimTransport::publish(const SlotRef& own, const Announcement& announcement)
   slot.vote = announcement.vote;
   slot.produced = announcement.produced;
   slot.consumed = 0;
-  slot.text = announcement.text;
+  slot.reason = {std::string(announcement.text)};
   slot.decision = {};
   by_key_[slot.post.key] = own.slot;
   calls_[slot.post.key.stream] = slot.post.key.count + 1;
@@ -174,9 +174,9 @@ void SimTransport::set_consumed(const SlotRef& own, std::uint64_t chunks) {
   slots_[own.slot].consumed = chunks;
   remote_.set_consumed(own.slot, chunks);
 }
-void SimTransport::set_text(const SlotRef& own, std::string_view text) {
-  slots_[own.slot].text = text;
-  remote_.set_text(own.slot, text);
+void SimTransport::set_reason(const SlotRef& own, const Reason& reason) {
+  slots_[own.slot].reason = reason;
+  remote_.set_reason(own.slot, reason);
 }
 
 void SimTransport::show(int peer, const SlotRef& at) {
@@ -217,8 +217,8 @@ std::uint64_t SimTransport::produced(const SlotRef& at) const {
 std::uint64_t SimTransport::consumed(const SlotRef& at) const {
   return shares_memory(at.rank) ? slot(at).consumed : remote_.consumed(at);
 }
-std::string SimTransport::text(const SlotRef& at) const {
-  return shares_memory(at.rank) ? slot(at).text : remote_.text(at);
+Reason SimTransport::reason(const SlotRef& at) const {
+  return shares_memory(at.rank) ? slot(at).reason : remote_.reason(at);
 }
 std::vector<std::uint64_t> SimTransport::row(const SlotRef& at, const Post& /*post*/) {
   if (!shares_memory(at.rank)) return remote_.row(at);
