@@ -89,6 +89,12 @@ std::shared_ptr<Operation> Engine::submit(Request request, bool is_async) {
   return operation;
 }
 
+void Engine::require_home() const {
+  if (!is_forked_copy()) return;
+  throw Shutdown("this process was forked from rank " + std::to_string(rank_) +
+                 ": it is not a rank of the job; start ranks with bfrun");
+}
+
 bool Engine::wait(Operation& operation, base::TimePoint until) {
   while (!operation.closed()) {
     const base::TimePoint pause = std::min(until, next_alarm());
@@ -392,8 +398,8 @@ void Engine::forget_oldest_failure() {
   const auto oldest = std::find_if(retired_.begin(), retired_.end(), [&](const Retired& retired) {
     if (transport_.phase(retired.slot) != Phase::Withdrawn) return false;
     return std::none_of(retired.peers.begin(), retired.peers.end(), [&](PeerView peer) {
-      peer.found = peer.found || transport_.find(peer.rank, retired.key, peer.slot, peer.post) ==
-                                     transport::Lookup::Found;
+      peer.found = peer.found ||
+                   transport_.find(peer.rank, retired.key, peer.slot, peer.post) == transport::Lookup::Found;
       return peer.found && transport_.phase(peer.slot) == Phase::Running;  // it reads what was published
     });
   });

@@ -9,7 +9,7 @@ Handle::Handle(std::shared_ptr<engine::Engine> engine, std::shared_ptr<engine::O
     : engine_(std::move(engine)), operation_(std::move(operation)) {}
 
 bool Handle::done() {
-  return engine_->poll(*operation_);
+  return engine_->is_forked_copy() || engine_->poll(*operation_);
 }
 
 void Handle::wait() {
@@ -18,14 +18,16 @@ void Handle::wait() {
 }
 
 bool Handle::wait_for(std::chrono::nanoseconds patience) {
+  if (!operation_->closed()) engine_->require_home();
   if (!operation_->closed() && !engine_->wait(*operation_, engine_->clock().now() + patience)) return false;
   if (operation_->error()) std::rethrow_exception(operation_->error());
+  if (engine_->is_forked_copy()) return true;
   if (const std::string complaint = engine_->take_complaint(); !complaint.empty()) throw Mismatch(complaint);
   return true;
 }
 
 void Handle::cancel() {
-  engine_->cancel(*operation_);
+  if (!engine_->is_forked_copy()) engine_->cancel(*operation_);
 }
 
 GatheredTensor Handle::gathered() const {
