@@ -94,8 +94,8 @@ def neighbor_allreduce(
         dst_weights=dst_weights,
         schedule=schedule,
         round=round,
-        meet=meet,
-        check_topology=enable_topo_check,
+        meet=bool(meet),
+        check_topology=bool(enable_topo_check),
         refusal=refusal,
     )
     return deliver(tensor, target, out)
@@ -133,8 +133,8 @@ def neighbor_allreduce_nonblocking(
         dst_weights=dst_weights,
         schedule=schedule,
         round=round,
-        meet=meet,
-        check_topology=enable_topo_check,
+        meet=bool(meet),
+        check_topology=bool(enable_topo_check),
         refusal=refusal,
         keep=(source, target),
     )
@@ -173,7 +173,7 @@ def neighbor_allgather(
         group=group,
         src_ranks=src_ranks,
         dst_ranks=dst_ranks,
-        check_topology=enable_topo_check,
+        check_topology=bool(enable_topo_check),
     )
     return deliver_gathered(tensor, gathered)
 
@@ -197,7 +197,7 @@ def neighbor_allgather_nonblocking(
         group=group,
         src_ranks=src_ranks,
         dst_ranks=dst_ranks,
-        check_topology=enable_topo_check,
+        check_topology=bool(enable_topo_check),
         keep=source,
     )
     return Handle.of(operation, lambda done: deliver_gathered(tensor, done.gathered()))
