@@ -50,7 +50,7 @@ def neighbor_allreduce(
 
     At rank i: ``self_weight * x_i + sum over j of src_weights[j] * (dst_weights of j)[i] * x_j``. Without
     weights: the uniform mean over the static topology's in-neighbours and self, or the topology's weights if
-        it was set with ``is_weighted=True``.
+    it was set with ``is_weighted=True``.
 
     Args:
         tensor: float16, bfloat16 (which accumulate in float32), float32 or float64, of the same shape and
@@ -76,7 +76,8 @@ def neighbor_allreduce(
 
     Raises:
         ValueError: wrong arguments, here or at a neighbour; shapes, dtypes or edges that differ
-        (MismatchError). PeerLostError, OperationTimeoutError, ShutdownError: as the names say.
+            (MismatchError).
+        PeerLostError, OperationTimeoutError, ShutdownError: as the names say.
     """
     if renamed:
         _refuse_keywords("neighbor_allreduce", renamed)
@@ -162,7 +163,7 @@ def neighbor_allgather(
 
     Raises:
         ValueError: wrong arguments, here or at a neighbour; shapes, dtypes or edges that differ
-        (MismatchError).
+            (MismatchError).
     """
     source = as_source(tensor)
     gathered = context().neighbor_allgather(

@@ -290,8 +290,9 @@ class _NoHook:
 
 
 class StepCounter:
-    """Warns once when there were more forwards or backwards before a step than "
-    "num_steps_per_communication."""
+    """Warns once when there were more forwards or backwards before a step than
+    ``num_steps_per_communication``.
+    """
 
     def __init__(self, allowed: int, what: str) -> None:
         if not isinstance(allowed, int) or isinstance(allowed, bool) or allowed < 1:
