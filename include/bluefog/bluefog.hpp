@@ -1,6 +1,7 @@
 #pragma once
 /// @file bluefog.hpp  Everything that C++ users include.
 
+#include <bluefog/ceca.hpp>
 #include <bluefog/config.hpp>
 #include <bluefog/context.hpp>
 #include <bluefog/dtype.hpp>
@@ -14,3 +15,4 @@
 #include <bluefog/tensor.hpp>
 #include <bluefog/topology.hpp>
 #include <bluefog/version.hpp>
+#include <bluefog/weighting.hpp>

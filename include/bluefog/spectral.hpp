@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include <bluefog/ceca.hpp>
 #include <bluefog/export.hpp>
 #include <bluefog/schedule.hpp>
 #include <bluefog/topology.hpp>
@@ -32,6 +33,10 @@ namespace bluefog {
 /// [receiver * size + sender]. The identity for no rounds. Takes O(size * edges) a round.
 [[nodiscard]] BLUEFOG_API std::vector<double> product(const Schedule& schedule, std::uint64_t rounds,
                                                       std::uint64_t first = 0);
+
+/// What every rank's x holds after `rounds` rounds from round 0 on, if h = x at the start: row-major,
+/// [rank * size + whose value at the start]. Takes O(size^2) a round.
+[[nodiscard]] BLUEFOG_API std::vector<double> product(const CecaSchedule& schedule, std::uint64_t rounds);
 
 /// ||W_(rounds - 1) ... W_0 - J||_2. For no rounds 1 (0 for a job of one).
 [[nodiscard]] BLUEFOG_API double contraction(const Schedule& schedule, std::uint64_t rounds);

@@ -33,6 +33,7 @@ NB_MODULE(_core, module) {
   bind_dtype(module);
   bind_topology(module);
   bind_schedule(module);
+  bind_ceca(module);
   bind_shared_memory(module);
   bind_handle(module);
   bind_context(module);

@@ -21,7 +21,7 @@ void bind_class(nb::module_& module) {
       .def_prop_ro("size", [](const PySchedule& self) { return self.schedule->size(); })
       .def_prop_ro(
           "period", [](const PySchedule& self) { return self.schedule->period(); },
-          "Number of distinct rounds.")
+          "Number of distinct rounds; 2^64 - 1 if there are more, or if they never repeat.")
       .def(
           "round", [](const PySchedule& self, std::uint64_t t) { return self.schedule->round(t); },
           nb::arg("t"), "The topology of round t.")
@@ -41,6 +41,35 @@ void bind_class(nb::module_& module) {
         return "<Schedule " + std::string(self.schedule->name()) + " of " +
                std::to_string(self.schedule->size()) + " ranks>";
       });
+}
+
+void bind_exact_schedules(nb::module_& module) {
+  module.def(
+      "hyper_hypercube",
+      [](int size, int max_degree) { return PySchedule{hyper_hypercube(size, max_degree)}; }, nb::arg("size"),
+      nb::arg("max_degree"),
+      "Groups of at most max_degree + 1 ranks average, along one side of a box after the other; exact after "
+      "one round a side.");
+  module.def(
+      "base_k_plus_one",
+      [](int size, int max_degree) { return PySchedule{base_k_plus_one(size, max_degree)}; }, nb::arg("size"),
+      nb::arg("max_degree"),
+      "The Base-(k+1) graph, k = max_degree: the exact mean for any size, after a few rounds.");
+}
+
+void bind_random_schedules(nb::module_& module) {
+  module.def(
+      "one_peer_random_matching",
+      [](int size, std::uint64_t seed) { return PySchedule{one_peer_random_matching(size, seed)}; },
+      nb::arg("size"), nb::arg("seed"),
+      "In every round a random matching, drawn from the seed that all ranks share; pairs average 1/2, 1/2.");
+  module.def(
+      "one_peer_random_shift",
+      [](int size, std::uint64_t seed, double weight) {
+        return PySchedule{one_peer_random_shift(size, seed, weight)};
+      },
+      nb::arg("size"), nb::arg("seed"), nb::arg("weight") = 0.5,
+      "In every round rank i sends to i + u, u drawn from the seed that all ranks share.");
 }
 
 }  // namespace
@@ -71,6 +100,16 @@ void bind_schedule(nb::module_& module) {
       [](int world_size, int local_size) { return PySchedule{inner_outer_expo2(world_size, local_size)}; },
       nb::arg("world_size"), nb::arg("local_size"),
       "One rank of each machine sends 2^j machines further, the others do one-peer exponential-2 inside it.");
+  bind_exact_schedules(module);
+  bind_random_schedules(module);
+  module.def(
+      "hierarchical",
+      [](const PySchedule& machines, int local_size) {
+        return PySchedule{hierarchical(machines.schedule, local_size)};
+      },
+      nb::arg("machines"), nb::arg("local_size"),
+      "In every round the ranks of each machine average exactly, and the machines mix by the schedule "
+      "`machines`.");
   module.def(
       "schedule_product",
       [](const PySchedule& schedule, std::uint64_t rounds, std::uint64_t first) {

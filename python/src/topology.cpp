@@ -13,6 +13,7 @@
 #include <bluefog/graphs.hpp>
 #include <bluefog/spectral.hpp>
 #include <bluefog/topology.hpp>
+#include <bluefog/weighting.hpp>
 
 #include "bindings.hpp"
 
@@ -115,6 +116,24 @@ void bind_static_graphs(nb::module_& module) {
   module.def("hypercube_graph", &hypercube_graph, nb::arg("size"));
 }
 
+void bind_weighting(nb::module_& module) {
+  nb::enum_<Weighting>(module, "Weighting", "How the edges of an undirected graph get their weights.")
+      .value("metropolis_hastings", Weighting::MetropolisHastings)
+      .value("max_degree", Weighting::MaxDegree)
+      .value("best_constant", Weighting::BestConstant)
+      .value("fmmc", Weighting::Fmmc)
+      .value("fdla", Weighting::Fdla);
+  module.def(
+      "weighted_graph",
+      [](int size, const std::vector<std::pair<int, int>>& edges, Weighting weighting) {
+        std::vector<UndirectedEdge> converted;
+        converted.reserve(edges.size());
+        for (const auto& [a, b] : edges) converted.push_back({a, b});
+        return weighted_graph(size, converted, weighting);
+      },
+      nb::arg("size"), nb::arg("edges"), nb::arg("weighting"));
+}
+
 void bind_dynamic_graphs(nb::module_& module) {
   module.def(
       "dynamic_one_peer_send_recv",
@@ -153,6 +172,7 @@ void bind_dynamic_graphs(nb::module_& module) {
 void bind_topology(nb::module_& module) {
   bind_class(module);
   bind_static_graphs(module);
+  bind_weighting(module);
   bind_dynamic_graphs(module);
 }
 

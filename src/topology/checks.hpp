@@ -1,6 +1,7 @@
 #pragma once
 /// @file checks.hpp  Checks of arguments that all of this room shares.
 
+#include <algorithm>
 #include <bit>
 #include <string>
 
@@ -31,6 +32,16 @@ inline int hypercube_dimensions(const std::string& what, int size) {
         " ranks form no hypercube: use a power of two, or an exponential graph, which takes any size");
   }
   return std::countr_zero(ranks);
+}
+
+/// How many ranks may average among themselves if each talks to at most max_degree others: max_degree + 1,
+/// but no more than there are, and at least 2. @throws InvalidArgument for a max_degree below 1
+inline int largest_group(const std::string& what, int size, int max_degree) {
+  if (max_degree < 1) {
+    throw InvalidArgument(what + ": a rank may talk to " + std::to_string(max_degree) +
+                          " others in a round, it must be 1 or more");
+  }
+  return std::max(2, std::min(max_degree, size - 1) + 1);
 }
 
 }  // namespace bluefog::topology

@@ -162,44 +162,4 @@ Topology hypercube_graph(int size) {
   return {size, edges};
 }
 
-Topology metropolis_hastings(int size, std::span<const UndirectedEdge> edges) {
-  topology::check_size("metropolis_hastings", size);
-  std::vector<int> degrees(static_cast<std::size_t>(size), 0);
-  std::vector<std::pair<int, int>> pairs;
-  pairs.reserve(edges.size());
-  for (const auto& [a, b] : edges) {
-    for (const int rank : {a, b}) {
-      topology::check_rank("metropolis_hastings", rank, size);
-      ++degrees[static_cast<std::size_t>(rank)];
-    }
-    if (a == b) {
-      throw InvalidArgument("metropolis_hastings: an edge joins rank " + std::to_string(a) +
-                            " with itself: leave it out, self weights follow from the others");
-    }
-    pairs.emplace_back(std::min(a, b), std::max(a, b));
-  }
-  std::sort(pairs.begin(), pairs.end());
-  const auto twice = std::adjacent_find(pairs.begin(), pairs.end());
-  if (twice != pairs.end()) {
-    throw InvalidArgument("metropolis_hastings: the edge " + std::to_string(twice->first) + " - " +
-                          std::to_string(twice->second) +
-                          " is given twice: give every pair once, in one order");
-  }
-
-  std::vector<double> self_weights(static_cast<std::size_t>(size), 1.0);
-  std::vector<Topology::Edge> weighted;
-  for (const auto& [a, b] : pairs) {
-    const int degree = std::max(degrees[static_cast<std::size_t>(a)], degrees[static_cast<std::size_t>(b)]);
-    const double weight = 1.0 / (1 + degree);
-    weighted.push_back({a, b, weight});
-    weighted.push_back({b, a, weight});
-    self_weights[static_cast<std::size_t>(a)] -= weight;
-    self_weights[static_cast<std::size_t>(b)] -= weight;
-  }
-  for (int rank = 0; rank < size; ++rank) {
-    weighted.push_back({rank, rank, self_weights[static_cast<std::size_t>(rank)]});
-  }
-  return {size, weighted};
-}
-
 }  // namespace bluefog

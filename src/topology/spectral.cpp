@@ -118,6 +118,17 @@ std::vector<double> product(const Schedule& schedule, std::uint64_t rounds, std:
   return result;
 }
 
+std::vector<double> product(const CecaSchedule& schedule, std::uint64_t rounds) {
+  Matrix x = identity(schedule.size());
+  Matrix h = x;
+  for (std::uint64_t t = 0; t < rounds; ++t) {
+    const CecaRound round = schedule.round(t);
+    const Matrix received = mix(schedule.deliveries()->round(t), round.sent == CecaState::X ? x : h);
+    round.update(std::span(x), std::span(h), std::span<const double>(received));
+  }
+  return x;
+}
+
 double contraction(const Schedule& schedule, std::uint64_t rounds) {
   return spectral_norm(schedule.size(), minus_average(schedule.size(), product(schedule, rounds)));
 }

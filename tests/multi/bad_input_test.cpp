@@ -347,7 +347,12 @@ TEST_P(BadInput, EmptyTensorsWork) {
 
 INSTANTIATE_TEST_SUITE_P(Settings, BadInput,
                          testing::Values(Setting{Ranks::Threads, false}, Setting{Ranks::Threads, true},
-                                         Setting{Ranks::Processes, false}, Setting{Ranks::Processes, true}),
+                                         Setting{Ranks::Processes, false}, Setting{Ranks::Processes, true},
+                                         Setting{Ranks::SimulatedHost, true},
+                                         Setting{Ranks::SimulatedPairs, false},
+                                         Setting{Ranks::SimulatedPairs, true},
+                                         Setting{Ranks::SimulatedHosts, false},
+                                         Setting{Ranks::SimulatedHosts, true}),
                          testing::PrintToStringParamName());
 
 }  // namespace

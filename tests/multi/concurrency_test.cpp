@@ -74,6 +74,8 @@ std::vector<std::size_t> shuffled(std::size_t count, unsigned seed) {
 }
 
 class Concurrency : public testing::TestWithParam<JobSize> {};
+/// Of ranks with several threads, which simulated ones cannot have.
+class ThreadedConcurrency : public Concurrency {};
 
 TEST_P(Concurrency, NamedOperationsMayStartAndEndInAnyOrder) {
   const std::size_t operations = is_reduced() ? 60 : 300;
@@ -112,7 +114,7 @@ TEST_P(Concurrency, UnnamedOperationsMatchByTheirOrder) {
   });
 }
 
-TEST_P(Concurrency, ThreadsOfOneRankUseNames) {
+TEST_P(ThreadedConcurrency, ThreadsOfOneRankUseNames) {
   const std::size_t rounds = is_reduced() ? 20 : 100;
   run_job(GetParam().ranks, GetParam().size, [rounds](Context& context) {
     std::vector<std::jthread> threads;
@@ -136,7 +138,7 @@ TEST_P(Concurrency, ThreadsOfOneRankUseNames) {
 }
 
 TEST_P(Concurrency, MoreOperationsThanSlotsMayBeInFlight) {
-  const std::size_t operations = is_reduced() ? 1'100 : 2'500;
+  const std::size_t operations = is_reduced() || is_simulated(GetParam().ranks) ? 1'100 : 2'500;
   run_job(GetParam().ranks, GetParam().size, [operations](Context& context) {
     std::vector<std::vector<float>> tensors(operations,
                                             std::vector<float>(16, static_cast<float>(context.rank())));
@@ -203,10 +205,21 @@ TEST_P(Concurrency, AHandleMayBeDropped) {
 }
 
 std::vector<JobSize> crowded_jobs() {
-  if (is_reduced()) return {{Ranks::Threads, 3}, {Ranks::Processes, 2}};
-  return {{Ranks::Threads, 2}, {Ranks::Threads, 4}, {Ranks::Threads, 7}, {Ranks::Processes, 4}};
+  if (is_reduced()) return {{Ranks::Threads, 3}, {Ranks::Processes, 2}, {Ranks::SimulatedPairs, 3}};
+  return {{Ranks::Threads, 2},       {Ranks::Threads, 4},       {Ranks::Threads, 7},
+          {Ranks::Processes, 4},     {Ranks::SimulatedHost, 3}, {Ranks::SimulatedPairs, 3},
+          {Ranks::SimulatedHosts, 3}};
 }
+
+std::vector<JobSize> crowded_jobs_with_threads() {
+  std::vector<JobSize> jobs = crowded_jobs();
+  std::erase_if(jobs, [](const JobSize& job) { return is_simulated(job.ranks); });
+  return jobs;
+}
+
 INSTANTIATE_TEST_SUITE_P(Matrix, Concurrency, testing::ValuesIn(crowded_jobs()),
+                         testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(Matrix, ThreadedConcurrency, testing::ValuesIn(crowded_jobs_with_threads()),
                          testing::PrintToStringParamName());
 
 TEST(Slots, ARankMayRunAheadByMoreOperationsThanItHasSlots) {

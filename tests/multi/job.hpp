@@ -20,6 +20,9 @@ enum class Ranks {
   SimulatedHosts,  ///< each on a virtual host of its own
 };
 
+inline constexpr Ranks all_ranks[] = {Ranks::Threads, Ranks::Processes, Ranks::SimulatedHost,
+                                      Ranks::SimulatedPairs, Ranks::SimulatedHosts};
+
 std::ostream& operator<<(std::ostream& out, Ranks ranks);
 
 /// Settings that do not let a test hang for long.

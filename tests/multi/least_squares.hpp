@@ -14,11 +14,30 @@
 
 namespace bluefog::test {
 
+inline constexpr std::size_t least_squares_dims = 10;
+
+/// A point, or a gradient, in the precision in which an algorithm runs.
+template <class T>
+struct VectorOf : std::array<T, least_squares_dims> {
+  friend VectorOf operator+(VectorOf a, const VectorOf& b) {
+    for (std::size_t i = 0; i < a.size(); ++i) a[i] += b[i];
+    return a;
+  }
+  friend VectorOf operator-(VectorOf a, const VectorOf& b) {
+    for (std::size_t i = 0; i < a.size(); ++i) a[i] -= b[i];
+    return a;
+  }
+  friend VectorOf operator*(T factor, VectorOf a) {
+    for (T& value : a) value *= factor;
+    return a;
+  }
+};
+
 class LeastSquares {
  public:
-  static constexpr std::size_t dims = 10;
+  static constexpr std::size_t dims = least_squares_dims;
   static constexpr std::size_t samples = 20;
-  using Vector = std::array<double, dims>;
+  using Vector = VectorOf<double>;
   using Matrix = std::array<Vector, dims>;
 
   LeastSquares(std::size_t ranks, std::uint64_t seed) : hessians_(ranks), offsets_(ranks) {
@@ -41,9 +60,11 @@ class LeastSquares {
   [[nodiscard]] const Matrix& mean_hessian() const { return mean_hessian_; }
   [[nodiscard]] const Vector& optimum() const { return optimum_; }
 
-  [[nodiscard]] Vector gradient(std::size_t rank, const Vector& x) const {
-    Vector result = times(hessians_[rank], x);
-    for (std::size_t i = 0; i < dims; ++i) result[i] -= offsets_[rank][i];
+  /// In the arithmetic of T; the problem's data are rounded to T.
+  template <class T>
+  [[nodiscard]] VectorOf<T> gradient(std::size_t rank, const VectorOf<T>& x) const {
+    VectorOf<T> result = times(hessians_[rank], x);
+    for (std::size_t i = 0; i < dims; ++i) result[i] -= static_cast<T>(offsets_[rank][i]);
     return result;
   }
   [[nodiscard]] static double squared_norm(const Vector& x) {
@@ -51,15 +72,18 @@ class LeastSquares {
     for (const double value : x) sum += value * value;
     return sum;
   }
-  [[nodiscard]] double squared_distance(const Vector& x) const {
+  /// |x - x*|^2.
+  template <class T>
+  [[nodiscard]] double squared_distance(const VectorOf<T>& x) const {
     double sum = 0;
     for (std::size_t i = 0; i < dims; ++i) sum += (x[i] - optimum_[i]) * (x[i] - optimum_[i]);
     return sum;
   }
-  [[nodiscard]] static Vector times(const Matrix& matrix, const Vector& x) {
-    Vector result{};
+  template <class T>
+  [[nodiscard]] static VectorOf<T> times(const Matrix& matrix, const VectorOf<T>& x) {
+    VectorOf<T> result{};
     for (std::size_t i = 0; i < dims; ++i) {
-      for (std::size_t j = 0; j < dims; ++j) result[i] += matrix[i][j] * x[j];
+      for (std::size_t j = 0; j < dims; ++j) result[i] += static_cast<T>(matrix[i][j]) * x[j];
     }
     return result;
   }

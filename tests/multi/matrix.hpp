@@ -47,7 +47,7 @@ inline std::vector<JobSize> job_sizes() {
   for (const int size : {1, 2, 3, 4, 5, 7}) jobs.push_back({Ranks::Threads, size});
   for (const int size : {1, 2, 3, 5}) jobs.push_back({Ranks::Processes, size});
   for (const Ranks ranks : {Ranks::SimulatedHost, Ranks::SimulatedPairs, Ranks::SimulatedHosts}) {
-    for (const int size : {2, 3, 5, 7}) jobs.push_back({ranks, size});
+    for (const int size : {2, 3, 5}) jobs.push_back({ranks, size});
   }
   return jobs;
 }

@@ -1,6 +1,4 @@
-#include <array>
 #include <cmath>
-#include <numbers>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,90 +8,14 @@
 #include <bluefog/graphs.hpp>
 #include <bluefog/spectral.hpp>
 
-#include "base/hash.hpp"
+#include "unit/consensus.hpp"
 #include "unit/topology_support.hpp"
 
 namespace bluefog {
 namespace {
 
-using std::numbers::pi;
+using testing::Consensus;
 using testing::expect_invalid;
-
-/// Standard normal numbers: SplitMix64, then Box and Muller, cosine before sine.
-class Normals {
- public:
-  explicit Normals(std::uint64_t seed) : state_(seed) {}
-  double operator()() {
-    if (has_sine_) {
-      has_sine_ = false;
-      return sine_;
-    }
-    const double radius = std::sqrt(-2.0 * std::log(uniform()));
-    const double angle = 2.0 * pi * uniform();
-    sine_ = radius * std::sin(angle);
-    has_sine_ = true;
-    return radius * std::cos(angle);
-  }
-
- private:
-  double uniform() {
-    state_ += base::kGoldenRatio;
-    return static_cast<double>((base::mix_bits(state_) >> 11) + 1) * 0x1p-53;
-  }
-  std::uint64_t state_;
-  double sine_ = 0.0;
-  bool has_sine_ = false;
-};
-
-TEST(ConsensusRounds, NormalsAreThoseOfTheTables) {
-  Normals normals(2024);
-  EXPECT_NEAR(normals(), .7971867263066108, 1e-14);
-  EXPECT_NEAR(normals(), .5582684630231945, 1e-14);
-  EXPECT_NEAR(normals(), 1.1585873232620838, 1e-14);
-}
-
-/// Mixing of four normal numbers on every rank: the distance from the mean, relative to that at the start.
-class Consensus {
- public:
-  explicit Consensus(int size) : values_(static_cast<std::size_t>(size)), size_(size) {
-    Normals normals(7);
-    for (auto& row : values_) {
-      for (double& value : row) value = normals();
-    }
-    for (const auto& row : values_) {
-      for (std::size_t k = 0; k < 4; ++k) mean_[k] += row[k] / size;
-    }
-    start_ = distance();
-  }
-  void mix(const Topology& topology) {
-    Values next(values_.size(), {0.0, 0.0, 0.0, 0.0});
-    for (int rank = 0; rank < size_; ++rank) {
-      add(next, rank, rank, topology.self_weight(rank));
-      for (const auto& [sender, weight] : topology.in_neighbors(rank)) add(next, rank, sender, weight);
-    }
-    values_ = std::move(next);
-  }
-  [[nodiscard]] double relative_error() const { return distance() / start_; }
-
- private:
-  using Values = std::vector<std::array<double, 4>>;
-  void add(Values& next, int receiver, int sender, double weight) const {
-    for (std::size_t k = 0; k < 4; ++k) {
-      next[static_cast<std::size_t>(receiver)][k] += weight * values_[static_cast<std::size_t>(sender)][k];
-    }
-  }
-  [[nodiscard]] double distance() const {
-    double sum = 0.0;
-    for (const auto& row : values_) {
-      for (std::size_t k = 0; k < 4; ++k) sum += (row[k] - mean_[k]) * (row[k] - mean_[k]);
-    }
-    return std::sqrt(sum);
-  }
-  Values values_;
-  std::array<double, 4> mean_ = {0.0, 0.0, 0.0, 0.0};
-  int size_;
-  double start_ = 0.0;
-};
 
 int rounds_until(const Schedule& schedule, double tolerance) {
   Consensus consensus(schedule.size());
@@ -105,14 +27,15 @@ int rounds_until(const Schedule& schedule, double tolerance) {
 }
 
 struct RoundsRow {
-  int size, ring, ring_one_way, grid, torus, star, exponential, one_peer;
+  int size, ring, ring_one_way, grid, torus, star, exponential, one_peer, base_2, base_5;
 };
 
 TEST(ConsensusRounds, Table) {
-  const std::vector<RoundsRow> table = {{8, 104, 284, 137, 33, 173, 32, 3},
-                                        {16, 418, 1122, 154, 44, 357, 42, 4},
-                                        {25, 1026, 2743, 244, 69, 564, 33, 69},
-                                        {64, 6527, 17413, 648, 174, 1462, 64, 6}};
+  const std::vector<RoundsRow> table = {{8, 104, 284, 137, 33, 173, 32, 3, 3, 2},
+                                        {16, 418, 1122, 154, 44, 357, 42, 4, 4, 2},
+                                        {25, 1026, 2743, 244, 69, 564, 33, 69, 9, 2},
+                                        {64, 6527, 17413, 648, 174, 1462, 64, 6, 6, 3},
+                                        {100, 15963, 42574, 1025, 270, 2291, 73, 91, 11, 3}};
   for (const RoundsRow& row : table) {
     SCOPED_TRACE("size " + std::to_string(row.size));
     const auto rounds = [](Topology topology) {
@@ -125,6 +48,8 @@ TEST(ConsensusRounds, Table) {
     EXPECT_EQ(rounds(star_graph(row.size)), row.star);
     EXPECT_EQ(rounds(exponential_graph(row.size)), row.exponential);
     EXPECT_EQ(rounds_until(*one_peer_exponential(row.size), 1e-10), row.one_peer);
+    EXPECT_EQ(rounds_until(*base_k_plus_one(row.size, 1), 1e-10), row.base_2);
+    EXPECT_EQ(rounds_until(*base_k_plus_one(row.size, 4), 1e-10), row.base_5);
   }
 }
 
@@ -169,17 +94,78 @@ TEST(ConsensusRounds, NothingBeyondTheLimit) {
   expect_invalid([] { (void)rounds_to_consensus(ring_graph(4), 0.0); }, {"tolerance is 0", "above 0"});
 }
 
-TEST(ConsensusRounds, AThousandRanksAfterTenRounds) {
-  const auto error_after = [](const Schedule& schedule, int rounds) {
+TEST(ConsensusRounds, AThousandRanks) {
+  const auto error_after = [](const Schedule& schedule, std::uint64_t rounds) {
     Consensus consensus(schedule.size());
-    for (int t = 0; t < rounds; ++t) consensus.mix(schedule.round(static_cast<std::uint64_t>(t)));
+    for (std::uint64_t t = 0; t < rounds; ++t) consensus.mix(schedule.round(t));
     return consensus.relative_error();
   };
   EXPECT_LT(error_after(*one_peer_exponential(1024), 10), 1e-15);
   EXPECT_LT(error_after(*one_peer_hypercube(1024), 10), 1e-15);
+  EXPECT_LT(error_after(*base_k_plus_one(1024, 1), 10), 1e-15);
+  EXPECT_LT(error_after(*base_k_plus_one(1024, 4), 5), 1e-15);
   EXPECT_NEAR(error_after(*static_schedule(exponential_graph(1024)), 10), 6.0e-3, 5e-4);
-  EXPECT_NEAR(error_after(*static_schedule(ring_graph(1024)), 10), .343, 5e-3);
-  EXPECT_NEAR(error_after(*static_schedule(ring_graph(1024)), 100), .202, 5e-3);
+  EXPECT_EQ(rounds_until(*static_schedule(exponential_graph(1024)), 1e-10), 92);
+}
+
+TEST(ConsensusRounds, AThousandRanksOnARing) {
+  const Topology ring = ring_graph(1024);
+  Consensus consensus(1024);
+  int done = 0;
+  const std::vector<std::pair<int, double>> errors = {
+      {10, .343}, {100, .202}, {1'000, .113}, {10'000, .0707}};
+  for (const auto& [rounds, expected] : errors) {
+    for (; done < rounds; ++done) consensus.mix(ring);
+    EXPECT_NEAR(consensus.relative_error(), expected, 5.1e-4) << "after " << rounds << " rounds";
+  }
+}
+
+/// A grid and a star of 16 ranks, on which one-peer choices collide.
+struct Irregular {
+  Topology graph;
+  double bias_of_receiver_averages;
+};
+
+const std::vector<Irregular>& irregular_graphs() {
+  static const std::vector<Irregular> graphs = {{mesh_grid_2d_graph(16), .1006}, {star_graph(16), .0401}};
+  return graphs;
+}
+
+TEST(OnePeerOnIrregularGraphs, AveragesByReceiversAgreeOnAWrongValue) {
+  for (const auto& [graph, bias] : irregular_graphs()) {
+    const SchedulePtr choices = one_peer_dynamic(graph);
+    Consensus consensus(16);
+    for (std::uint64_t t = 0; t < 2'000; ++t) consensus.mix(choices->round(t).with_uniform_weights());
+    EXPECT_NEAR(consensus.largest_error(), bias, 5.1e-5);
+    for (const auto& row : consensus.values()) EXPECT_NEAR(row[0], consensus.values()[0][0], 1e-12);
+    EXPECT_FALSE(choices->round(0).with_uniform_weights().preserves_mean());
+  }
+}
+
+TEST(OnePeerOnIrregularGraphs, TheScheduleSaysThatItNeedsPushSum) {
+  for (const auto& [graph, bias] : irregular_graphs()) {
+    const SchedulePtr schedule = one_peer_dynamic(graph);
+    EXPECT_TRUE(schedule->preserves_mean());
+    EXPECT_FALSE(schedule->preserves_constants());
+    EXPECT_FALSE(rounds_to_consensus(*schedule).has_value());
+  }
+}
+
+TEST(OnePeerOnIrregularGraphs, PushSumFindsTheMean) {
+  for (const auto& [graph, bias] : irregular_graphs()) {
+    const SchedulePtr schedule = one_peer_dynamic(graph);
+    Consensus ratio(16);
+    Consensus::Values sums = ratio.values();
+    Consensus::Values weights(16, {1.0, 1.0, 1.0, 1.0});
+    for (std::uint64_t t = 0; t < 2'000; ++t) {
+      sums = Consensus::mixed(schedule->round(t), sums);
+      weights = Consensus::mixed(schedule->round(t), weights);
+    }
+    for (std::size_t rank = 0; rank < 16; ++rank) {
+      for (std::size_t k = 0; k < 4; ++k) ratio.values()[rank][k] = sums[rank][k] / weights[rank][k];
+    }
+    EXPECT_LT(ratio.largest_error(), 1e-12);
+  }
 }
 
 }  // namespace

@@ -9,21 +9,39 @@ import networkx as nx
 
 from bluefog import _core
 from bluefog._core import (
+    CecaRound,
+    CecaSchedule,
     Schedule,
+    base_k_plus_one,
+    ceca_one_port,
+    ceca_two_port,
+    hierarchical,
+    hyper_hypercube,
     inner_outer_expo2,
     inner_outer_ring,
     one_peer_exponential,
     one_peer_hypercube,
+    one_peer_random_matching,
+    one_peer_random_shift,
 )
 from bluefog.common.conversion import topology_from
 
 __all__ = [
+    "CecaRound",
+    "CecaSchedule",
     "Schedule",
+    "base_k_plus_one",
+    "ceca_one_port",
+    "ceca_two_port",
+    "hierarchical",
+    "hyper_hypercube",
     "inner_outer_expo2",
     "inner_outer_ring",
     "one_peer_dynamic",
     "one_peer_exponential",
     "one_peer_hypercube",
+    "one_peer_random_matching",
+    "one_peer_random_shift",
     "rounds_to_consensus",
     "spectral_gap",
     "static_schedule",

@@ -16,7 +16,7 @@ Scheduler::~Scheduler() {
   run_ready();
 }
 
-void Scheduler::at(TimePoint when, std::function<void()> action) {
+void Scheduler::at(TimePoint when, std::unique_ptr<Action> action) {
   events_.push_back({std::max(when, now_), next_order_++, std::move(action)});
   std::push_heap(events_.begin(), events_.end(),
                  [](const Event& a, const Event& b) { return a.is_after(b); });
@@ -106,11 +106,15 @@ void Scheduler::run_ready() {
 bool Scheduler::step() {
   run_ready();
   if (events_.empty()) return false;
-  std::pop_heap(events_.begin(), events_.end(), [](const Event& a, const Event& b) { return a.is_after(b); });
-  const Event event = std::move(events_.back());
-  events_.pop_back();
-  now_ = event.when;
-  event.action();
+  now_ = events_.front().when;
+  // All of one instant before anybody looks, so that a rank looks once.
+  while (!events_.empty() && events_.front().when == now_) {
+    std::pop_heap(events_.begin(), events_.end(),
+                  [](const Event& a, const Event& b) { return a.is_after(b); });
+    const Event event = std::move(events_.back());
+    events_.pop_back();
+    event.action->run();
+  }
   run_ready();
   return true;
 }

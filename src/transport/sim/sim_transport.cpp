@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdlib>
 
+#include <sys/mman.h>
+
 #include <bluefog/error.hpp>
 
 namespace bluefog::transport::sim {
@@ -13,6 +15,7 @@ namespace {
 constexpr std::size_t most_slots = 1024;
 constexpr std::size_t ring_bytes = std::size_t{4} << 20;
 constexpr std::size_t alignment = 64;
+constexpr std::size_t least_mapped = std::size_t{256} << 10;
 
 std::byte* aligned(void* memory) {
   const auto address = reinterpret_cast<std::uintptr_t>(memory);
@@ -22,22 +25,35 @@ std::byte* aligned(void* memory) {
 }  // namespace
 
 SimArena::~SimArena() {
-  for (const auto& [data, block] : blocks_) std::free(block.memory);
+  for (const auto& [data, block] : blocks_) give_back(block);
+}
+
+void SimArena::give_back(const Block& block) {
+  if (block.is_mapped) {
+    ::munmap(block.memory, block.bytes);
+  } else {
+    std::free(block.memory);
+  }
 }
 
 std::byte* SimArena::allocate(std::size_t bytes) {
-  void* const memory = std::calloc(bytes + alignment, 1);  // large blocks cost nothing until they are touched
-  if (memory == nullptr)
+  // Large blocks cost nothing until they are touched.
+  const bool is_mapped = bytes >= least_mapped;
+  void* const memory = is_mapped ? ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+                                 : std::calloc(bytes + alignment, 1);
+  if (memory == nullptr || memory == MAP_FAILED) {
     throw Error("no memory for " + std::to_string(bytes) + " bytes of a simulated arena");
+  }
   std::byte* const data = aligned(memory);
-  blocks_[data] = {std::max<std::size_t>(bytes, 1), memory};
+  blocks_[data] = {std::max<std::size_t>(bytes, 1), memory, is_mapped};
   return data;
 }
 
 void SimArena::free(std::byte* data) {
   const auto block = blocks_.find(data);
   if (block == blocks_.end() || keeps_all_) return;
-  std::free(block->second.memory);
+  give_back(block->second);
   blocks_.erase(block);
 }
 

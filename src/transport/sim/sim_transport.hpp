@@ -32,7 +32,9 @@ class SimArena {
   struct Block {
     std::size_t bytes;
     void* memory;
+    bool is_mapped;
   };
+  static void give_back(const Block& block);
   std::map<const std::byte*, Block> blocks_;
   bool keeps_all_ = false;
 };

@@ -173,13 +173,37 @@ def check_numpy_weights_are_numbers() -> None:
 
 
 def check_a_schedule_gives_each_round_its_weights() -> None:
-    schedule = bf.one_peer_exponential(bf.size())
-    for t in range(3):
-        graph = schedule.round(t)
-        weights = {j: graph.weight(receiver=bf.rank(), sender=j) for j in graph.in_neighbors(bf.rank())}
-        expected = weighted_sum({bf.rank(): graph.self_weight(bf.rank()), **weights})
-        assert_close(bf.neighbor_allreduce(value(bf.rank()), schedule=schedule, round=t), expected)
-        assert_close(bf.neighbor_allreduce(value(bf.rank()), schedule=schedule, round=t, meet=True), expected)
+    schedules = [
+        bf.one_peer_exponential(bf.size()),
+        bf.base_k_plus_one(bf.size(), max_degree=1),
+        bf.hyper_hypercube(bf.size(), max_degree=2),
+        bf.hierarchical(bf.one_peer_exponential(1), local_size=bf.size()),
+        bf.one_peer_random_matching(bf.size(), seed=5),
+        bf.one_peer_random_shift(bf.size(), seed=5, weight=0.25),
+    ]
+    for schedule in schedules:
+        for t in range(3):
+            graph = schedule.round(t)
+            weights = {j: graph.weight(receiver=bf.rank(), sender=j) for j in graph.in_neighbors(bf.rank())}
+            expected = weighted_sum({bf.rank(): graph.self_weight(bf.rank()), **weights})
+            mine = value(bf.rank())
+            assert_close(bf.neighbor_allreduce(mine, schedule=schedule, round=t), expected)
+            assert_close(bf.neighbor_allreduce(mine, schedule=schedule, round=t, meet=True), expected)
+
+
+def check_ceca_reaches_the_mean_in_the_fewest_rounds() -> None:
+    variants = [bf.ceca_two_port(bf.size())]
+    if bf.size() % 2 == 0:
+        variants.append(bf.ceca_one_port(bf.size()))
+    for ceca in variants:
+        x = value(bf.rank())
+        h = x.clone()
+        for t in range(ceca.period):
+            step = ceca.round(t)
+            received = bf.neighbor_allreduce(x if step.sends_x else h, schedule=ceca.deliveries, round=t)
+            x.lerp_(received, step.x_weight)
+            h.lerp_(received, step.h_weight)
+        assert_close(x, uniform(list(range(bf.size()))))
 
 
 def check_groups_average_among_themselves() -> None:
