@@ -1,7 +1,9 @@
 #include "multi/consensus.hpp"
 
 #include <cmath>
+#include <numeric>
 #include <stdexcept>
+#include <utility>
 
 #include <gtest/gtest.h>
 
@@ -65,7 +67,7 @@ std::vector<ConsensusCase> consensus_cases(int ranks) {
       return {with(one_peer, {{1, .710789}, {9, .0513076}, {10, 0}}),
               hypercube({{1, .709066}, {9, .0500147}, {10, 0}}),
               with(exponential, {{10, .00604653}, {91, 1.02188e-10}, {92, 8.36086e-11}}),
-              with(ring, {{10, .342796}, {100, .201524}, {1000, .113083}}),
+              with(ring, {{10, .342796}, {100, .201524}}),
               base(2, {{10, 0}}),
               base(5, {{5, 0}})};
     default:
@@ -73,22 +75,30 @@ std::vector<ConsensusCase> consensus_cases(int ranks) {
   }
 }
 
-void expect_consensus(Context& context, const ConsensusStart& start, const ConsensusCase& consensus) {
+ConsensusRun::ConsensusRun(ConsensusCase consensus)
+    : case_(std::move(consensus)),
+      start_(case_.schedule->size()),
+      squared_distances_(case_.marks.size(), std::vector<double>(static_cast<std::size_t>(start_.ranks()))) {}
+
+void ConsensusRun::be_rank(Context& context) {
   NeighborAllreduceOptions options;
-  options.schedule = consensus.schedule;
+  options.schedule = case_.schedule;
   options.form = MixingForm::Difference;
-  std::vector<double> x = start.of(context.rank());
-  std::vector<double> squares;
-  for (const ConsensusMark& mark : consensus.marks) {
-    for (; options.round < mark.rounds; ++options.round)
+  std::vector<double> x = start_.of(context.rank());
+  for (std::size_t i = 0; i < case_.marks.size(); ++i) {
+    for (; options.round < case_.marks[i].rounds; ++options.round)
       context.neighbor_allreduce(std::span<const double>(x), std::span<double>(x), options);
-    squares.push_back(start.squared_distance_to_mean(x));
+    squared_distances_[i][static_cast<std::size_t>(context.rank())] = start_.squared_distance_to_mean(x);
   }
-  context.allreduce(std::span<const double>(squares), std::span<double>(squares));
-  for (std::size_t i = 0; i < squares.size(); ++i) {
-    const ConsensusMark& mark = consensus.marks[i];
-    EXPECT_NEAR(std::sqrt(squares[i] / start.spread()), mark.error, 1e-5 * mark.error + 1e-15)
-        << "after " << mark.rounds << " rounds of " << consensus.name;
+}
+
+void ConsensusRun::expect_marks() const {
+  for (std::size_t i = 0; i < case_.marks.size(); ++i) {
+    const ConsensusMark& mark = case_.marks[i];
+    const auto& squares = squared_distances_[i];
+    const double sum = std::accumulate(squares.begin(), squares.end(), 0.0);
+    EXPECT_NEAR(std::sqrt(sum / (start_.ranks() * start_.spread())), mark.error, 1e-5 * mark.error + 1e-15)
+        << "after " << mark.rounds << " rounds of " << case_.name;
   }
 }
 
