@@ -1,6 +1,8 @@
 #pragma once
 /// @file schedule.hpp  Time-varying graphs: which Topology a mixing round uses.
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -26,6 +28,8 @@ class BLUEFOG_API Schedule {
   [[nodiscard]] virtual std::uint64_t period() const = 0;
   /// The mixing matrix of round t.
   [[nodiscard]] virtual Topology round(std::uint64_t t) const = 0;
+  /// As round(t). The rounds that were asked for last are kept, so that the ranks of one process share them.
+  [[nodiscard]] std::shared_ptr<const Topology> shared_round(std::uint64_t t) const;
   /// Equal on all ranks for equal schedules. Found at the first call, like the two below.
   [[nodiscard]] std::uint64_t hash() const;
   /// Every round preserves constants, or the mean (see Topology).
@@ -47,6 +51,13 @@ class BLUEFOG_API Schedule {
  private:
   const Facts& facts() const;
 
+  struct KeptRound {
+    std::uint64_t number = 0;
+    std::shared_ptr<const Topology> topology;
+  };
+  static constexpr std::size_t kept_rounds = 32;
+  mutable std::mutex rounds_mutex_;
+  mutable std::array<KeptRound, kept_rounds> rounds_;  ///< round t at t mod kept_rounds
   mutable std::once_flag facts_found_;
   mutable Facts facts_;
 };

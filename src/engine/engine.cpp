@@ -11,8 +11,6 @@ namespace bluefog::engine {
 
 namespace {
 
-/// Slots of finished operations are looked through when so many wait; their rings stay warm in the cache.
-constexpr std::size_t retired_before_reclaim = 32;
 constexpr std::size_t remembered_reports = 64;
 constexpr std::size_t remembered_names = 4096;
 constexpr base::Duration alarm_resolution = std::chrono::seconds(1);
@@ -282,7 +280,7 @@ bool Engine::post(Operation& operation) {
       if (!transport_.acquire(operation.slot)) return false;
     }
   }
-  if (retired_.size() > retired_before_reclaim) reclaim();
+  if (retired_.size() > tuning_.retired_before_reclaim) reclaim();
   Request& request = operation.request();
   for (const auto& other : open_) {
     if (request.local_error || !conflict(request, other->request())) continue;
@@ -299,7 +297,7 @@ bool Engine::post(Operation& operation) {
                              !request.local_error;
   if (publishes_now) publish_chunk(operation, 0);
   if (request.meets && !request.local_error) operation.component = plan.component;
-  const auto& expected = request.local_error   ? request.group  // anybody may be waiting for this call
+  const auto& expected = request.local_error   ? *request.group  // anybody may be waiting for this call
                          : operation.component ? operation.component->members
                                                : plan.neighbors;
   for (const int peer : expected) {
@@ -351,7 +349,7 @@ void Engine::retire(Operation& operation) {
   Retired retired{operation.slot, operation.key, std::move(operation.peers)};
   // After a failure anybody of the group may still look for the reason.
   if (transport_.phase(operation.slot) == Phase::Withdrawn) {
-    for (const int member : operation.request().group) {
+    for (const int member : *operation.request().group) {
       const bool listed = std::any_of(retired.peers.begin(), retired.peers.end(),
                                       [&](const PeerView& peer) { return peer.rank == member; });
       if (member != rank_ && !listed && transport_.shares_memory(member)) {

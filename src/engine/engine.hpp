@@ -28,6 +28,8 @@ struct Tuning {
   /// Outputs of at least this many bytes, in memory that is not an input, are stored past the cache.
   std::size_t streaming_threshold = ~std::size_t{0};
   bool spin = true;  ///< ranks have cores of their own
+  /// Slots of finished operations are looked through when so many wait; their rings stay warm in the cache.
+  std::size_t retired_before_reclaim = 32;
 };
 
 /// Messages up to this size are copied into the post's own chunk ring, before anybody asks for them.

@@ -61,9 +61,9 @@ struct Plan {
 struct Request {
   OperationKind kind = OperationKind::Barrier;
   std::string name;
-  std::vector<int> group;    ///< global ranks, in the group's order
-  std::uint64_t stream = 0;  ///< of (group, kind, name)
-  std::uint64_t digest = 0;  ///< what else must be equal on all ranks
+  std::shared_ptr<const std::vector<int>> group;  ///< global ranks, in the group's order
+  std::uint64_t stream = 0;                       ///< of (group, kind, name)
+  std::uint64_t digest = 0;                       ///< what else must be equal on all ranks
   ConstTensor input;
   Tensor output;  ///< not for gathers
   std::shared_ptr<Plan> plan;

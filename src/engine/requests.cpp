@@ -79,14 +79,13 @@ std::vector<mixing::WeightedRank> weighted_ranks(const Weights& weights) {
 
 }  // namespace
 
-RequestFactory::RequestFactory(int rank, int size, std::uint64_t generation, Topology topology)
-    : rank_(rank),
-      size_(size),
-      generation_(generation),
-      topology_(std::make_shared<const Topology>(std::move(topology))) {
-  everyone_.ranks.resize(static_cast<std::size_t>(size));
-  std::iota(everyone_.ranks.begin(), everyone_.ranks.end(), 0);
-  everyone_.hash = hash_of(everyone_.ranks);
+RequestFactory::RequestFactory(int rank, int size, std::uint64_t generation,
+                               std::shared_ptr<const Topology> topology)
+    : rank_(rank), size_(size), generation_(generation), topology_(std::move(topology)) {
+  std::vector<int> everyone(static_cast<std::size_t>(size));
+  std::iota(everyone.begin(), everyone.end(), 0);
+  everyone_.hash = hash_of(everyone);
+  everyone_.ranks = std::make_shared<const std::vector<int>>(std::move(everyone));
 }
 
 RequestFactory::Members RequestFactory::members_of(const Group& group) const {
@@ -104,7 +103,7 @@ RequestFactory::Members RequestFactory::members_of(const Group& group) const {
   if (!std::binary_search(sorted.begin(), sorted.end(), rank_)) {
     throw InvalidArgument("group: rank " + text(rank_) + " is no member; only members make the call");
   }
-  return {group, hash_of(group)};
+  return {std::make_shared<const std::vector<int>>(group), hash_of(group)};
 }
 
 Request RequestFactory::start(OperationKind kind, const OperationOptions& options,
@@ -160,15 +159,16 @@ void RequestFactory::check_peer(int peer, const Members& members, const char* ar
     throw InvalidArgument(std::string(argument) + ": rank " + text(peer) +
                           " is this rank itself; use self_weight");
   }
-  if (std::find(members.ranks.begin(), members.ranks.end(), peer) == members.ranks.end()) {
+  if (std::find(members.ranks->begin(), members.ranks->end(), peer) == members.ranks->end()) {
     throw InvalidArgument(std::string(argument) + ": rank " + text(peer) + " is not in the group");
   }
 }
 
-Topology RequestFactory::topology_of(const Members& members) const {
-  if (members.hash != everyone_.hash) return exponential_two_graph(static_cast<int>(members.ranks.size()));
-  const std::lock_guard lock(mutex_);
-  return *topology_;
+std::shared_ptr<const Topology> RequestFactory::topology_of(const Members& members) const {
+  if (members.hash != everyone_.hash) {
+    return std::make_shared<const Topology>(exponential_two_graph(static_cast<int>(members.ranks->size())));
+  }
+  return topology();
 }
 
 MixingRow RequestFactory::row_from(const Topology& topology, const std::vector<int>& ranks, MixingForm form,
@@ -196,7 +196,7 @@ MixingRow RequestFactory::row_from(const Topology& topology, const std::vector<i
 
 MixingRow RequestFactory::static_row(const NeighborAllreduceOptions& options, const Members& members) const {
   const bool is_everyone = members.hash == everyone_.hash;
-  MixingRow row = row_from(topology_of(members), members.ranks, options.form, is_everyone && is_weighted());
+  MixingRow row = row_from(*topology_of(members), *members.ranks, options.form, is_everyone && is_weighted());
   if (!options.src_weights) return row;
   row.form = options.form == MixingForm::Difference ? RowForm::Difference : RowForm::Weighted;
   row.self_weight = *options.self_weight;
@@ -240,14 +240,15 @@ std::shared_ptr<Plan> RequestFactory::reduce_plan(const NeighborAllreduceOptions
   std::uint64_t key = hash_combine(members.hash, static_cast<std::uint64_t>(options.form) + 1);
   if (options.schedule) {
     if (options.self_weight) throw InvalidArgument("give weights or a schedule, not both");
-    if (options.schedule->size() != static_cast<int>(members.ranks.size())) {
+    if (options.schedule->size() != static_cast<int>(members.ranks->size())) {
       throw InvalidArgument("the schedule is for " + text(options.schedule->size()) +
-                            " ranks, the group has " + text(static_cast<int>(members.ranks.size())));
+                            " ranks, the group has " + text(static_cast<int>(members.ranks->size())));
     }
     const std::uint64_t round = options.round % options.schedule->period();
     key = hash_combine(hash_combine(key, options.schedule->hash()), round);
-    return plan(key,
-                [&] { return row_from(options.schedule->round(round), members.ranks, options.form, true); });
+    return plan(key, [&] {
+      return row_from(*options.schedule->shared_round(round), *members.ranks, options.form, true);
+    });
   }
   if (options.self_weight) {
     check_finite(*options.self_weight, "self_weight");
@@ -273,7 +274,7 @@ std::shared_ptr<Plan> RequestFactory::whole_group_plan(const Members& members, R
     MixingRow row;
     row.rank = rank_;
     row.form = form;
-    std::vector<int> sorted = members.ranks;
+    std::vector<int> sorted = *members.ranks;
     std::sort(sorted.begin(), sorted.end());
     for (const int peer : sorted) {
       if (peer != rank_) row.sources.push_back({peer, 1.0});
@@ -328,7 +329,7 @@ Request RequestFactory::neighbor_allgather(const ConstTensor& input,
       row.destinations = weighted_ranks(destinations);
       order = *options.src_ranks;
     } else {
-      row = row_from(topology_of(members), members.ranks, MixingForm::Plain, false);
+      row = row_from(*topology_of(members), *members.ranks, MixingForm::Plain, false);
       for (const auto& source : row.sources) order.push_back(source.rank);
     }
     row.form = RowForm::Gather;
@@ -370,7 +371,7 @@ Request RequestFactory::allgather(const ConstTensor& input, const OperationOptio
     // Apart from other plans of the whole group, for the order belongs to it.
     const std::uint64_t key = hash_combine(members.hash, 0x616c6c676174ULL);
     request.plan =
-        plan(key, [&] { return Plan(whole_group_plan(members, RowForm::Gather)->row, members.ranks); });
+        plan(key, [&] { return Plan(whole_group_plan(members, RowForm::Gather)->row, *members.ranks); });
     request.input = input;
   });
   request.meets = true;

@@ -22,7 +22,7 @@ namespace bluefog::engine {
 /// group that is wrong throws.
 class RequestFactory {
  public:
-  RequestFactory(int rank, int size, std::uint64_t generation, Topology topology);
+  RequestFactory(int rank, int size, std::uint64_t generation, std::shared_ptr<const Topology> topology);
 
   [[nodiscard]] Request neighbor_allreduce(const ConstTensor& input, const Tensor& output,
                                            const NeighborAllreduceOptions& options);
@@ -41,7 +41,7 @@ class RequestFactory {
 
  private:
   struct Members {
-    std::vector<int> ranks;
+    std::shared_ptr<const std::vector<int>> ranks;
     std::uint64_t hash;
   };
   [[nodiscard]] Members members_of(const Group& group) const;
@@ -61,7 +61,7 @@ class RequestFactory {
                                              const Members& members) const;
   [[nodiscard]] mixing::MixingRow explicit_row(const NeighborAllreduceOptions& options,
                                                const Members& members) const;
-  [[nodiscard]] Topology topology_of(const Members& members) const;
+  [[nodiscard]] std::shared_ptr<const Topology> topology_of(const Members& members) const;
   void check_peer(int peer, const Members& members, const char* argument) const;
 
   int rank_;

@@ -73,7 +73,8 @@ std::shared_ptr<Session> make_session(const Config& config, std::uint64_t genera
       std::make_unique<ShmTransport>(config.rank, config.size, std::move(arena), std::move(map_peer));
   if (made != nullptr) *made = transport.get();
   const Tuning tuning = tuning_for(config, *transport, executor->clock());
-  return std::make_shared<Session>(config, generation, std::move(executor), std::move(transport), tuning);
+  return std::make_shared<Session>(config, generation, std::move(executor), std::move(transport), tuning,
+                                   std::make_shared<const Topology>(exponential_graph(config.size)));
 }
 
 void check(const Config& config) {
@@ -91,7 +92,8 @@ void check(const Config& config) {
 }  // namespace
 
 Session::Session(Config config, std::uint64_t generation, std::shared_ptr<base::Executor> executor,
-                 std::unique_ptr<transport::Transport> transport, Tuning tuning)
+                 std::unique_ptr<transport::Transport> transport, Tuning tuning,
+                 std::shared_ptr<const Topology> topology)
     : config_(std::move(config)),
       owner_(::getpid()),
       executor_(std::move(executor)),
@@ -99,8 +101,7 @@ Session::Session(Config config, std::uint64_t generation, std::shared_ptr<base::
   if (!config_.timeline.empty())
     timeline_ = std::make_unique<trace::Timeline>(config_.timeline, config_.rank);
   engine_ = std::make_unique<Engine>(*transport_, *executor_, config_, tuning, timeline_.get());
-  requests_ = std::make_unique<RequestFactory>(config_.rank, config_.size, generation,
-                                               exponential_graph(config_.size));
+  requests_ = std::make_unique<RequestFactory>(config_.rank, config_.size, generation, std::move(topology));
 }
 
 std::shared_ptr<Session> Session::join(const Config& config) {

@@ -23,9 +23,10 @@ class Session {
   [[nodiscard]] static std::shared_ptr<Session> join(const Config& config);
   /// Ranks of one new job that share their mappings, for threads.
   [[nodiscard]] static std::vector<std::shared_ptr<Session>> in_process(int size, const Config& config);
-  /// From parts that somebody else has made.
+  /// From parts that somebody else has made. @param topology  the default one, of the job's size
   Session(Config config, std::uint64_t generation, std::shared_ptr<base::Executor> executor,
-          std::unique_ptr<transport::Transport> transport, Tuning tuning);
+          std::unique_ptr<transport::Transport> transport, Tuning tuning,
+          std::shared_ptr<const Topology> topology);
   ~Session();
 
   [[nodiscard]] const Config& config() const noexcept { return config_; }

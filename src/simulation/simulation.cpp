@@ -1,4 +1,5 @@
 #include <bluefog/error.hpp>
+#include <bluefog/graphs.hpp>
 #include <bluefog/simulation.hpp>
 
 #include "engine/session.hpp"
@@ -38,6 +39,7 @@ class Simulation::Impl {
  public:
   explicit Impl(SimulationOptions options)
       : options_(std::move(options)), scheduler_(options_.size), network_(scheduler_, options_) {
+    const auto topology = std::make_shared<const Topology>(exponential_graph(options_.size));
     for (int rank = 0; rank < options_.size; ++rank) {
       Config config = options_.config;
       config.rank = rank;
@@ -47,8 +49,9 @@ class Simulation::Impl {
       auto transport = std::make_unique<sim::SimTransport>(network_, *executor, rank, options_.size);
       engine::Tuning tuning;
       tuning.spin = false;
-      sessions_.push_back(
-          std::make_shared<engine::Session>(config, 0, std::move(executor), std::move(transport), tuning));
+      tuning.retired_before_reclaim = 2;  // all ranks share one cache
+      sessions_.push_back(std::make_shared<engine::Session>(config, 0, std::move(executor),
+                                                            std::move(transport), tuning, topology));
       contexts_.push_back(Context(sessions_.back()));
     }
     for (const SimulatedFault& fault : options_.faults) network_.inject(fault);

@@ -19,6 +19,16 @@ Schedule::Facts Schedule::find_facts() const {
   return facts;
 }
 
+std::shared_ptr<const Topology> Schedule::shared_round(std::uint64_t t) const {
+  const std::uint64_t number = t % period();
+  const std::lock_guard lock(rounds_mutex_);
+  KeptRound& kept = rounds_[number % kept_rounds];
+  if (kept.topology == nullptr || kept.number != number) {
+    kept = {number, std::make_shared<const Topology>(round(number))};
+  }
+  return kept.topology;
+}
+
 const Schedule::Facts& Schedule::facts() const {
   std::call_once(facts_found_, [this] { facts_ = find_facts(); });
   return facts_;

@@ -1,6 +1,6 @@
 #pragma once
 /// @file consensus.hpp  How fast averaging with neighbours alone brings ranks together: a body for any job
-/// whose ranks lie in one process, and what an independent simulation gives.
+/// whose ranks can see one object, and what an independent simulation gives.
 
 #include <cstddef>
 #include <cstdint>
@@ -52,23 +52,13 @@ inline std::ostream& operator<<(std::ostream& out, const ConsensusCase& consensu
 /// The cases known for that number of ranks. @throws std::invalid_argument unless it is 16, 25, 64 or 1,024
 [[nodiscard]] std::vector<ConsensusCase> consensus_cases(int ranks);
 
-/// One job: every rank mixes its four numbers in difference form, round after round. The ranks lie in one
-/// process, and leave what they see in this object: an all-reduce among very many would cost more than the
-/// rounds.
-class ConsensusRun {
- public:
-  explicit ConsensusRun(ConsensusCase consensus);
+/// The body of one rank: mixes its four numbers in difference form round after round.
+/// @returns its squared distance from the mean at every mark
+[[nodiscard]] std::vector<double> run_consensus(Context& context, const ConsensusStart& start,
+                                                const ConsensusCase& consensus);
 
-  /// The body of one rank: one neighbor_allreduce a round.
-  void be_rank(Context& context);
-  /// After the job. Expects every mark to be met.
-  void expect_marks() const;
-
- private:
-  ConsensusCase case_;
-  ConsensusStart start_;
-  /// By mark and rank.
-  std::vector<std::vector<double>> squared_distances_;
-};
+/// @param mean_squares  the mean over the ranks of what run_consensus() gave
+void expect_marks(std::span<const double> mean_squares, const ConsensusStart& start,
+                  const ConsensusCase& consensus);
 
 }  // namespace bluefog::test

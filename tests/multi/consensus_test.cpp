@@ -1,9 +1,10 @@
-// Averaging with neighbours alone: tens of ranks as threads, a thousand in the simulator.
+// Averaging with neighbours alone, by tens of ranks as threads and by a thousand simulated ones.
 
 #include "multi/consensus.hpp"
 
-#include <ostream>
+#include <cstdlib>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -14,51 +15,64 @@
 namespace bluefog::test {
 namespace {
 
-struct Setting {
-  JobSize job;
-  ConsensusCase consensus;
-};
-std::ostream& operator<<(std::ostream& out, const Setting& setting) {
-  return out << setting.job << ' ' << setting.consensus;
-}
-
-/// Each rank of a thousand on a virtual host of its own, but for graphs with so many messages that the test
-/// would take half a minute: one host for all.
-Ranks carrier_of_a_thousand(const ConsensusCase& consensus) {
-  return consensus.schedule->round(0).max_out_degree() > 4 ? Ranks::SimulatedHost : Ranks::SimulatedHosts;
-}
-
-std::vector<Setting> all_settings() {
-  std::vector<JobSize> jobs{{Ranks::Threads, 16},
-                            {Ranks::Threads, 25},
-                            {Ranks::SimulatedHost, 16},
-                            {Ranks::SimulatedPairs, 16},
-                            {Ranks::SimulatedHosts, 25}};
-  if (!is_reduced()) jobs.push_back({Ranks::Threads, 64});
-  std::vector<Setting> settings;
-  for (const JobSize& job : jobs) {
-    for (const ConsensusCase& consensus : consensus_cases(job.size)) settings.push_back({job, consensus});
+std::vector<ConsensusCase> all_cases() {
+  std::vector<ConsensusCase> cases;
+  for (const int ranks : is_reduced() ? std::vector{16, 25} : std::vector{16, 25, 64}) {
+    for (const ConsensusCase& consensus : consensus_cases(ranks)) cases.push_back(consensus);
   }
-  if (is_reduced()) return settings;
-  for (const ConsensusCase& consensus : consensus_cases(1024))
-    settings.push_back({{carrier_of_a_thousand(consensus), 1024}, consensus});
-  return settings;
+  return cases;
 }
 
-class Consensus : public testing::TestWithParam<Setting> {};
+class Consensus : public testing::TestWithParam<ConsensusCase> {};
 
 TEST_P(Consensus, ComesAsFastAsTheGraphAllows) {
-  const auto& [job, consensus] = GetParam();
-  ConsensusRun run(consensus);
+  const ConsensusCase& consensus = GetParam();
+  const int ranks = consensus.schedule->size();
+  const ConsensusStart start(ranks);
   Config config = test_config();
   config.store = "plain";  // the trial for large outputs takes longer, and more memory, than these jobs
   run_job(
-      job.ranks, job.size, [&run](Context& context) { run.be_rank(context); }, config);
-  run.expect_marks();
+      Ranks::Threads, ranks,
+      [&](Context& context) {
+        std::vector<double> squares = run_consensus(context, start, consensus);
+        context.allreduce(std::span<const double>(squares), std::span<double>(squares));
+        expect_marks(squares, start, consensus);
+      },
+      config);
 }
 
-INSTANTIATE_TEST_SUITE_P(Jobs, Consensus, testing::ValuesIn(all_settings()), [](const auto& info) {
-  return info.param.consensus.name + "On" + testing::PrintToString(info.param.job);
+class SimulatedConsensus : public testing::TestWithParam<ConsensusCase> {};
+
+TEST_P(SimulatedConsensus, ComesAsFastAsTheGraphAllows) {
+  const ConsensusCase& consensus = GetParam();
+  const int ranks = consensus.schedule->size();
+  const ConsensusStart start(ranks);
+  std::vector<double> squares(consensus.marks.size());
+  run_job(Ranks::SimulatedHosts, ranks, [&](Context& context) {
+    const std::vector<double> own = run_consensus(context, start, consensus);
+    for (std::size_t i = 0; i < own.size(); ++i) squares[i] += own[i] / ranks;
+  });
+  expect_marks(squares, start, consensus);
+}
+
+/// A thousand rounds on a ring take a minute, so the suite goes through its first hundred.
+std::vector<ConsensusCase> thousand_ranks() {
+  std::vector<ConsensusCase> cases = consensus_cases(is_reduced() ? 64 : 1024);
+  const char* const wish = std::getenv("TEST_MATRIX");
+  if (wish != nullptr && std::string_view(wish) == "full") return cases;
+  for (ConsensusCase& consensus : cases) {
+    std::erase_if(consensus.marks, [](const ConsensusMark& mark) { return mark.rounds > 100; });
+  }
+  return cases;
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, SimulatedConsensus, testing::ValuesIn(thousand_ranks()),
+                         [](const auto& info) {
+                           return info.param.name + std::to_string(info.param.schedule->size());
+                         });
+
+INSTANTIATE_TEST_SUITE_P(Threads, Consensus, testing::ValuesIn(all_cases()), [](const auto& info) {
+  return info.param.name + std::to_string(info.param.schedule->size());
 });
 
 }  // namespace

@@ -14,6 +14,25 @@ namespace bluefog::transport::remote {
 /// An encoded mixing row; shared by the messages that carry it.
 using RowWords = std::shared_ptr<const std::vector<std::uint64_t>>;
 
+/// Bytes of a tensor on their way. Buffers are kept for the next message: no allocation in a loop.
+class Payload {
+ public:
+  Payload() = default;
+  Payload(const std::byte* data, std::size_t bytes);
+  Payload(Payload&& other) noexcept : bytes_(std::move(other.bytes_)) {}
+  Payload& operator=(Payload&& other) noexcept {
+    bytes_.swap(other.bytes_);
+    return *this;
+  }
+  ~Payload();
+  [[nodiscard]] const std::byte* data() const noexcept { return bytes_.data(); }
+  [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
+  [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
+
+ private:
+  std::vector<std::byte> bytes_;
+};
+
 struct Message {
   enum class Kind : std::uint8_t {
     Post,       ///< an operation, with its row, and its only chunk if that is eager
@@ -29,8 +48,13 @@ struct Message {
   Post post{};
   RowWords row;
   std::uint64_t consumed = 0;
-  std::vector<std::byte> payload;
+  Payload payload;
   std::string text;
+
+  /// Need not wait behind tensors: what frees room for more of them. All else keeps its order.
+  [[nodiscard]] bool may_overtake() const noexcept {
+    return kind == Kind::Progress && phase != Phase::Withdrawn;
+  }
 };
 
 /// Carries messages between this rank and the others, in order for each pair.

@@ -74,7 +74,7 @@ void RemoteBoard::send_post(OwnPost& own, int peer) {
   // Published together with the post: small, and sent unasked.
   const std::size_t bytes = bytes_of(own.post);
   if (shown.is_destination && own.produced == 1 && bytes <= own.post.chunk_bytes) {
-    message.payload.assign(own.ring.begin(), own.ring.begin() + static_cast<std::ptrdiff_t>(bytes));
+    message.payload = Payload(own.ring.data(), bytes);
     shown.chunks = 1;
   }
   own.shown.push_back(shown);
@@ -93,7 +93,7 @@ void RemoteBoard::send_chunks(OwnPost& own, Shown& shown) {
     Message message;
     message.kind = Message::Kind::Chunk;
     message.key = own.post.key;
-    message.payload.assign(from.begin(), from.end());
+    message.payload = Payload(from.data(), from.size());
     wire_.send(shown.peer, std::move(message));
   }
 }
@@ -200,7 +200,7 @@ void RemoteBoard::receive(int from, Message message) {
       break;
     case Message::Kind::Progress:
       if (Mirror* const mirror = mirror_of(from, message.key)) {
-        mirror->consumed = message.consumed;
+        mirror->consumed = std::max(mirror->consumed, message.consumed);
         if (message.phase == Phase::Withdrawn) {
           mirror->phase = Phase::Withdrawn;
           mirror->text = std::move(message.text);

@@ -83,7 +83,7 @@ class RemoteBoard {
     Phase phase = Phase::Posted;
     std::uint64_t consumed = 0;
     std::string text;
-    std::deque<std::vector<std::byte>> chunks;
+    std::deque<Payload> chunks;
     std::uint64_t dropped = 0;  ///< chunks that were consumed
     std::uint32_t version = 0;
   };
@@ -104,7 +104,7 @@ class RemoteBoard {
   std::unordered_map<Key, std::uint32_t, KeyHash> own_by_key_;
   std::unordered_map<std::uint64_t, std::uint64_t> calls_;  ///< published, per stream
   std::unordered_map<std::uint64_t, RowWords> rows_;
-  std::vector<Mirror> mirrors_;
+  std::deque<Mirror> mirrors_;
   std::vector<std::uint32_t> free_mirrors_;
   std::unordered_map<Key, std::vector<std::uint32_t>, KeyHash> mirrors_by_key_;
   std::deque<ComplaintText> complaints_;

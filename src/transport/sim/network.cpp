@@ -35,6 +35,7 @@ Network::Network(Scheduler& scheduler, const SimulationOptions& options)
       options_(options),
       transports_(static_cast<std::size_t>(options.size)),
       ports_(static_cast<std::size_t>(options.size)),
+      last_arrivals_(static_cast<std::size_t>(options.size)),
       inbox_(static_cast<std::size_t>(options.size)),
       random_state_(options.seed) {}
 
@@ -47,6 +48,12 @@ Duration Network::random_up_to(Duration most) {
   random_state_ += base::kGoldenRatio;
   const double unit = static_cast<double>(base::mix_bits(random_state_) >> 11) * 0x1.0p-53;
   return Duration(static_cast<std::int64_t>(unit * static_cast<double>(most.count())));
+}
+
+TimePoint& Network::last_arrival(int from, int to) {
+  auto& of_sender = last_arrivals_[static_cast<std::size_t>(from)];
+  if (of_sender.empty()) of_sender.resize(static_cast<std::size_t>(options_.size));
+  return of_sender[static_cast<std::size_t>(to)];
 }
 
 void Network::send(int from, int to, remote::Message message) {
@@ -65,20 +72,23 @@ void Network::send(int from, int to, remote::Message message) {
     in.receives_until = arrival;
   }
   if (link.jitter > Duration::zero()) arrival += random_up_to(link.jitter);
-  // One connection a pair: nothing overtakes.
-  TimePoint& last = last_arrival_[pair(from, to)];
-  arrival = std::max(arrival, last);
-  last = arrival;
-  scheduler_.at(arrival, [this, from, to, moved = std::make_shared<remote::Message>(std::move(message))] {
-    deliver(from, to, std::move(*moved));
+  if (!message.may_overtake()) {
+    TimePoint& last = last_arrival(from, to);
+    arrival = std::max(arrival, last);
+    last = arrival;
+  }
+  scheduler_.at(arrival, [this, from, to, moved = std::move(message)]() mutable {
+    deliver(from, to, std::move(moved));
   });
 }
 
 void Network::deliver(int from, int to, remote::Message message) {
   if (scheduler_.is_killed(to) || is_closed(from, to)) return;
-  if (const auto waiting = cut_.find(pair(from, to)); waiting != cut_.end()) {
-    waiting->second.push_back(std::move(message));
-    return;
+  if (!cut_.empty()) {
+    if (const auto waiting = cut_.find(pair(from, to)); waiting != cut_.end()) {
+      waiting->second.push_back(std::move(message));
+      return;
+    }
   }
   if (scheduler_.is_frozen(to)) {
     inbox_[static_cast<std::size_t>(to)].push_back({from, std::move(message)});
@@ -105,8 +115,8 @@ void Network::inject(const SimulatedFault& fault) {
 
 void Network::lose(int peer, int rank) {
   if (is_closed(rank, peer) && is_closed(peer, rank)) return;
-  closed_[pair(rank, peer)] = true;
-  closed_[pair(peer, rank)] = true;
+  closed_.insert(pair(rank, peer));
+  closed_.insert(pair(peer, rank));
   if (scheduler_.is_killed(peer)) return;
   note(text(peer) + " loses " + text(rank));
   transport(peer).set_lost(rank);
@@ -124,9 +134,8 @@ void Network::kill(int rank, std::string_view reason) {
     const LinkModel link = is_near         ? LinkModel{}
                            : options_.link ? options_.link(rank, peer)
                                            : options_.between_hosts;
-    const auto last = last_arrival_.find(pair(rank, peer));
     TimePoint when = scheduler_.now() + link.latency + link.jitter;
-    if (!is_near && last != last_arrival_.end()) when = std::max(when, last->second);
+    if (!is_near) when = std::max(when, last_arrival(rank, peer));
     scheduler_.at(when, [this, peer, rank] { lose(peer, rank); });
   }
 }

@@ -7,6 +7,7 @@
 #include <iosfwd>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -55,7 +56,11 @@ class Network {
     return ports_[static_cast<std::size_t>(options_.hosts_share_port ? host_of(rank) : rank)];
   }
   [[nodiscard]] Duration random_up_to(Duration most);
-  [[nodiscard]] bool is_closed(int from, int to) const { return closed_.contains(pair(from, to)); }
+  [[nodiscard]] bool is_closed(int from, int to) const {
+    return !closed_.empty() && closed_.contains(pair(from, to));
+  }
+  /// Of the last message between two ranks: nothing overtakes it.
+  [[nodiscard]] TimePoint& last_arrival(int from, int to);
   void deliver(int from, int to, remote::Message message);
   /// `peer` gives `rank` up; nothing passes between them any more.
   void lose(int peer, int rank);
@@ -69,11 +74,11 @@ class Network {
   SimulationOptions options_;
   std::vector<SimTransport*> transports_;
   std::vector<Port> ports_;
-  std::unordered_map<std::uint64_t, TimePoint> last_arrival_;  ///< by pair, where jitter might reorder
+  std::vector<std::vector<TimePoint>> last_arrivals_;  ///< by sender and receiver
   std::unordered_map<std::uint64_t, std::deque<remote::Message>>
-      cut_;                                         ///< what waits for a cut link, by pair
-  std::unordered_map<std::uint64_t, bool> closed_;  ///< connections that broke, by pair
-  std::vector<std::deque<Parcel>> inbox_;           ///< of frozen ranks
+      cut_;                                   ///< what waits for a cut link, by pair
+  std::unordered_set<std::uint64_t> closed_;  ///< connections that broke, by pair
+  std::vector<std::deque<Parcel>> inbox_;     ///< of frozen ranks
   std::uint64_t random_state_;
 };
 

@@ -16,7 +16,7 @@ Scheduler::~Scheduler() {
   run_ready();
 }
 
-void Scheduler::at(TimePoint when, std::function<void()> action) {
+void Scheduler::at(TimePoint when, std::unique_ptr<Action> action) {
   events_.push_back({std::max(when, now_), next_order_++, std::move(action)});
   std::push_heap(events_.begin(), events_.end(),
                  [](const Event& a, const Event& b) { return a.is_after(b); });
@@ -113,7 +113,7 @@ bool Scheduler::step() {
                   [](const Event& a, const Event& b) { return a.is_after(b); });
     const Event event = std::move(events_.back());
     events_.pop_back();
-    event.action();
+    event.action->run();
   }
   run_ready();
   return true;

@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "base/clock.hpp"
@@ -51,8 +52,21 @@ class Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
 
   [[nodiscard]] TimePoint now() const noexcept { return now_; }
-  /// Does something at a time, which is not before now.
-  void at(TimePoint when, std::function<void()> action);
+  /// What happens at a time.
+  class Action {
+   public:
+    virtual ~Action() = default;
+    virtual void run() = 0;
+
+   protected:
+    Action() = default;
+  };
+  /// Runs the action at a time, which is not before now.
+  void at(TimePoint when, std::unique_ptr<Action> action);
+  template <class Function>
+  void at(TimePoint when, Function function) {
+    at(when, std::unique_ptr<Action>(std::make_unique<FunctionAction<Function>>(std::move(function))));
+  }
 
   /// A new strand, ready at once; lives as long as the scheduler.
   Strand& spawn(int rank, std::function<void()> body);
@@ -77,10 +91,19 @@ class Scheduler {
   void skip_to(TimePoint when) { now_ = std::max(now_, when); }
 
  private:
+  template <class Function>
+  class FunctionAction final : public Action {
+   public:
+    explicit FunctionAction(Function function) : function_(std::move(function)) {}
+    void run() override { function_(); }
+
+   private:
+    Function function_;
+  };
   struct Event {
     TimePoint when;
     std::uint64_t order;
-    std::function<void()> action;
+    std::unique_ptr<Action> action;
     [[nodiscard]] bool is_after(const Event& other) const {
       return when != other.when ? when > other.when : order > other.order;
     }
