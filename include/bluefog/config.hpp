@@ -27,6 +27,11 @@ struct BLUEFOG_API Config {
   /// BLUEFOG_STALL_WARNING (seconds): warn about a live but slow peer after this, and again after each such
   /// time.
   std::chrono::milliseconds stall_warning = std::chrono::seconds(60);
+  /// BLUEFOG_UNDO_LOG: a rank that dies in the middle of an operation leaves no tensor of another half mixed.
+  /// Operations in place on shared memory with `meet` then complete without it; others restore their tensor
+  /// before they throw PeerLost. Off: after PeerLost, tensors of operations in place hold some elements mixed
+  /// and others not.
+  bool undo_log = true;
   /// BLUEFOG_ARENA_SIZE (bytes): address space reserved for shared memory; 0: the machine's memory. Costs
   /// nothing until used.
   std::size_t arena_size = 0;

@@ -29,6 +29,8 @@ struct OperationOptions {
   /// For front ends that wait through a Handle at once: no background thread needs to make progress
   /// meanwhile.
   bool attended = false;
+  /// Instead of Config::undo_log, for this operation.
+  std::optional<bool> undo_log;
 };
 
 /// Rank -> weight.

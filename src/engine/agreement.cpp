@@ -31,10 +31,6 @@ bool same_extents(const Post& a, const Post& b) {
   return true;
 }
 
-std::string rank_text(int rank) {
-  return "rank " + std::to_string(rank);
-}
-
 std::string one_sided_text(const mixing::Closure::OneSidedEdge& edge) {
   return rank_text(edge.sender) +
          (edge.sender_knows
@@ -45,20 +41,6 @@ std::string one_sided_text(const mixing::Closure::OneSidedEdge& edge) {
 
 }  // namespace
 
-std::exception_ptr Engine::lost_error(const Operation& operation, int peer) const {
-  const bool left = transport_.state(peer) == transport::PeerState::Left;
-  return std::make_exception_ptr(
-      PeerLost(operation.describe(rank_) + " after " + elapsed(operation) + ": " + rank_text(peer) +
-                   (left ? " has left the job (it called shutdown, or its program ended)" : " has died") +
-                   " without making this call; restart the job, or leave this rank out",
-               peer));
-}
-
-std::exception_ptr Engine::withdrawn_error(const Operation& operation, const PeerView& peer) const {
-  return std::make_exception_ptr(Mismatch(operation.describe(rank_) + ": " + rank_text(peer.rank) +
-                                          " gave up this operation: " + transport_.text(peer.slot)));
-}
-
 /// @returns whether the peer's post was found, or there is trouble with it
 bool Engine::look_for(Operation& operation, PeerView& peer) {
   if (peer.found) return true;
@@ -66,7 +48,8 @@ bool Engine::look_for(Operation& operation, PeerView& peer) {
   switch (transport_.find(peer.rank, operation.key, peer.slot, peer.post)) {
     case transport::Lookup::Found:
       peer.found = true;
-      if (transport_.phase(peer.slot) == Phase::Withdrawn && !operation.trouble) {
+      if (transport_.phase(peer.slot) == Phase::Withdrawn && !has_enough_of(operation, peer) &&
+          !operation.trouble) {
         operation.trouble = withdrawn_error(operation, peer);
       }
       return true;
@@ -186,8 +169,9 @@ Task Engine::agree_with_neighbors(Operation& operation) {
   transport_.set_phase(operation.slot, Phase::Running);
   // A source that withdraws looks for this phase after it said so: one of the two sees the other.
   for (const PeerView& peer : operation.peers) {
-    if (transport_.phase(peer.slot) == Phase::Withdrawn)
+    if (transport_.phase(peer.slot) == Phase::Withdrawn && !has_enough_of(operation, peer)) {
       std::rethrow_exception(withdrawn_error(operation, peer));
+    }
   }
 }
 
@@ -310,7 +294,7 @@ Engine::Tally Engine::count_votes(Operation& operation, std::uint64_t own_vote) 
     unanimous = false;
     if (has_withdrawn) {
       operation.trouble = withdrawn_error(operation, peer);
-    } else if (vote == 0 && was_gone) {
+    } else if (was_gone) {  // also with a vote that fits no more: it will not vote anew
       operation.trouble = lost_error(operation, peer.rank);
     } else if (vote != 0) {
       try {
@@ -348,7 +332,7 @@ void Engine::settle(Operation& operation, Tally tally) {
   if (tally == Tally::Unanimous) {
     decision = transport_.decide(slot, {State::Started, -1});
   } else if (tally == Tally::Trouble) {
-    transport_.set_text(operation.slot, message_of(operation.trouble));
+    transport_.set_reason(operation.slot, reason_of(operation.trouble));
     decision = transport_.decide(slot, {State::Aborted, rank_});
   }
   show_peers(operation);
@@ -369,6 +353,7 @@ void Engine::settle(Operation& operation, Tally tally) {
 void Engine::leave_after_vote(Operation& operation) {
   if (decision_slot(operation) == nullptr) {
     // The lowest member has not posted, so nobody has started; it and all others will see this phase.
+    transport_.set_reason(operation.slot, reason_of(operation.trouble));
     transport_.set_phase(operation.slot, Phase::Withdrawn);
     PeerView& lowest = *lowest_near_peer(operation);
     lowest.found =
@@ -407,26 +392,6 @@ Task Engine::agree_as_component(Operation& operation) {
   });
   co_await decided;
   settle(operation, tally);
-}
-
-Task Engine::withdraw(Operation& operation, std::string text) {
-  transport_.set_text(operation.slot, text);
-  transport_.set_phase(operation.slot, Phase::Withdrawn);
-  show_peers(operation);
-  if (operation.post.publishes != 0 || operation.request().local_error) co_return;
-  // Readers of the tensor itself must have let go of it before its owner may.
-  const auto& row = operation.request().plan->row;
-  Until let_go(operation.suspension, [&] {
-    return std::all_of(operation.peers.begin(), operation.peers.end(), [&](PeerView& peer) {
-      if (row.destination(peer.rank) == nullptr || is_gone(peer.rank)) return true;
-      if (!peer.found) {
-        peer.found =
-            transport_.find(peer.rank, operation.key, peer.slot, peer.post) == transport::Lookup::Found;
-      }
-      return !peer.found || transport_.phase(peer.slot) != Phase::Running;
-    });
-  });
-  co_await let_go;
 }
 
 }  // namespace bluefog::engine

@@ -36,6 +36,7 @@ Engine::Engine(transport::Transport& transport, base::Executor& executor, const 
       executor_(executor),
       config_(config),
       tuning_(tuning),
+      stores_(tuning.stores != nullptr ? *tuning.stores : own_stores_),
       timeline_(timeline),
       rank_(transport.rank()),
       background_bell_(executor.make_doorbell()) {}
@@ -150,7 +151,9 @@ void Engine::stop(base::Duration patience) {
       operation->trouble = std::make_exception_ptr(Shutdown(
           operation->describe(rank_) + ": this Context was shut down while the operation was in flight"));
     }
-    pass();
+    // What has started to write goes on as far as it can alone: nobody else would.
+    while (pass()) {
+    }
   }
   background_stop_.store(true);
   background_bell_->ring();
@@ -267,7 +270,8 @@ Task Engine::run(Operation& operation) {
     } catch (...) {
       error = std::current_exception();
     }
-    if (error) co_await withdraw(operation, message_of(error));
+    if (error && reason_of(error).lost >= 0) co_await serve(operation);
+    if (error) co_await withdraw(operation, error);
   }
   if (error) std::rethrow_exception(error);
 }
@@ -295,7 +299,7 @@ bool Engine::post(Operation& operation) {
   const bool publishes_now = operation.post.publishes != 0 && !plan.row.destinations.empty() &&
                              request.input.bytes() <= eager_bytes && request.input.bytes() > 0 &&
                              !request.local_error;
-  if (publishes_now) publish_chunk(operation, 0);
+  if (publishes_now) Publication(transport_, operation, tuning_.streaming_threshold).advance();
   if (request.meets && !request.local_error) operation.component = plan.component;
   const auto& expected = request.local_error   ? *request.group  // anybody may be waiting for this call
                          : operation.component ? operation.component->members
@@ -331,10 +335,11 @@ void Engine::fill_post(Operation& operation) const {
   post.chunk_bytes = tuning_.chunk_bytes;
   const auto extents = request.input.shape.extents();
   std::copy(extents.begin(), extents.end(), post.extents.begin());
-  post.dims = static_cast<std::uint32_t>(extents.size());
+  post.dims = static_cast<std::uint16_t>(extents.size());
   post.kind = request.kind;
   post.dtype = request.input.dtype;
   post.meets = request.meets ? 1 : 0;
+  post.logs = request.undo_log.value_or(config_.undo_log) ? 1 : 0;
   const auto& destinations = request.plan->row.destinations;
   const bool readable_in_place =
       post.input_offset != transport::no_offset && !operation.in_place() &&
@@ -384,8 +389,13 @@ void Engine::reclaim() {
 /// A failed call waits in its slot for peers to read why. Some may never make it; then the oldest gives way,
 /// and a peer that comes later learns only that the call has passed.
 void Engine::forget_oldest_failure() {
-  const auto oldest = std::find_if(retired_.begin(), retired_.end(), [this](const Retired& retired) {
-    return transport_.phase(retired.slot) == Phase::Withdrawn;
+  const auto oldest = std::find_if(retired_.begin(), retired_.end(), [&](const Retired& retired) {
+    if (transport_.phase(retired.slot) != Phase::Withdrawn) return false;
+    return std::none_of(retired.peers.begin(), retired.peers.end(), [&](PeerView peer) {
+      peer.found = peer.found || transport_.find(peer.rank, retired.key, peer.slot, peer.post) ==
+                                     transport::Lookup::Found;
+      return peer.found && transport_.phase(peer.slot) == Phase::Running;  // it reads what was published
+    });
   });
   if (oldest == retired_.end()) return;
   transport_.reclaim(oldest->slot, oldest->key);
@@ -396,10 +406,6 @@ void Engine::show_peers(const Operation& operation) {
   for (const PeerView& peer : operation.peers) {
     if (peer.rank != rank_) transport_.show(peer.rank, operation.slot);
   }
-}
-
-bool Engine::is_gone(int peer) const {
-  return transport_.state(peer) != transport::PeerState::Alive;
 }
 
 base::TimePoint Engine::next_alarm() const {

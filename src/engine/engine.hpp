@@ -14,7 +14,9 @@
 #include <bluefog/config.hpp>
 
 #include "base/executor.hpp"
+#include "engine/exchange.hpp"
 #include "engine/operation.hpp"
+#include "engine/stores.hpp"
 #include "mixing/kernels.hpp"
 #include "trace/timeline.hpp"
 #include "transport/transport.hpp"
@@ -30,6 +32,7 @@ struct Tuning {
   bool spin = true;  ///< ranks have cores of their own
   /// Slots of finished operations are looked through when so many wait; their rings stay warm in the cache.
   std::size_t retired_before_reclaim = 32;
+  BulkStores* stores = nullptr;  ///< not null: in tests
 };
 
 /// Messages up to this size are copied into the post's own chunk ring, before anybody asks for them.
@@ -89,7 +92,6 @@ class Engine {
   [[nodiscard]] Task agree_with_neighbors(Operation& operation);
   [[nodiscard]] Task agree_as_component(Operation& operation);
   [[nodiscard]] Task close_component(Operation& operation);
-  [[nodiscard]] Task withdraw(Operation& operation, std::string text);
   [[nodiscard]] bool look_for(Operation& operation, PeerView& peer);
   [[nodiscard]] bool look_for_all(Operation& operation);
   [[nodiscard]] std::shared_ptr<const mixing::MixingRow> row_of(const PeerView& peer);
@@ -104,16 +106,31 @@ class Engine {
   [[nodiscard]] const SlotRef* decision_slot(Operation& operation);
   void settle(Operation& operation, Tally tally);
   void leave_after_vote(Operation& operation);
-  [[nodiscard]] std::exception_ptr lost_error(const Operation& operation, int peer) const;
-  [[nodiscard]] std::exception_ptr withdrawn_error(const Operation& operation, const PeerView& peer) const;
+
+  // --- giving_up.cpp: it cannot happen, or not any more
   [[nodiscard]] bool is_gone(int peer) const;
+  [[nodiscard]] std::exception_ptr lost_error(const Operation& operation, int lost) const;
+  [[nodiscard]] std::exception_ptr lost_error(const Operation& operation, int lost, int witness) const;
+  [[nodiscard]] std::exception_ptr withdrawn_error(const Operation& operation, const PeerView& peer) const;
+  [[nodiscard]] bool has_enough_of(const Operation& operation, const PeerView& peer) const;
+  [[nodiscard]] Task serve(Operation& operation);
+  [[nodiscard]] Task withdraw(Operation& operation, std::exception_ptr error);
 
   // --- movement.cpp: who reads and writes what
   [[nodiscard]] Task move(Operation& operation);
   [[nodiscard]] bool mixes_by_slices(const Operation& operation) const;
   [[nodiscard]] Task mix_slices(Operation& operation);
+  [[nodiscard]] Task mix_slice(Operation& operation, int member);
+  /// What is left to do for the members that do not do it themselves, once the own slice is mixed.
+  struct Remainder {
+    bool is_over = true;
+    int orphan = -1;  ///< whose slice this rank has to finish
+    int lost = -1;    ///< whose slice nobody can finish
+  };
+  [[nodiscard]] Remainder remainder_of(const Operation& operation) const;
   [[nodiscard]] Task exchange(Operation& operation);
-  void publish_chunk(Operation& operation, std::uint64_t index);
+  [[nodiscard]] Task exchange_chunks(Operation& operation, Publication& own, Undo& undo);
+  [[nodiscard]] mixing::StoreKind store_for(std::size_t bytes) const;
 
   void show_peers(const Operation& operation);
   /// Inside a coroutine: gives up if somebody asked for it.
@@ -126,8 +143,12 @@ class Engine {
   base::Executor& executor_;
   Config config_;
   Tuning tuning_;
+  BulkStores own_stores_;
+  BulkStores& stores_;
   trace::Timeline* timeline_;
   int rank_;
+
+  std::shared_ptr<UndoMemory> undo_memory_ = std::make_shared<UndoMemory>();
 
   mutable std::mutex submit_mutex_;
   std::unordered_map<std::uint64_t, std::uint64_t> calls_;  ///< per stream

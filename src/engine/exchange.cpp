@@ -6,36 +6,77 @@ namespace bluefog::engine {
 
 namespace {
 
-std::size_t count_of(const Post& post) {
-  return Shape(std::span(post.extents.data(), post.dims)).count();
-}
-
-std::uint64_t chunks_of(std::size_t bytes, std::size_t chunk_bytes) {
-  return (bytes + chunk_bytes - 1) / chunk_bytes;
+/// Whether a rank's input goes through chunks. Where a component mixes private memory, all of its members
+/// publish, shared memory too.
+bool publishes(const Post& post) {
+  return post.publishes != 0 || (post.meets != 0 && reduces(post.kind));
 }
 
 }  // namespace
 
-Exchange::Exchange(transport::Transport& transport, Operation& operation, const mixing::ResolvedRow* row,
-                   int rank, mixing::StoreKind store)
+Publication::Publication(transport::Transport& transport, Operation& operation,
+                         std::size_t streaming_threshold)
     : transport_(transport),
       operation_(operation),
-      plan_(*operation.request().plan),
-      rank_(rank),
-      store_(store),
-      gathers_(row == nullptr),
-      // Where a component mixes private memory, all of its members publish, shared memory too.
-      publishes_(operation.post.publishes != 0 || (!gathers_ && operation.post.meets != 0)),
+      streaming_threshold_(streaming_threshold),
+      is_ring_(publishes(operation.post)),
       depth_(transport.chunk_ring(operation.slot).size() / operation.post.chunk_bytes) {
   for (const PeerView& peer : operation.peers) {
-    if (plan_.row.destination(peer.rank) != nullptr) destinations_.push_back(&peer);
+    const bool is_destination = operation.request().plan->row.destination(peer.rank) != nullptr;
+    if (is_destination && peer.found) destinations_.push_back(&peer);
   }
-  const std::size_t own_bytes = operation.request().input.bytes();
-  if (publishes_ && !plan_.row.destinations.empty())
-    own_chunks_ = chunks_of(own_bytes, operation.post.chunk_bytes);
+  if (is_ring_ && !operation.request().plan->row.destinations.empty()) chunks_ = chunks_of(operation.post);
+}
+
+bool Publication::can_advance() const {
+  const std::uint64_t next = operation_.produced;
+  if (next >= chunks_) return false;
+  if (next < depth_) return true;
+  return std::all_of(destinations_.begin(), destinations_.end(), [&](const PeerView* peer) {
+    return transport_.consumed(peer->slot) + depth_ > next || has_finished(*peer);
+  });
+}
+
+void Publication::advance() {
+  const ConstTensor& input = operation_.request().input;
+  const std::size_t chunk = operation_.post.chunk_bytes;
+  const std::uint64_t index = operation_.produced;
+  const std::span<std::byte> ring = transport_.chunk_ring(operation_.slot);
+  const std::size_t bytes = std::min(chunk, input.bytes() - index * chunk);
+  std::byte* slot = transport_.map(
+      transport_.rank(), transport_.offset_of(ring.data(), ring.size()) + index % depth_ * chunk, bytes);
+  mixing::copy_bytes(slot, static_cast<const std::byte*>(input.data) + index * chunk, bytes,
+                     bytes >= streaming_threshold_ ? mixing::StoreKind::Streaming : mixing::StoreKind::Plain);
+  operation_.produced = index + 1;
+}
+
+bool Publication::is_awaited() const {
+  return !is_complete() && std::any_of(destinations_.begin(), destinations_.end(), [&](const PeerView* peer) {
+    return transport_.phase(peer->slot) == Phase::Running && !has_finished(*peer);
+  });
+}
+
+bool Publication::readers_are_done() const {
+  return is_ring_ || std::all_of(destinations_.begin(), destinations_.end(),
+                                 [&](const PeerView* peer) { return has_finished(*peer); });
+}
+
+bool Publication::has_finished(const PeerView& peer) const {
+  return transport_.phase(peer.slot) >= Phase::Done ||
+         transport_.state(peer.rank) != transport::PeerState::Alive;
+}
+
+Exchange::Exchange(transport::Transport& transport, Operation& operation, const Publication& own,
+                   const mixing::ResolvedRow* row, mixing::StoreKind store, Undo* undo)
+    : transport_(transport),
+      operation_(operation),
+      own_(own),
+      store_(store),
+      undo_(undo),
+      gathers_(row == nullptr) {
   std::size_t output_offset = 0;
   if (row == nullptr) {
-    for (const int source : plan_.gather_order) add_source(source, output_offset);
+    for (const int source : operation.request().plan->gather_order) add_source(source, output_offset);
   } else {
     std::vector<int> ranks;
     for (const auto& term : row->terms) {
@@ -44,43 +85,34 @@ Exchange::Exchange(transport::Transport& transport, Operation& operation, const 
     }
     terms_ = terms_of(*row, ranks);
     row_ = {row->combine, terms_, row->self_term};
-    chunks_ = chunks_of(own_bytes, operation.post.chunk_bytes);
+    chunks_ = chunks_of(operation.post);
   }
   inputs_.resize(sources_.size());
 }
 
 void Exchange::add_source(int rank, std::size_t& output_offset) {
-  Source source{rank, nullptr, nullptr, operation_.request().input.bytes(), 0, output_offset};
-  if (rank == rank_) {
+  Source source{nullptr, nullptr, operation_.request().input.bytes(), 0, output_offset};
+  if (rank == transport_.rank()) {
     source.in_place = static_cast<const std::byte*>(operation_.request().input.data);
+    source.chunks = chunks_of(operation_.post);
   } else {
     source.peer = &*std::find_if(operation_.peers.begin(), operation_.peers.end(),
                                  [&](const PeerView& peer) { return peer.rank == rank; });
     const Post& post = source.peer->post;
-    source.bytes = count_of(post) * size_of(post.dtype);
-    const bool published = post.publishes != 0 || (!gathers_ && post.meets != 0);
-    if (!published) source.in_place = transport_.map(rank, post.input_offset, source.bytes);
+    source.bytes = Shape(std::span(post.extents.data(), post.dims)).count() * size_of(post.dtype);
+    source.chunks = chunks_of(post);
+    if (!publishes(post)) source.in_place = transport_.map(rank, post.input_offset, source.bytes);
   }
-  source.chunks = chunks_of(source.bytes, operation_.post.chunk_bytes);
   output_offset += source.bytes;
   chunks_ = std::max(chunks_, source.chunks);
   sources_.push_back(source);
 }
 
-bool Exchange::can_publish() const {
-  const std::uint64_t next = operation_.produced;
-  if (next >= own_chunks_) return false;
-  if (next < depth_) return true;
-  return std::all_of(destinations_.begin(), destinations_.end(), [&](const PeerView* peer) {
-    return transport_.consumed(peer->slot) + depth_ > next || has_finished(*peer);
-  });
-}
-
-bool Exchange::can_consume() const {
+bool Exchange::can_advance() const {
   const std::uint64_t next = operation_.consumed;
   if (next >= chunks_) return false;
   // In place: a chunk of the own tensor must be published before it is overwritten.
-  if (own_chunks_ > 0 && operation_.in_place() && operation_.produced <= next) return false;
+  if (own_.is_needed() && operation_.in_place() && operation_.produced <= next) return false;
   return std::all_of(sources_.begin(), sources_.end(), [&](const Source& source) {
     return next >= source.chunks || source.in_place != nullptr ||
            transport_.produced(source.peer->slot) > next;
@@ -97,24 +129,17 @@ const PeerView* Exchange::failed_source() const {
   return nullptr;
 }
 
-bool Exchange::readers_are_done() const {
-  if (publishes_) return true;
-  return std::all_of(destinations_.begin(), destinations_.end(),
-                     [&](const PeerView* peer) { return has_finished(*peer); });
-}
-
-bool Exchange::has_finished(const PeerView& peer) const {
-  return transport_.phase(peer.slot) >= Phase::Done ||
-         transport_.state(peer.rank) != transport::PeerState::Alive;
-}
-
 const std::byte* Exchange::data(const Source& source, std::uint64_t index) const {
   if (source.in_place != nullptr) return source.in_place + index * operation_.post.chunk_bytes;
   return transport_.chunk(source.peer->slot, source.peer->post, index);
 }
 
-void Exchange::consume() {
+void Exchange::advance() {
   const std::uint64_t index = operation_.consumed;
+  if (undo_ != nullptr && !is_safe()) {
+    const std::size_t chunk = operation_.post.chunk_bytes;
+    undo_->save_next(std::min(chunk, operation_.request().output.bytes() - index * chunk));
+  }
   if (gathers_) {
     gather(index);
   } else {
@@ -122,6 +147,13 @@ void Exchange::consume() {
   }
   operation_.consumed = index + 1;
   transport_.set_consumed(operation_.slot, index + 1);
+}
+
+/// Whether nothing is left that this rank could wait for in vain.
+bool Exchange::is_safe() const {
+  return own_.is_complete() && std::all_of(sources_.begin(), sources_.end(), [&](const Source& source) {
+           return source.in_place != nullptr || transport_.produced(source.peer->slot) >= source.chunks;
+         });
 }
 
 void Exchange::reduce(std::uint64_t index) {

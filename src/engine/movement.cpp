@@ -14,14 +14,6 @@
 
 namespace bluefog::engine {
 
-namespace {
-
-bool reduces(OperationKind kind) {
-  return kind == OperationKind::NeighborAllreduce || kind == OperationKind::Allreduce;
-}
-
-}  // namespace
-
 Task Engine::move(Operation& operation) {
   const OperationKind kind = operation.request().kind;
   if (kind == OperationKind::Barrier || kind == OperationKind::Agreement) co_return;
@@ -40,43 +32,59 @@ bool Engine::mixes_by_slices(const Operation& operation) const {
                                                   [&](const PeerView& peer) { return is_shared(peer.post); });
 }
 
+/// Mixes the own slice, then those that the dead left behind: so the operation completes for everybody who
+/// lives, with its original weights.
 Task Engine::mix_slices(Operation& operation) {
-  Slices slices(transport_, operation, rank_);
-  const bool streams = !slices.in_place() && operation.request().input.bytes() >= tuning_.streaming_threshold;
   transport_.set_phase(operation.slot, Phase::Running);
-  for (std::size_t done = 0; done < slices.count(); done += slices.quantum()) {
-    // The undo log of a member that may die in here belongs to this place.
-    slices.mix(done, streams ? mixing::StoreKind::Streaming : mixing::StoreKind::Plain);
+  Task own = mix_slice(operation, rank_);
+  co_await own;
+  Remainder rest;
+  Until wanted(operation.suspension, [&] {
+    rest = remainder_of(operation);
+    return rest.is_over || rest.orphan >= 0;
+  });
+  co_await wanted;
+  while (!rest.is_over) {
+    Task left_behind = mix_slice(operation, rest.orphan);
+    co_await left_behind;
+    co_await wanted;
+  }
+  if (rest.lost >= 0) std::rethrow_exception(lost_error(operation, rest.lost));
+}
+
+mixing::StoreKind Engine::store_for(std::size_t bytes) const {
+  return bytes >= tuning_.streaming_threshold ? mixing::StoreKind::Streaming : mixing::StoreKind::Plain;
+}
+
+/// @param member  this rank, or one that is gone, in whose name it acts
+Task Engine::mix_slice(Operation& operation, int member) {
+  Slice slice(transport_, stores_, operation, rank_, member, store_for(operation.request().input.bytes()));
+  while (!slice.finished()) {
+    slice.advance();
     Yield others(operation.suspension);
     co_await others;
   }
-  transport_.set_phase(operation.slot, Phase::Done);
-  show_peers(operation);
-
-  std::exception_ptr lost;
-  Until all_done(operation.suspension, [&] {
-    return std::all_of(operation.peers.begin(), operation.peers.end(), [&](const PeerView& peer) {
-      const bool was_gone = is_gone(peer.rank);
-      if (transport_.phase(peer.slot) >= Phase::Done) return true;
-      if (was_gone && !lost) lost = lost_error(operation, peer.rank);
-      return was_gone;
-    });
-  });
-  co_await all_done;
-  if (lost) std::rethrow_exception(lost);
+  transport_.set_phase(slice.owner(), Phase::Done);
+  for (const PeerView& peer : operation.peers) transport_.show(peer.rank, slice.owner());
 }
 
-void Engine::publish_chunk(Operation& operation, std::uint64_t index) {
-  const ConstTensor& input = operation.request().input;
-  const std::size_t chunk = operation.post.chunk_bytes;
-  const std::span<std::byte> ring = transport_.chunk_ring(operation.slot);
-  const std::size_t bytes = std::min(chunk, input.bytes() - index * chunk);
-  std::byte* slot = transport_.map(
-      rank_, transport_.offset_of(ring.data(), ring.size()) + index % (ring.size() / chunk) * chunk, bytes);
-  const bool streams = bytes >= tuning_.streaming_threshold;
-  mixing::copy_bytes(slot, static_cast<const std::byte*>(input.data) + index * chunk, bytes,
-                     streams ? mixing::StoreKind::Streaming : mixing::StoreKind::Plain);
-  operation.produced = index + 1;
+Engine::Remainder Engine::remainder_of(const Operation& operation) const {
+  Remainder rest;
+  bool is_lowest = true;
+  for (const PeerView& peer : operation.peers) {
+    const bool was_gone = is_gone(peer.rank);  // before the look: it may finish and go in between
+    if (!was_gone && peer.rank < rank_) is_lowest = false;
+    if (transport_.phase(peer.slot) >= Phase::Done) continue;
+    if (was_gone && !is_recoverable(operation, peer.post)) {
+      rest.lost = peer.rank;
+      continue;
+    }
+    rest.is_over = false;
+    if (was_gone && rest.orphan < 0) rest.orphan = peer.rank;
+  }
+  // One at a time acts for the dead: this rank only when all members below it are proven gone.
+  if (!is_lowest) rest.orphan = -1;
+  return rest;
 }
 
 namespace {
@@ -104,20 +112,41 @@ Task Engine::exchange(Operation& operation) {
   const bool is_gather =
       request.kind == OperationKind::Allgather || request.kind == OperationKind::NeighborAllgather;
   if (is_gather) allocate_gathered(operation, rank_);
-  const mixing::ResolvedRow* row = reduces(request.kind) ? &resolve_row(operation) : nullptr;
-  const bool streams = !operation.in_place() && request.input.bytes() >= tuning_.streaming_threshold;
-  Exchange chunks(transport_, operation, row, rank_,
-                  streams ? mixing::StoreKind::Streaming : mixing::StoreKind::Plain);
+  if (operation.post.meets != 0) transport_.set_phase(operation.slot, Phase::Running);
+  Publication own(transport_, operation, tuning_.streaming_threshold);
+  Undo undo(undo_memory_, request.output, store_for(request.output.bytes()));
+  std::exception_ptr failure;
+  try {
+    Task moving = exchange_chunks(operation, own, undo);
+    co_await moving;
+  } catch (...) {
+    failure = std::current_exception();
+  }
+  if (failure) {
+    undo.restore();
+    std::rethrow_exception(failure);
+  }
+  transport_.set_phase(operation.slot, Phase::Done);
+  show_peers(operation);
+  Until released(operation.suspension, [&] { return own.readers_are_done(); });
+  co_await released;
+}
 
-  while (!chunks.all_published() || !chunks.all_consumed()) {
+Task Engine::exchange_chunks(Operation& operation, Publication& own, Undo& undo) {
+  const bool may_tear = operation.in_place() && operation.post.logs != 0 && chunks_of(operation.post) > 1;
+  const mixing::StoreKind store =
+      operation.in_place() ? mixing::StoreKind::Plain : store_for(operation.request().input.bytes());
+  const mixing::ResolvedRow* row = reduces(operation.request().kind) ? &resolve_row(operation) : nullptr;
+  Exchange sources(transport_, operation, own, row, store, may_tear ? &undo : nullptr);
+  while (!own.is_complete() || !sources.is_complete()) {
     bool moved = false;
-    if (chunks.can_publish()) {
-      publish_chunk(operation, operation.produced);
+    if (own.can_advance()) {
+      own.advance();
       transport_.set_produced(operation.slot, operation.produced);
       moved = true;
     }
-    if (chunks.can_consume()) {
-      chunks.consume();
+    if (sources.can_advance()) {
+      sources.advance();
       moved = true;
     }
     if (moved) {
@@ -128,8 +157,8 @@ Task Engine::exchange(Operation& operation) {
     }
     const PeerView* failed = nullptr;
     Until movable(operation.suspension, [&] {
-      if (chunks.can_publish() || chunks.can_consume() || operation.trouble) return true;
-      failed = chunks.failed_source();
+      if (own.can_advance() || sources.can_advance() || operation.trouble) return true;
+      failed = sources.failed_source();
       return failed != nullptr;
     });
     co_await movable;
@@ -140,10 +169,6 @@ Task Engine::exchange(Operation& operation) {
                                        : lost_error(operation, failed->rank));
     }
   }
-  transport_.set_phase(operation.slot, Phase::Done);
-  show_peers(operation);
-  Until released(operation.suspension, [&] { return chunks.readers_are_done(); });
-  co_await released;
 }
 
 }  // namespace bluefog::engine

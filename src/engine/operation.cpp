@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <bluefog/error.hpp>
+
 namespace bluefog::engine {
 
 std::string_view name_of(OperationKind kind) noexcept {
@@ -48,6 +50,25 @@ std::string message_of(const std::exception_ptr& error) {
     return exception.what();
   } catch (...) {
     return "unknown error";
+  }
+}
+
+std::string rank_text(int rank) {
+  return "rank " + std::to_string(rank);
+}
+
+std::uint64_t chunks_of(const Post& post) {
+  const std::size_t bytes = Shape(std::span(post.extents.data(), post.dims)).count() * size_of(post.dtype);
+  return (bytes + post.chunk_bytes - 1) / post.chunk_bytes;
+}
+
+transport::Reason reason_of(const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const PeerLost& lost) {
+    return {lost.what(), lost.peer()};
+  } catch (...) {
+    return {message_of(error)};
   }
 }
 

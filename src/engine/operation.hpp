@@ -69,6 +69,7 @@ struct Request {
   std::shared_ptr<Plan> plan;
   bool meets = false;
   bool checks_topology = true;
+  std::optional<bool> undo_log;    ///< what a rank overwrites survives its death; unset: as configured
   std::exception_ptr local_error;  ///< the call is wrong by itself; peers are told
 };
 
@@ -126,6 +127,15 @@ class Operation {
 };
 
 [[nodiscard]] std::string_view name_of(OperationKind kind) noexcept;
+[[nodiscard]] constexpr bool reduces(OperationKind kind) noexcept {
+  return kind == OperationKind::NeighborAllreduce || kind == OperationKind::Allreduce;
+}
+/// "rank 3".
+[[nodiscard]] std::string rank_text(int rank);
+/// Chunks in which the input of a post is published.
+[[nodiscard]] std::uint64_t chunks_of(const Post& post);
+/// Why a rank gives an operation up that fails with this error.
+[[nodiscard]] transport::Reason reason_of(const std::exception_ptr& error);
 /// What an exception says.
 [[nodiscard]] std::string message_of(const std::exception_ptr& error);
 

@@ -8,45 +8,105 @@ namespace {
 
 /// Slices let other operations run after so many bytes.
 constexpr std::size_t slice_quantum = std::size_t{1} << 20;
+/// Log and outputs of a chunk together stay in a first-level cache of 32 KiB. Measured: 8 KiB cost 10 to 30 %
+/// more than mixing without a log, 16 KiB 100 %.
+constexpr std::size_t log_bytes = std::size_t{8} << 10;
+constexpr std::size_t least_chunk_bytes = 256;
+
+const PeerView& peer_of(const Operation& operation, int member) {
+  return *std::find_if(operation.peers.begin(), operation.peers.end(),
+                       [&](const PeerView& peer) { return peer.rank == member; });
+}
+
+bool is_in_place(const Post& post) {
+  return post.input_offset == post.output_offset;
+}
 
 }  // namespace
 
-Slices::Slices(transport::Transport& transport, const Operation& operation, int rank)
-    : dtype_(operation.request().input.dtype) {
+bool is_recoverable(const Operation& operation, const Post& post) {
+  return post.logs != 0 || (!is_in_place(operation.post) &&
+                            std::none_of(operation.peers.begin(), operation.peers.end(),
+                                         [](const PeerView& peer) { return is_in_place(peer.post); }));
+}
+
+Slice::Slice(transport::Transport& transport, BulkStores& stores, const Operation& operation, int rank,
+             int member, mixing::StoreKind store)
+    : transport_(transport),
+      stores_(stores),
+      owner_(member == rank ? operation.slot : peer_of(operation, member).slot),
+      dtype_(operation.request().input.dtype),
+      store_(store) {
   const Component& component = *operation.component;
-  const std::size_t element = size_of(dtype_);
-  const auto slice = mixing::slice_of(operation.request().input.count(), element, component.members.size(),
-                                      component.index_of(rank));
-  first_ = slice.first;
-  last_ = slice.last;
+  const auto bounds = mixing::slice_of(operation.request().input.count(), size_of(dtype_),
+                                       component.members.size(), component.index_of(member));
+  first_ = bounds.first;
+  count_ = bounds.last - bounds.first;
   for (std::size_t i = 0; i < component.members.size(); ++i) {
-    const int member = component.members[i];
-    const Post* post = &operation.post;
-    for (const PeerView& peer : operation.peers) {
-      if (peer.rank == member) post = &peer.post;
-    }
-    terms_.push_back(terms_of(component.rows[i], component.members));
-    sources_.push_back(transport.map(member, post->input_offset + first_ * element, count() * element));
-    targets_.push_back(transport.map(member, post->output_offset + first_ * element, count() * element));
-    in_place_ = in_place_ || sources_.back() == targets_.back();
+    const int other = component.members[i];
+    add_member(component, i, other == rank ? operation.post : peer_of(operation, other).post);
   }
   for (std::size_t i = 0; i < terms_.size(); ++i) {
     rows_.push_back({component.rows[i].combine, terms_[i], component.rows[i].self_term});
   }
-  inputs_.resize(rows_.size());
-  outputs_.resize(rows_.size());
+  const Post& post = member == rank ? operation.post : peer_of(operation, member).post;
+  bool in_place = false;
+  for (std::size_t i = 0; i < rows_.size(); ++i) in_place = in_place || sources_[i] == targets_[i];
+  if (in_place && post.logs != 0 && count_ > 0) take_up_log();
 }
 
-std::size_t Slices::quantum() const {
-  return std::max<std::size_t>(64, slice_quantum / size_of(dtype_) / rows_.size() / 64 * 64);
+void Slice::add_member(const Component& component, std::size_t index, const Post& post) {
+  const int member = component.members[index];
+  const std::size_t offset = first_ * size_of(dtype_);
+  const std::size_t bytes = count_ * size_of(dtype_);
+  terms_.push_back(terms_of(component.rows[index], component.members));
+  sources_.push_back(transport_.map(member, post.input_offset + offset, bytes));
+  targets_.push_back(transport_.map(member, post.output_offset + offset, bytes));
 }
 
-void Slices::mix(std::size_t done, mixing::StoreKind store) {
-  for (std::size_t i = 0; i < rows_.size(); ++i) {
-    inputs_[i] = sources_[i] + done * size_of(dtype_);
-    outputs_[i] = targets_[i] + done * size_of(dtype_);
+void Slice::take_up_log() {
+  logged_.emplace(dtype_, rows_, sources_, targets_);
+  const std::size_t bytes = std::max(log_bytes / rows_.size() / 64 * 64, least_chunk_bytes);
+  chunk_ = bytes / size_of(dtype_);
+  log_ = transport_.log(owner_, logged_->value_count() * bytes).data();
+  steps_ = transport_.produced(owner_);
+  done_ = std::min<std::size_t>(count_, steps_ / 2 * chunk_);
+}
+
+void Slice::advance() {
+  const std::size_t quantum =
+      std::max<std::size_t>(64, slice_quantum / size_of(dtype_) / rows_.size() / 64 * 64);
+  const std::size_t until = std::min(count_, done_ + quantum);
+  if (logged_) {
+    while (done_ < until) mix_by_log();
+    return;
   }
-  mixing::combine_rows(dtype_, rows_, inputs_, outputs_, std::min(quantum(), count() - done), store);
+  std::vector<const void*> inputs(sources_);
+  std::vector<void*> outputs(targets_);
+  for (std::size_t i = 0; i < rows_.size(); ++i) {
+    inputs[i] = static_cast<const std::byte*>(sources_[i]) + done_ * size_of(dtype_);
+    outputs[i] = static_cast<std::byte*>(targets_[i]) + done_ * size_of(dtype_);
+  }
+  stores_.combine(dtype_, rows_, inputs, outputs, until - done_, store_);
+  done_ = until;
+}
+
+void Slice::mix_by_log() {
+  const std::size_t count = std::min(chunk_, count_ - done_);
+  const std::size_t stride = chunk_ * size_of(dtype_);
+  if (steps_ % 2 == 0) {
+    stores_.log(*logged_, done_, count, log_, stride);
+    count_step();
+  }
+  stores_.store_logged(*logged_, done_, count, log_, stride);
+  count_step();
+  done_ += count;
+}
+
+/// Stores before and after it stay in their order: of a rank that is killed, others see what it did up to
+/// some instruction.
+void Slice::count_step() {
+  transport_.set_produced(owner_, ++steps_);
 }
 
 }  // namespace bluefog::engine

@@ -1,36 +1,64 @@
 #pragma once
 /// @file slices.hpp  Mixing by slices: each member of a component computes all outputs for its share of the
 /// elements.
+///
+/// Slices in place overwrite what they are computed from, so a death in the middle would tear the tensors of
+/// all members. A log prevents it. The new values of a chunk of elements first go to the log of the slice's
+/// owner, in shared memory; then the owner's step count says so; then they are stored to their tensors; then
+/// the count is raised again. When the owner has died, another member stores the logged chunk once more if
+/// the count says that this was not finished, and goes on with the following chunks in the owner's name, with
+/// the owner's log and count: so yet another can take over when that one dies too.
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "engine/operation.hpp"
-#include "mixing/kernels.hpp"
+#include "engine/stores.hpp"
 
 namespace bluefog::engine {
 
-/// The share of the elements that one member mixes, for all members.
-class Slices {
+/// Whether slices of this operation, some of them in place, can be finished by others if `post` is their
+/// owner's.
+[[nodiscard]] bool is_recoverable(const Operation& operation, const Post& post);
+
+/// The elements that one member mixes, of the tensors of all members.
+class Slice {
  public:
-  Slices(transport::Transport& transport, const Operation& operation, int rank);
-  [[nodiscard]] std::size_t count() const { return last_ - first_; }
-  /// Elements that are mixed in one go, so that slice_quantum bytes are read.
-  [[nodiscard]] std::size_t quantum() const;
-  [[nodiscard]] bool in_place() const { return in_place_; }
-  void mix(std::size_t done, mixing::StoreKind store);
+  /// @param rank    the own rank, which does the work
+  /// @param member  whose slice it is: the own rank, or one that is gone
+  Slice(transport::Transport& transport, BulkStores& stores, const Operation& operation, int rank, int member,
+        mixing::StoreKind store);
+
+  [[nodiscard]] const SlotRef& owner() const { return owner_; }
+  [[nodiscard]] bool finished() const { return done_ >= count_; }
+  /// Mixes the next elements, about slice_quantum bytes.
+  void advance();
 
  private:
+  void add_member(const Component& component, std::size_t index, const Post& post);
+  void take_up_log();
+  void mix_by_log();
+  void count_step();
+
+  transport::Transport& transport_;
+  BulkStores& stores_;
+  SlotRef owner_;
   DType dtype_;
-  std::size_t first_ = 0;
-  std::size_t last_ = 0;
-  bool in_place_ = false;
+  mixing::StoreKind store_;
+  std::size_t first_ = 0;  ///< of the tensor
+  std::size_t count_ = 0;
+  std::size_t done_ = 0;
   std::vector<std::vector<mixing::Term>> terms_;
   std::vector<mixing::Row> rows_;
-  std::vector<std::byte*> sources_;
-  std::vector<std::byte*> targets_;
-  std::vector<const void*> inputs_;
-  std::vector<void*> outputs_;
+  std::vector<const void*> sources_;
+  std::vector<void*> targets_;
+
+  std::optional<mixing::LoggedRows> logged_;
+  std::byte* log_ = nullptr;
+  std::size_t chunk_ = 0;    ///< elements that are logged at a time
+  std::uint64_t steps_ = 0;  ///< two for a chunk: odd while the log holds what is not yet stored
 };
 
 }  // namespace bluefog::engine

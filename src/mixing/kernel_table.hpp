@@ -58,6 +58,9 @@ struct KernelTable {
 /// The table of "portable", "avx2" or "avx512"; null if this build or this CPU has no such thing.
 [[nodiscard]] const KernelTable* kernel_table(std::string_view name);
 
+/// The table that is used.
+[[nodiscard]] const KernelTable& active_kernels();
+
 /// combine_rows with the instruction set given.
 void combine_rows_with(const KernelTable& table, DType dtype, std::span<const Row> rows,
                        std::span<const void* const> inputs, std::span<void* const> outputs, std::size_t count,

@@ -43,11 +43,12 @@ struct Post {
   std::uint64_t output_offset;
   std::uint64_t chunk_bytes;  ///< size of the chunks in which a private input is published
   std::array<std::int64_t, Shape::max_dims> extents;
-  std::uint32_t dims;
+  std::uint16_t dims;
   OperationKind kind;
   DType dtype;
   std::uint8_t meets;      ///< the component agrees as one
   std::uint8_t publishes;  ///< the input is published in chunks, not read in place
+  std::uint8_t logs;       ///< the rank keeps an undo log of what it overwrites in the tensors of others
 };
 static_assert(std::is_trivially_copyable_v<Post> && sizeof(Post) % sizeof(std::uint64_t) == 0);
 

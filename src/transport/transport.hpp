@@ -53,6 +53,12 @@ struct Announcement {
   std::string_view text;  ///< not empty for a call that failed locally: its post is withdrawn from the start
 };
 
+/// Why a rank gave an operation up.
+struct Reason {
+  std::string text;
+  int lost = -1;  ///< a rank whose loss made it give up
+};
+
 /// A meeting starts, or is aborted by one member; whoever is first.
 struct Decision {
   enum class State : std::uint8_t { Open, Started, Aborted };
@@ -87,17 +93,22 @@ class Transport {
   [[nodiscard]] virtual bool acquire(SlotRef& slot) = 0;
   /// Ring of chunk buffers that belongs to a slot.
   [[nodiscard]] virtual std::span<std::byte> chunk_ring(const SlotRef& own) = 0;
+  /// The same memory as a log of `bytes`, populated. Of an own operation, or of one that this rank finishes
+  /// in the name of a rank that is gone and shared its memory.
+  [[nodiscard]] virtual std::span<std::byte> log(const SlotRef& at, std::size_t bytes) = 0;
   /// Makes the post visible.
   virtual void publish(const SlotRef& own, const Announcement& announcement) = 0;
-  virtual void set_phase(const SlotRef& own, Phase phase) = 0;
+  /// Of an own operation; or of one that this rank finishes in the name of a rank that is gone, like
+  /// set_produced() and show().
+  virtual void set_phase(const SlotRef& at, Phase phase) = 0;
   virtual void set_vote(const SlotRef& own, std::uint64_t vote) = 0;
-  virtual void set_produced(const SlotRef& own, std::uint64_t chunks) = 0;
+  virtual void set_produced(const SlotRef& at, std::uint64_t chunks) = 0;
   virtual void set_consumed(const SlotRef& own, std::uint64_t chunks) = 0;
-  /// Lets a peer know of the present words of an own operation: rings its doorbell where it shares memory,
+  /// Lets a peer know of the present words of an operation: rings its doorbell where it shares memory,
   /// else sends it what has changed.
-  virtual void show(int peer, const SlotRef& own) = 0;
+  virtual void show(int peer, const SlotRef& at) = 0;
   /// Why the rank withdrew; before the phase says so.
-  virtual void set_text(const SlotRef& own, std::string_view text) = 0;
+  virtual void set_reason(const SlotRef& own, const Reason& reason) = 0;
   /// Takes the post away; no peer may need it any more.
   virtual void reclaim(const SlotRef& own, const Key& key) = 0;
   /// All own operations with a sequence number below this have been left.
@@ -109,7 +120,7 @@ class Transport {
   [[nodiscard]] virtual std::uint64_t vote(const SlotRef& at) const = 0;
   [[nodiscard]] virtual std::uint64_t produced(const SlotRef& at) const = 0;
   [[nodiscard]] virtual std::uint64_t consumed(const SlotRef& at) const = 0;
-  [[nodiscard]] virtual std::string text(const SlotRef& at) const = 0;
+  [[nodiscard]] virtual Reason reason(const SlotRef& at) const = 0;
   /// The encoded row of a post; empty if the peer has reclaimed it meanwhile.
   [[nodiscard]] virtual std::vector<std::uint64_t> row(const SlotRef& at, const Post& post) = 0;
   [[nodiscard]] virtual std::uint64_t oldest_open(int peer) const = 0;

@@ -26,6 +26,7 @@ TEST(Config, WithoutVariablesIsAJobOfOne) {
   EXPECT_EQ(config.start_timeout, 120s);
   EXPECT_EQ(config.op_timeout, 30min);
   EXPECT_EQ(config.stall_warning, 60s);
+  EXPECT_TRUE(config.undo_log);
 }
 
 TEST(Config, ReadsEveryVariable) {
@@ -36,6 +37,7 @@ TEST(Config, ReadsEveryVariable) {
                                      {"BLUEFOG_START_TIMEOUT", "1.5"},
                                      {"BLUEFOG_OP_TIMEOUT", "90"},
                                      {"BLUEFOG_STALL_WARNING", "0.25"},
+                                     {"BLUEFOG_UNDO_LOG", "0"},
                                      {"BLUEFOG_ARENA_SIZE", "1048576"},
                                      {"BLUEFOG_TIMELINE", "/tmp/t"},
                                      {"BLUEFOG_LOG_LEVEL", "Debug"},
@@ -49,6 +51,7 @@ TEST(Config, ReadsEveryVariable) {
   EXPECT_EQ(config.start_timeout, 1500ms);
   EXPECT_EQ(config.op_timeout, 90s);
   EXPECT_EQ(config.stall_warning, 250ms);
+  EXPECT_FALSE(config.undo_log);
   EXPECT_EQ(config.arena_size, 1048576U);
   EXPECT_EQ(config.timeline, "/tmp/t");
   EXPECT_EQ(config.log_level, "Debug");

@@ -35,7 +35,7 @@ double expected_value(const Context& context, const Problem& problem) {
 }
 
 Variant make_variant(Context& context, const Problem& problem, const std::string& name, bool shared_input,
-                     bool shared_output, bool in_place, bool meet) {
+                     bool shared_output, bool in_place, bool meet, bool undo_log = true) {
   auto tensors = std::make_shared<Tensors>();
   const auto allocate = [&](bool shared, SharedArray<float>& arena,
                             std::vector<float>& own) -> std::span<float> {
@@ -49,6 +49,7 @@ Variant make_variant(Context& context, const Problem& problem, const std::string
   NeighborAllreduceOptions options;
   options.schedule = problem.schedule;
   options.meet = meet;
+  options.undo_log = undo_log;
   const double expected = expected_value(context, problem);
   Variant variant;
   variant.name = name;
@@ -93,6 +94,7 @@ std::vector<Variant> make_variants(Context& context, const Problem& problem) {
   std::vector<Variant> variants;
   variants.push_back(make_local_average(context, problem));
   variants.push_back(make_variant(context, problem, "slices", true, true, true, true));
+  variants.push_back(make_variant(context, problem, "slices without log", true, true, true, true, false));
   variants.push_back(make_variant(context, problem, "slices, out of place", true, true, false, true));
   variants.push_back(make_variant(context, problem, "zero copy", true, true, false, false));
   variants.push_back(make_variant(context, problem, "ring", false, false, false, false));

@@ -50,6 +50,7 @@ struct Message {
   std::uint64_t consumed = 0;
   Payload payload;
   std::string text;
+  int lost = -1;  ///< with the text of a withdrawal: a rank whose loss made it
 
   /// Need not wait behind tensors: what frees room for more of them. All else keeps its order.
   [[nodiscard]] bool may_overtake() const noexcept {

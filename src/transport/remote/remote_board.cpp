@@ -36,7 +36,7 @@ void RemoteBoard::publish(std::uint32_t slot, const Announcement& announcement,
   own.phase = announcement.text.empty() ? Phase::Posted : Phase::Withdrawn;
   own.produced = announcement.produced;
   own.consumed = 0;
-  own.text = announcement.text;
+  own.reason = {std::string(announcement.text)};
   own.shown.clear();
   own_by_key_[post.key] = slot;
   calls_[post.key.stream] = post.key.count + 1;
@@ -70,7 +70,8 @@ void RemoteBoard::send_post(OwnPost& own, int peer) {
   message.key = own.post.key;
   message.post = own.post;
   message.row = own.row;
-  message.text = own.text;
+  message.text = own.reason.text;
+  message.lost = own.reason.lost;
   // Published together with the post: small, and sent unasked.
   const std::size_t bytes = bytes_of(own.post);
   if (shown.is_destination && own.produced == 1 && bytes <= own.post.chunk_bytes) {
@@ -115,7 +116,10 @@ void RemoteBoard::send_progress(OwnPost& own, Shown& shown) {
   message.phase = withdraws ? Phase::Withdrawn : Phase::Posted;
   message.key = own.post.key;
   message.consumed = own.consumed;
-  if (withdraws) message.text = own.text;
+  if (withdraws) {
+    message.text = own.reason.text;
+    message.lost = own.reason.lost;
+  }
   wire_.send(shown.peer, std::move(message));
 }
 
@@ -171,7 +175,7 @@ RemoteBoard::Mirror& RemoteBoard::add_mirror(int peer, const Key& key) {
   mirror.has_post = false;
   mirror.phase = Phase::Posted;
   mirror.consumed = 0;
-  mirror.text.clear();
+  mirror.reason = {};
   mirror.dropped = 0;
   mirrors_by_key_[key].push_back(index);
   return mirror;
@@ -203,7 +207,7 @@ void RemoteBoard::receive(int from, Message message) {
         mirror->consumed = std::max(mirror->consumed, message.consumed);
         if (message.phase == Phase::Withdrawn) {
           mirror->phase = Phase::Withdrawn;
-          mirror->text = std::move(message.text);
+          mirror->reason = {std::move(message.text), message.lost};
         }
       }
       break;
@@ -237,7 +241,7 @@ void RemoteBoard::receive_post(int from, Message& message) {
   mirror->post = message.post;
   mirror->row = std::move(message.row);
   mirror->phase = message.phase;
-  mirror->text = std::move(message.text);
+  mirror->reason = {std::move(message.text), message.lost};
   if (!message.payload.empty()) mirror->chunks.push_back(std::move(message.payload));
   if (own != own_by_key_.end()) show(from, own->second);
 }
@@ -261,8 +265,8 @@ std::uint64_t RemoteBoard::produced(const SlotRef& slot) const {
 std::uint64_t RemoteBoard::consumed(const SlotRef& slot) const {
   return at(slot).consumed;
 }
-std::string RemoteBoard::text(const SlotRef& slot) const {
-  return at(slot).text;
+Reason RemoteBoard::reason(const SlotRef& slot) const {
+  return at(slot).reason;
 }
 std::vector<std::uint64_t> RemoteBoard::row(const SlotRef& slot) const {
   return at(slot).version == slot.version && at(slot).row ? *at(slot).row : std::vector<std::uint64_t>{};

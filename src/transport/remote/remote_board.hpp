@@ -35,7 +35,7 @@ class RemoteBoard {
   void set_phase(std::uint32_t slot, Phase phase) { own_[slot].phase = phase; }
   void set_produced(std::uint32_t slot, std::uint64_t chunks) { own_[slot].produced = chunks; }
   void set_consumed(std::uint32_t slot, std::uint64_t chunks);
-  void set_text(std::uint32_t slot, std::string_view text) { own_[slot].text = text; }
+  void set_reason(std::uint32_t slot, const Reason& reason) { own_[slot].reason = reason; }
   void show(int peer, std::uint32_t slot);
   void reclaim(std::uint32_t slot, const Key& key);
   void complain(int peer, const Key& key, std::string_view text);
@@ -48,7 +48,7 @@ class RemoteBoard {
   [[nodiscard]] Phase phase(const SlotRef& at) const;
   [[nodiscard]] std::uint64_t produced(const SlotRef& at) const;
   [[nodiscard]] std::uint64_t consumed(const SlotRef& at) const;
-  [[nodiscard]] std::string text(const SlotRef& at) const;
+  [[nodiscard]] Reason reason(const SlotRef& at) const;
   [[nodiscard]] std::vector<std::uint64_t> row(const SlotRef& at) const;
   [[nodiscard]] const std::byte* chunk(const SlotRef& at, std::uint64_t index) const;
   [[nodiscard]] bool has_left(int peer) const;
@@ -71,7 +71,7 @@ class RemoteBoard {
     Phase phase = Phase::Posted;
     std::uint64_t produced = 0;
     std::uint64_t consumed = 0;
-    std::string text;
+    Reason reason;
     std::vector<Shown> shown;
   };
   /// A peer's post, as far as it has been told.
@@ -82,7 +82,7 @@ class RemoteBoard {
     RowWords row;
     Phase phase = Phase::Posted;
     std::uint64_t consumed = 0;
-    std::string text;
+    Reason reason;
     std::deque<Payload> chunks;
     std::uint64_t dropped = 0;  ///< chunks that were consumed
     std::uint32_t version = 0;

@@ -45,6 +45,7 @@ struct alignas(64) Slot {
 
   alignas(64) AtomicWords<inline_row_words> row;
   AtomicWords<text_words> text;
+  std::atomic<std::uint32_t> lost;  ///< what goes with the text: 0, or 1 + a rank that was lost
 };
 
 /// Where to look for a key: tags that hash here share a cache line. A tag is the upper bits of the key's hash

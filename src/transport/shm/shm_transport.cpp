@@ -166,6 +166,10 @@ std::span<std::byte> ShmTransport::chunk_ring(const SlotRef& own) {
   return {arena_->base() + rings_offset + own.slot * ring_bytes, ring_bytes};
 }
 
+std::span<std::byte> ShmTransport::log(const SlotRef& at, std::size_t bytes) {
+  return {map(at.rank, rings_offset + at.slot * ring_bytes, bytes), bytes};
+}
+
 void ShmTransport::publish(const SlotRef& at, const Announcement& announcement) {
   Slot& slot = own().slots[at.slot];
   slot.version.store(at.version - 1, std::memory_order_relaxed);
@@ -184,6 +188,7 @@ void ShmTransport::publish(const SlotRef& at, const Announcement& announcement) 
   store_words(slot.post, &post, sizeof(post));
   if (!announcement.text.empty()) store_text(slot.text, announcement.text);
   slot.phase.store(announcement.text.empty() ? Phase::Posted : Phase::Withdrawn, std::memory_order_relaxed);
+  slot.lost.store(0, std::memory_order_relaxed);
   slot.vote.store(announcement.vote, std::memory_order_relaxed);
   slot.produced.store(announcement.produced, std::memory_order_relaxed);
   slot.consumed.store(0, std::memory_order_relaxed);
@@ -234,19 +239,21 @@ void ShmTransport::count_call(const Key& key) {
 }
 
 void ShmTransport::set_phase(const SlotRef& at, Phase phase) {
-  own().slots[at.slot].phase.store(phase, std::memory_order_seq_cst);
+  slot(at).phase.store(phase, std::memory_order_seq_cst);
 }
 void ShmTransport::set_vote(const SlotRef& at, std::uint64_t vote) {
   own().slots[at.slot].vote.store(vote, std::memory_order_release);
 }
 void ShmTransport::set_produced(const SlotRef& at, std::uint64_t chunks) {
-  own().slots[at.slot].produced.store(chunks, std::memory_order_release);
+  slot(at).produced.store(chunks, std::memory_order_release);
 }
 void ShmTransport::set_consumed(const SlotRef& at, std::uint64_t chunks) {
   own().slots[at.slot].consumed.store(chunks, std::memory_order_release);
 }
-void ShmTransport::set_text(const SlotRef& at, std::string_view text) {
-  store_text(own().slots[at.slot].text, text);
+void ShmTransport::set_reason(const SlotRef& at, const Reason& reason) {
+  Slot& slot = own().slots[at.slot];
+  store_text(slot.text, reason.text);
+  slot.lost.store(static_cast<std::uint32_t>(reason.lost + 1), std::memory_order_release);
 }
 
 void ShmTransport::reclaim(const SlotRef& at, const Key& key) {
@@ -315,8 +322,9 @@ std::uint64_t ShmTransport::produced(const SlotRef& at) const {
 std::uint64_t ShmTransport::consumed(const SlotRef& at) const {
   return slot(at).consumed.load(std::memory_order_acquire);
 }
-std::string ShmTransport::text(const SlotRef& at) const {
-  return load_text(slot(at).text);
+Reason ShmTransport::reason(const SlotRef& at) const {
+  const int lost = static_cast<int>(slot(at).lost.load(std::memory_order_acquire)) - 1;
+  return {load_text(slot(at).text), lost};
 }
 std::uint64_t ShmTransport::oldest_open(int peer) const {
   return header(peer).oldest_open.load(std::memory_order_acquire);

@@ -42,12 +42,13 @@ class ShmTransport final : public Transport {
 
   [[nodiscard]] bool acquire(SlotRef& slot) override;
   [[nodiscard]] std::span<std::byte> chunk_ring(const SlotRef& own) override;
+  [[nodiscard]] std::span<std::byte> log(const SlotRef& at, std::size_t bytes) override;
   void publish(const SlotRef& own, const Announcement& announcement) override;
-  void set_phase(const SlotRef& own, Phase phase) override;
+  void set_phase(const SlotRef& at, Phase phase) override;
   void set_vote(const SlotRef& own, std::uint64_t vote) override;
-  void set_produced(const SlotRef& own, std::uint64_t chunks) override;
+  void set_produced(const SlotRef& at, std::uint64_t chunks) override;
   void set_consumed(const SlotRef& own, std::uint64_t chunks) override;
-  void set_text(const SlotRef& own, std::string_view text) override;
+  void set_reason(const SlotRef& own, const Reason& reason) override;
   void reclaim(const SlotRef& own, const Key& key) override;
   void set_oldest_open(std::uint64_t sequence) override;
 
@@ -56,7 +57,7 @@ class ShmTransport final : public Transport {
   [[nodiscard]] std::uint64_t vote(const SlotRef& at) const override;
   [[nodiscard]] std::uint64_t produced(const SlotRef& at) const override;
   [[nodiscard]] std::uint64_t consumed(const SlotRef& at) const override;
-  [[nodiscard]] std::string text(const SlotRef& at) const override;
+  [[nodiscard]] Reason reason(const SlotRef& at) const override;
   [[nodiscard]] std::vector<std::uint64_t> row(const SlotRef& at, const Post& post) override;
   [[nodiscard]] std::uint64_t oldest_open(int peer) const override;
   [[nodiscard]] const std::byte* chunk(const SlotRef& at, const Post& post, std::uint64_t index) override;

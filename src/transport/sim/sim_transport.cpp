@@ -155,6 +155,10 @@ std::span<std::byte> SimTransport::chunk_ring(const SlotRef& own) {
   return slot.ring;
 }
 
+std::span<std::byte> SimTransport::log(const SlotRef& at, std::size_t bytes) {
+  return peer(at.rank).chunk_ring(at).first(bytes);
+}
+
 void SimTransport::publish(const SlotRef& own, const Announcement& announcement) {
   Slot& slot = slots_[own.slot];
   slot.post = announcement.post;
@@ -164,35 +168,35 @@ void SimTransport::publish(const SlotRef& own, const Announcement& announcement)
   slot.vote = announcement.vote;
   slot.produced = announcement.produced;
   slot.consumed = 0;
-  slot.text = announcement.text;
+  slot.reason = {std::string(announcement.text)};
   slot.decision = {};
   by_key_[slot.post.key] = own.slot;
   calls_[slot.post.key.stream] = slot.post.key.count + 1;
   remote_.publish(own.slot, announcement, chunk_ring(own));
 }
 
-void SimTransport::set_phase(const SlotRef& own, Phase phase) {
-  slots_[own.slot].phase = phase;
-  remote_.set_phase(own.slot, phase);
+void SimTransport::set_phase(const SlotRef& at, Phase phase) {
+  slot(at).phase = phase;
+  if (at.rank == rank_) remote_.set_phase(at.slot, phase);
 }
 void SimTransport::set_vote(const SlotRef& own, std::uint64_t vote) {
   slots_[own.slot].vote = vote;
 }
-void SimTransport::set_produced(const SlotRef& own, std::uint64_t chunks) {
-  slots_[own.slot].produced = chunks;
-  remote_.set_produced(own.slot, chunks);
+void SimTransport::set_produced(const SlotRef& at, std::uint64_t chunks) {
+  slot(at).produced = chunks;
+  if (at.rank == rank_) remote_.set_produced(at.slot, chunks);
 }
 void SimTransport::set_consumed(const SlotRef& own, std::uint64_t chunks) {
   slots_[own.slot].consumed = chunks;
   remote_.set_consumed(own.slot, chunks);
 }
-void SimTransport::set_text(const SlotRef& own, std::string_view text) {
-  slots_[own.slot].text = text;
-  remote_.set_text(own.slot, text);
+void SimTransport::set_reason(const SlotRef& own, const Reason& reason) {
+  slots_[own.slot].reason = reason;
+  remote_.set_reason(own.slot, reason);
 }
 
-void SimTransport::show(int peer, const SlotRef& own) {
-  shares_memory(peer) ? ring(peer) : remote_.show(peer, own.slot);
+void SimTransport::show(int peer, const SlotRef& at) {
+  shares_memory(peer) ? ring(peer) : remote_.show(peer, at.slot);
 }
 
 void SimTransport::reclaim(const SlotRef& own, const Key& key) {
@@ -229,8 +233,8 @@ std::uint64_t SimTransport::produced(const SlotRef& at) const {
 std::uint64_t SimTransport::consumed(const SlotRef& at) const {
   return shares_memory(at.rank) ? slot(at).consumed : remote_.consumed(at);
 }
-std::string SimTransport::text(const SlotRef& at) const {
-  return shares_memory(at.rank) ? slot(at).text : remote_.text(at);
+Reason SimTransport::reason(const SlotRef& at) const {
+  return shares_memory(at.rank) ? slot(at).reason : remote_.reason(at);
 }
 std::vector<std::uint64_t> SimTransport::row(const SlotRef& at, const Post& /*post*/) {
   if (!shares_memory(at.rank)) return remote_.row(at);

@@ -1,0 +1,90 @@
+// When an operation cannot happen, or not any more: what this rank throws, and what it tells its peers.
+
+#include <algorithm>
+
+#include <bluefog/error.hpp>
+
+#include "engine/engine.hpp"
+
+namespace bluefog::engine {
+
+bool Engine::is_gone(int peer) const {
+  return transport_.state(peer) != transport::PeerState::Alive;
+}
+
+std::exception_ptr Engine::lost_error(const Operation& operation, int lost) const {
+  return lost_error(operation, lost, rank_);
+}
+
+/// @param witness  who knows it: this rank, or one that has given up for this reason
+std::exception_ptr Engine::lost_error(const Operation& operation, int lost, int witness) const {
+  const auto state = transport_.state(lost);
+  const auto peer = std::find_if(operation.peers.begin(), operation.peers.end(),
+                                 [lost](const PeerView& view) { return view.rank == lost; });
+  std::string text = operation.describe(rank_) + " after " + elapsed(operation) + ": " + rank_text(lost);
+  if (state == transport::PeerState::Left) {
+    text += " has left the job (it called shutdown, or its program ended)";
+  } else {
+    text += " has died";
+  }
+  if (peer != operation.peers.end())
+    text += peer->found ? " in the middle of it" : " without making this call";
+  if (witness != rank_) text += ", as " + rank_text(witness) + " reports";
+  return std::make_exception_ptr(PeerLost(text + "; restart the job, or leave this rank out", lost));
+}
+
+std::exception_ptr Engine::withdrawn_error(const Operation& operation, const PeerView& peer) const {
+  const transport::Reason reason = transport_.reason(peer.slot);
+  if (reason.lost >= 0) return lost_error(operation, reason.lost, peer.rank);
+  return std::make_exception_ptr(Mismatch(operation.describe(rank_) + ": " + rank_text(peer.rank) +
+                                          " gave up this operation: " + reason.text));
+}
+
+/// Whether this rank needs nothing more of a peer that gave up: because a third was lost, which need not
+/// concern this rank.
+bool Engine::has_enough_of(const Operation& operation, const PeerView& peer) const {
+  if (operation.post.meets != 0 || transport_.reason(peer.slot).lost < 0) return false;
+  if (operation.request().plan->row.source(peer.rank) == nullptr) return true;
+  return peer.post.publishes != 0 && transport_.produced(peer.slot) >= chunks_of(peer.post);
+}
+
+/// This rank fails because another was lost. Destinations that are in the middle of the operation, and did
+/// not need that one, still get their chunks.
+Task Engine::serve(Operation& operation) {
+  Publication own(transport_, operation, tuning_.streaming_threshold);
+  if (!own.is_awaited()) co_return;
+  transport_.set_phase(operation.slot, Phase::Done);  // it needs nothing more itself
+  while (own.is_awaited()) {
+    if (own.can_advance()) {
+      own.advance();
+      transport_.set_produced(operation.slot, operation.produced);
+    }
+    show_peers(operation);
+    Until movable(operation.suspension, [&] { return own.can_advance() || !own.is_awaited(); });
+    co_await movable;
+    Yield others(operation.suspension);
+    co_await others;
+  }
+}
+
+Task Engine::withdraw(Operation& operation, std::exception_ptr error) {
+  transport_.set_reason(operation.slot, reason_of(error));
+  transport_.set_phase(operation.slot, Phase::Withdrawn);
+  show_peers(operation);
+  if (operation.post.publishes != 0 || operation.request().local_error) co_return;
+  // Readers of the tensor itself must have let go of it before its owner may.
+  const auto& row = operation.request().plan->row;
+  Until let_go(operation.suspension, [&] {
+    return std::all_of(operation.peers.begin(), operation.peers.end(), [&](PeerView& peer) {
+      if (row.destination(peer.rank) == nullptr || is_gone(peer.rank)) return true;
+      if (!peer.found) {
+        peer.found =
+            transport_.find(peer.rank, operation.key, peer.slot, peer.post) == transport::Lookup::Found;
+      }
+      return !peer.found || transport_.phase(peer.slot) != Phase::Running;
+    });
+  });
+  co_await let_go;
+}
+
+}  // namespace bluefog::engine
