@@ -98,6 +98,9 @@ bool Context::is_topology_weighted() const {
 
 SharedMemory Context::allocate_shared(std::size_t bytes) {
   impl_->session->engine().require_home();
+  if (bytes > most_shared_bytes) {
+    throw Error("allocate_shared on rank " + std::to_string(rank()) + ": no machine has so much memory");
+  }
   return impl_->session->transport().allocate(bytes);
 }
 

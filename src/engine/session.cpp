@@ -72,12 +72,19 @@ Card own_card(const Config& config, const Arena& arena) {
 /// A session over the arenas of one host. @param made  gets the transport, which the session owns
 std::shared_ptr<Session> make_session(const Config& config, std::uint64_t generation,
                                       std::shared_ptr<Arena> arena, transport::shm::MapPeer map_peer,
-                                      ShmTransport** made = nullptr) {
+                                      const Interposition& interposition, ShmTransport** made = nullptr) {
   auto executor = std::make_shared<base::ThreadExecutor>();
-  auto transport =
+  auto shared =
       std::make_unique<ShmTransport>(config.rank, config.size, std::move(arena), std::move(map_peer));
-  if (made != nullptr) *made = transport.get();
-  const Tuning tuning = tuning_for(config, *transport, executor->clock());
+  if (made != nullptr) *made = shared.get();
+  Tuning tuning = tuning_for(config, *shared, executor->clock());
+  tuning.stores = interposition.stores;
+  std::unique_ptr<transport::Transport> transport;
+  if (interposition.transport) {
+    transport = interposition.transport(std::move(shared));
+  } else {
+    transport = std::move(shared);
+  }
   return std::make_shared<Session>(config, generation, std::move(executor), std::move(transport), tuning,
                                    std::make_shared<const Topology>(exponential_graph(config.size)));
 }
@@ -106,13 +113,13 @@ Session::Session(Config config, std::uint64_t generation, std::shared_ptr<base::
   requests_ = std::make_unique<RequestFactory>(config_.rank, config_.size, generation, std::move(topology));
 }
 
-std::shared_ptr<Session> Session::join(const Config& config) {
+std::shared_ptr<Session> Session::join(const Config& config, const Interposition& interposition) {
   check(config);
   log::configure(log::parse_level(config.log_level).value_or(log::Level::warning), config.log_hide_time,
                  config.rank);
   auto arena = ShmTransport::make_arena(config.rank, arena_bytes(config));
   if (config.size == 1 && config.rendezvous.empty()) {
-    return make_session(config, 0, std::move(arena), nullptr);
+    return make_session(config, 0, std::move(arena), nullptr, interposition);
   }
   if (config.rendezvous.empty()) {
     throw InvalidArgument("BLUEFOG_SIZE is " + std::to_string(config.size) +
@@ -137,14 +144,16 @@ std::shared_ptr<Session> Session::join(const Config& config) {
     return std::make_shared<Mapping>(at.fd.get(), at.bytes);
   };
   ShmTransport* transport = nullptr;
-  auto session = make_session(config, roster.job ^ roster.generation, std::move(arena), map_peer, &transport);
+  auto session = make_session(config, roster.job ^ roster.generation, std::move(arena), map_peer,
+                              interposition, &transport);
   session->rendezvous_ = std::move(rendezvous);
   session->watch_ = std::make_unique<membership::PeerWatch>(
       *session->executor_, std::move(peers), [transport](int rank) { transport->set_lost(rank); });
   return session;
 }
 
-std::vector<std::shared_ptr<Session>> Session::in_process(int size, const Config& config) {
+std::vector<std::shared_ptr<Session>> Session::in_process(int size, const Config& config,
+                                                          const std::vector<Interposition>& interpositions) {
   auto arenas = std::make_shared<std::vector<std::shared_ptr<Arena>>>();
   for (int rank = 0; rank < size; ++rank)
     arenas->push_back(ShmTransport::make_arena(rank, arena_bytes(config)));
@@ -158,7 +167,9 @@ std::vector<std::shared_ptr<Session>> Session::in_process(int size, const Config
     const auto map_peer = [arenas](int peer) {
       return (*arenas)[static_cast<std::size_t>(peer)]->share_mapping();
     };
-    sessions.push_back(make_session(own, 0, (*arenas)[static_cast<std::size_t>(rank)], map_peer));
+    const auto index = static_cast<std::size_t>(rank);
+    sessions.push_back(make_session(own, 0, (*arenas)[index], map_peer,
+                                    index < interpositions.size() ? interpositions[index] : Interposition{}));
   }
   return sessions;
 }

@@ -2,6 +2,7 @@
 /// @file session.hpp  Everything that one rank's membership of a job is made of, in the order of
 /// construction.
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -14,16 +15,26 @@
 #include "membership/peer_watch.hpp"
 #include "membership/rendezvous.hpp"
 #include "trace/timeline.hpp"
-#include "transport/transport.hpp"
+#include "transport/shm/shm_transport.hpp"
 
 namespace bluefog::engine {
+
+/// What tests put between the engine of a rank and memory that is shared.
+struct Interposition {
+  std::function<std::unique_ptr<transport::Transport>(std::unique_ptr<transport::shm::ShmTransport>)>
+      transport;
+  BulkStores* stores = nullptr;
+};
 
 class Session {
  public:
   /// Joins the job of `config`; waits until all ranks have. Size 1 joins nothing.
-  [[nodiscard]] static std::shared_ptr<Session> join(const Config& config);
+  [[nodiscard]] static std::shared_ptr<Session> join(const Config& config,
+                                                     const Interposition& interposition = {});
   /// Ranks of one new job that share their mappings, for threads.
-  [[nodiscard]] static std::vector<std::shared_ptr<Session>> in_process(int size, const Config& config);
+  /// @param interpositions  by rank, or empty
+  [[nodiscard]] static std::vector<std::shared_ptr<Session>> in_process(
+      int size, const Config& config, const std::vector<Interposition>& interpositions = {});
   /// From parts that somebody else has made. @param topology  the default one, of the job's size
   Session(Config config, std::uint64_t generation, std::shared_ptr<base::Executor> executor,
           std::unique_ptr<transport::Transport> transport, Tuning tuning,
@@ -39,6 +50,8 @@ class Session {
   /// Whether this process was forked from that of the rank. Nothing but the rank's facts is of use then.
   [[nodiscard]] bool is_forked_copy() const noexcept { return home_.is_elsewhere(); }
   void shutdown();
+  /// As the death of the rank's process would end it.
+  void abandon() { engine_->abandon(); }
 
  private:
   Config config_;

@@ -29,10 +29,13 @@ void LoggedRows::compute(std::size_t first, std::size_t count, std::byte* log, s
 }
 
 void LoggedRows::store(std::size_t first, std::size_t count, const std::byte* log, std::size_t stride) const {
-  for (std::size_t row = 0; row < outputs_.size(); ++row) {
-    std::memcpy(static_cast<std::byte*>(outputs_[row]) + first * size_of(dtype_),
-                log + value_of_output_[row] * stride, count * size_of(dtype_));
-  }
+  for (std::size_t row = 0; row < outputs_.size(); ++row) store_row(row, first, count, log, stride);
+}
+
+void LoggedRows::store_row(std::size_t row, std::size_t first, std::size_t count, const std::byte* log,
+                           std::size_t stride) const {
+  std::memcpy(static_cast<std::byte*>(outputs_[row]) + first * size_of(dtype_),
+              log + value_of_output_[row] * stride, count * size_of(dtype_));
 }
 
 }  // namespace bluefog::mixing

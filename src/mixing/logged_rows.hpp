@@ -24,11 +24,16 @@ class LoggedRows {
 
   /// What the log holds for every element: one value for all rows that say the same.
   [[nodiscard]] std::size_t value_count() const { return bound_.value_count(); }
+  [[nodiscard]] std::size_t row_count() const { return outputs_.size(); }
+  [[nodiscard]] std::size_t element_bytes() const { return size_of(dtype_); }
   /// Computes elements [first, first + count) into the log.
   /// @param stride  bytes from the elements of one value to those of the next
   void compute(std::size_t first, std::size_t count, std::byte* log, std::size_t stride);
   /// Stores them to the outputs.
   void store(std::size_t first, std::size_t count, const std::byte* log, std::size_t stride) const;
+  /// Stores them to the output of one row.
+  void store_row(std::size_t row, std::size_t first, std::size_t count, const std::byte* log,
+                 std::size_t stride) const;
 
  private:
   const KernelTable& table_;

@@ -1,0 +1,141 @@
+#include "faults/slice_job.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <span>
+#include <thread>
+
+#include <gtest/gtest.h>
+
+#include <bluefog/error.hpp>
+#include <bluefog/graphs.hpp>
+
+#include "multi/job.hpp"
+
+namespace bluefog::test {
+
+namespace {
+
+/// Just more than goes without slices, and no multiple of anything.
+constexpr std::size_t elements = 16 * 1024 + 37;
+
+Tensor tensor_of(const SharedMemory& memory) {
+  const std::int64_t extents[] = {static_cast<std::int64_t>(elements)};
+  return {memory.data(), DType::Float32, Shape(extents)};
+}
+
+std::shared_ptr<engine::Operation> run(engine::Session& session, engine::Request request) {
+  auto operation = session.engine().submit(std::move(request), false);
+  session.engine().wait(*operation, base::TimePoint::max());
+  if (operation->error()) std::rethrow_exception(operation->error());
+  return operation;
+}
+
+/// What every member of the group gives, in its order.
+std::vector<int> gather(engine::Session& session, const Group& group, int value) {
+  OperationOptions options;
+  options.group = group;
+  const std::int64_t extents[] = {1};
+  const auto operation =
+      run(session, session.requests().allgather({&value, DType::Int32, Shape(extents)}, options));
+  std::vector<int> values(group.size());
+  std::memcpy(values.data(), operation->gathered.get(), values.size() * sizeof(int));
+  return values;
+}
+
+}  // namespace
+
+std::ostream& operator<<(std::ostream& out, Layout layout) {
+  return out << (layout == Layout::InPlace      ? "InPlace"
+                 : layout == Layout::OutOfPlace ? "OutOfPlace"
+                                                : "Mixed");
+}
+
+Config slice_config() {
+  Config config = test_config();
+  config.store = "plain";  // not measured: jobs are many and short
+  return config;
+}
+
+SliceRank::SliceRank(engine::Session& session, Layout layout)
+    : session_(session),
+      front_(session.transport().allocate(elements * sizeof(float))),
+      back_(session.transport().allocate(elements * sizeof(float))),
+      in_place_(layout == Layout::InPlace || (layout == Layout::Mixed && session.config().rank % 2 == 0)) {
+  auto* values = static_cast<float*>(front_.data());
+  for (std::size_t i = 0; i < elements; ++i) {
+    values[i] = static_cast<float>(session.config().rank + 1) + static_cast<float>(i % 1000) / 7;
+  }
+}
+
+void SliceRank::mix() {
+  NeighborAllreduceOptions options;
+  options.schedule = static_schedule(exponential_two_graph(session_.config().size));
+  options.meet = true;
+  run(session_, session_.requests().neighbor_allreduce(tensor_of(front_),
+                                                       tensor_of(in_place_ ? front_ : back_), options));
+  if (!in_place_) std::swap(front_, back_);
+}
+
+std::vector<float> SliceRank::values() const {
+  const auto* values = static_cast<const float*>(front_.data());
+  return {values, values + elements};
+}
+
+History undisturbed(int size, Layout layout) {
+  Config config = slice_config();
+  config.undo_log = false;
+  const auto sessions = engine::Session::in_process(size, config);
+  History history(mixings + 1, std::vector<std::vector<float>>(static_cast<std::size_t>(size)));
+  std::vector<std::jthread> threads;
+  for (std::size_t rank = 0; rank < sessions.size(); ++rank) {
+    threads.emplace_back([&, rank] {
+      SliceRank own(*sessions[rank], layout);
+      for (auto& mixing : history) {
+        mixing[rank] = own.values();
+        if (&mixing != &history.back()) own.mix();
+      }
+      sessions[rank]->shutdown();
+    });
+  }
+  return history;
+}
+
+void mix_and_check(engine::Session& session, Layout layout, const History& expected,
+                   const std::vector<int>& mortals, Fate& fate) {
+  const auto rank = static_cast<std::size_t>(session.config().rank);
+  SliceRank own(session, layout);
+  int completed = 0;
+  bool lost = false;
+  try {
+    for (; completed < mixings; ++completed) own.mix();
+  } catch (const PeerLost& error) {
+    lost = true;
+    EXPECT_NE(std::find(mortals.begin(), mortals.end(), error.peer()), mortals.end()) << error.what();
+  }
+  fate.spare();
+  const std::vector<float> values = own.values();
+  const std::vector<float>& right = expected[static_cast<std::size_t>(completed)][rank];
+  EXPECT_EQ(std::memcmp(values.data(), right.data(), elements * sizeof(float)), 0)
+      << "after " << completed << " mixings the tensor of rank " << rank << " is torn";
+
+  Group group(static_cast<std::size_t>(session.config().size));
+  std::iota(group.begin(), group.end(), 0);
+  std::vector<int> all;
+  try {
+    if (!lost) all = gather(session, group, completed);
+  } catch (const PeerLost&) {
+    lost = true;  // at the very end of its last mixing
+  }
+  if (lost) {
+    if (std::find(mortals.begin(), mortals.end(), session.config().rank) != mortals.end()) return;
+    std::erase_if(group, [&](int member) {
+      return std::find(mortals.begin(), mortals.end(), member) != mortals.end();
+    });
+    all = gather(session, group, completed);
+  }
+  EXPECT_EQ(all, std::vector<int>(group.size(), completed)) << "the survivors disagree";
+}
+
+}  // namespace bluefog::test
