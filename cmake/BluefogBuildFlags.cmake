@@ -32,7 +32,7 @@ if(BLUEFOG_SANITIZE)
   target_link_options(bluefog_build_flags INTERFACE -fsanitize=${BLUEFOG_SANITIZE})
   if(BLUEFOG_SANITIZE MATCHES "thread")
     # TSan models atomics, not stand-alone fences, and says so; the engine keeps an atomic access
-    # beside each fence (see src/transport/shm/doorbell.hpp).
+    # beside each fence (see src/base/doorbell.cpp).
     target_compile_options(bluefog_build_flags INTERFACE -Wno-error=tsan)
   endif()
 endif()

@@ -5,6 +5,7 @@
 #include <bluefog/config.hpp>
 #include <bluefog/context.hpp>
 #include <bluefog/dtype.hpp>
+#include <bluefog/dynamic_graphs.hpp>
 #include <bluefog/error.hpp>
 #include <bluefog/graphs.hpp>
 #include <bluefog/handle.hpp>

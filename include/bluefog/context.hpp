@@ -1,10 +1,11 @@
 #pragma once
 /// @file context.hpp  One rank's membership of one job: where every operation starts.
 
+#include <cstddef>
+#include <limits>
 #include <memory>
-#include <optional>
-#include <span>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <bluefog/config.hpp>
@@ -58,9 +59,12 @@ class BLUEFOG_API Context {
 
   /// Shared memory of this rank. @throws Error when the arena or the machine's memory is exhausted
   [[nodiscard]] SharedMemory allocate_shared(std::size_t bytes);
+  /// `count` zeroed elements in shared memory. @throws Error as allocate_shared does
   template <class T>
   [[nodiscard]] SharedArray<T> make_shared(std::size_t count) {
-    return SharedArray<T>(allocate_shared(count * sizeof(T)));
+    static_assert(std::is_trivially_copyable_v<T>, "other ranks read and write the bytes of shared memory");
+    const bool fits = count <= most_shared_bytes / sizeof(T);
+    return SharedArray<T>(allocate_shared(fits ? count * sizeof(T) : most_shared_bytes + 1));
   }
   [[nodiscard]] MemoryKind memory_kind(const void* address) const;
 
@@ -110,6 +114,8 @@ class BLUEFOG_API Context {
   [[nodiscard]] bool is_shut_down() const;
 
  private:
+  static constexpr std::size_t most_shared_bytes = std::numeric_limits<std::size_t>::max() / 2;
+
   friend class Simulation;
   class Impl;
   explicit Context(std::unique_ptr<Impl> impl);

@@ -66,20 +66,33 @@ enum class DType : std::uint8_t {
 /// Name as NumPy and torch spell it: "float32", "bool", ...
 [[nodiscard]] BLUEFOG_API std::string_view name_of(DType dtype) noexcept;
 
-/// The DType of a C++ element type.
+/// The DType of a C++ element type. Others do not compile.
 template <class T>
 [[nodiscard]] consteval DType dtype_of() {
   using U = std::remove_cv_t<T>;
-  if constexpr (std::is_same_v<U, bool>) return DType::Bool;
-  if constexpr (std::is_same_v<U, Float16>) return DType::Float16;
-  if constexpr (std::is_same_v<U, BFloat16>) return DType::BFloat16;
-  if constexpr (std::is_same_v<U, float>) return DType::Float32;
-  if constexpr (std::is_same_v<U, double>) return DType::Float64;
-  if constexpr (std::is_same_v<U, std::uint8_t>) return DType::UInt8;
-  if constexpr (std::is_same_v<U, std::int8_t>) return DType::Int8;
-  if constexpr (std::is_same_v<U, std::int16_t>) return DType::Int16;
-  if constexpr (std::is_same_v<U, std::int32_t>) return DType::Int32;
-  if constexpr (std::is_integral_v<U> && std::is_signed_v<U> && sizeof(U) == 8) return DType::Int64;
+  if constexpr (std::is_same_v<U, bool>) {
+    return DType::Bool;
+  } else if constexpr (std::is_same_v<U, Float16>) {
+    return DType::Float16;
+  } else if constexpr (std::is_same_v<U, BFloat16>) {
+    return DType::BFloat16;
+  } else if constexpr (std::is_same_v<U, float>) {
+    return DType::Float32;
+  } else if constexpr (std::is_same_v<U, double>) {
+    return DType::Float64;
+  } else if constexpr (std::is_same_v<U, std::uint8_t>) {
+    return DType::UInt8;
+  } else if constexpr (std::is_same_v<U, std::int8_t>) {
+    return DType::Int8;
+  } else if constexpr (std::is_same_v<U, std::int16_t>) {
+    return DType::Int16;
+  } else if constexpr (std::is_same_v<U, std::int32_t>) {
+    return DType::Int32;
+  } else if constexpr (std::is_integral_v<U> && std::is_signed_v<U> && sizeof(U) == 8) {
+    return DType::Int64;
+  } else {
+    static_assert(sizeof(U) == 0, "no tensor has elements of this type; DType lists those that there are");
+  }
 }
 
 }  // namespace bluefog

@@ -24,6 +24,7 @@ struct GatheredTensor {
 
 /// Refers to one operation in flight. Copies refer to the same operation. The tensors of the operation must
 /// live until it is closed: done() is true, or wait() returned or threw the operation's own error.
+/// All but valid() throw InvalidArgument on a Handle that refers to none.
 class BLUEFOG_API Handle {
  public:
   Handle() = default;

@@ -60,6 +60,9 @@ struct SimulationOptions {
   bool hosts_share_port = true;
   /// Each byte of a tensor takes as long as so many: a small tensor stands for a large one.
   double byte_scale = 1;
+  /// What one step of the engine takes, so that faults may strike between two of them; large tensors are mixed
+  /// in many. 0: computing takes no time but that of compute().
+  std::chrono::nanoseconds step_time{0};
   /// Of jitter, and of what else is random.
   std::uint64_t seed = 1;
   /// A rank that has given no sign of life for so long is given up by its peers.

@@ -5,8 +5,10 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <ranges>
 #include <span>
 #include <string>
+#include <type_traits>
 
 #include <bluefog/dtype.hpp>
 #include <bluefog/export.hpp>
@@ -38,6 +40,15 @@ class BLUEFOG_API Shape {
   std::size_t dims_ = 0;
 };
 
+/// Elements side by side: std::vector, std::array, std::span, SharedArray, T[n].
+template <class Range>
+concept ElementRange = std::ranges::contiguous_range<Range> && std::ranges::sized_range<Range>;
+
+/// Elements that can be written to and outlive the expression.
+template <class Range>
+concept WritableElementRange = ElementRange<Range> && std::ranges::borrowed_range<Range> &&
+    !std::is_const_v<std::remove_reference_t<std::ranges::range_reference_t<Range>>>;
+
 /// A read-only view of a contiguous tensor.
 struct ConstTensor {
   const void* data = nullptr;
@@ -46,10 +57,12 @@ struct ConstTensor {
 
   ConstTensor() = default;
   ConstTensor(const void* address, DType type, Shape extents) : data(address), dtype(type), shape(extents) {}
-  /// A vector of T; any contiguous range of a supported element type converts.
-  template <class T, std::size_t N>
-  ConstTensor(std::span<T, N> values)
-      : data(values.data()), dtype(dtype_of<T>()), shape(values.size()) {}  // NOLINT
+  /// One dimension. The range must live until the operation is closed.
+  template <ElementRange Range>
+  ConstTensor(const Range& values)  // NOLINT
+      : data(std::ranges::data(values)),
+        dtype(dtype_of<std::ranges::range_value_t<Range>>()),
+        shape(std::ranges::size(values)) {}
 
   [[nodiscard]] std::size_t count() const noexcept { return shape.count(); }
   [[nodiscard]] std::size_t bytes() const noexcept { return count() * size_of(dtype); }
@@ -63,9 +76,12 @@ struct Tensor {
 
   Tensor() = default;
   Tensor(void* address, DType type, Shape extents) : data(address), dtype(type), shape(extents) {}
-  template <class T, std::size_t N>
-  requires(!std::is_const_v<T>) Tensor(std::span<T, N> values)
-      : data(values.data()), dtype(dtype_of<T>()), shape(values.size()) {}  // NOLINT
+  /// One dimension. A range that owns its elements converts only if it is an lvalue.
+  template <WritableElementRange Range>
+  Tensor(Range&& values)  // NOLINT
+      : data(std::ranges::data(values)),
+        dtype(dtype_of<std::ranges::range_value_t<Range>>()),
+        shape(std::ranges::size(values)) {}
 
   operator ConstTensor() const { return {data, dtype, shape}; }  // NOLINT
   [[nodiscard]] std::size_t count() const noexcept { return shape.count(); }

@@ -31,9 +31,8 @@ class BLUEFOG_API Topology {
   };
 
   /// @param size   number of ranks, at least 1
-  /// @param edges  in any order; an edge of weight 0 between two ranks still is an edge; a self weight that
-  /// is
-  ///               not given is 0
+  /// @param edges  in any order; an edge of weight 0 between two ranks still is an edge; self weights that are
+  ///               not given are 0
   /// @throws InvalidArgument for a size below 1, a rank out of range, an edge given twice, a weight that is
   /// not finite
   Topology(int size, std::span<const Edge> edges);
@@ -63,7 +62,7 @@ class BLUEFOG_API Topology {
   [[nodiscard]] bool is_symmetric() const;
   /// Every rank has the same in-degree plus out-degree.
   [[nodiscard]] bool is_regular() const;
-  /// Same graph, every in-edge of `rank` and its self weight replaced by 1 / (in-degree + 1).
+  /// Same graph; the in-edges and the self weight of every rank become 1 / (its in-degree + 1).
   [[nodiscard]] Topology with_uniform_weights() const;
   /// Row-major dense W, matrix[receiver * size + sender].
   [[nodiscard]] std::vector<double> to_matrix() const;

@@ -4,16 +4,22 @@
 #include <limits>
 #include <vector>
 
+#include <nanobind/stl/string.h>
+
 #include "schedule.hpp"
 
 namespace bluefog::python {
 namespace {
 
+std::string type_of(nb::handle value) {
+  return Py_TYPE(value.ptr())->tp_name;
+}
+
 std::int64_t integer_from(nb::handle value, const char* what) {
   const nb::object index = nb::steal(PyNumber_Index(value.ptr()));
   if (!index.is_valid()) {
     PyErr_Clear();
-    throw nb::type_error((std::string(what) + " must be integers").c_str());
+    throw nb::type_error((std::string(what) + ": expected an integer, not " + type_of(value)).c_str());
   }
   const long long number = PyLong_AsLongLong(index.ptr());
   if (number == -1 && PyErr_Occurred() != nullptr) throw nb::python_error();
@@ -60,9 +66,34 @@ nb::tuple shape_tuple(const Shape& shape) {
 }
 
 std::vector<int> ranks_from(nb::handle ranks, const char* what) {
+  nb::object iterator = nb::steal(PyObject_GetIter(ranks.ptr()));
+  if (!iterator.is_valid()) {
+    PyErr_Clear();
+    throw nb::type_error((std::string(what) + ": expected ranks, not " + type_of(ranks)).c_str());
+  }
   std::vector<int> result;
-  for (const nb::handle rank : nb::borrow<nb::object>(ranks)) result.push_back(rank_from(rank, what));
+  for (const nb::handle rank : nb::borrow<nb::iterator>(iterator)) result.push_back(rank_from(rank, what));
   return result;
+}
+
+std::string name_from(nb::handle name) {
+  if (!nb::isinstance<nb::str>(name))
+    throw nb::type_error(("name: expected a str, not " + type_of(name)).c_str());
+  return nb::cast<std::string>(name);
+}
+
+std::uint64_t round_from(nb::handle round) {
+  const nb::object index = nb::steal(PyNumber_Index(round.ptr()));
+  if (!index.is_valid()) {
+    PyErr_Clear();
+    throw nb::type_error(("round: expected an integer, not " + type_of(round)).c_str());
+  }
+  const unsigned long long number = PyLong_AsUnsignedLongLong(index.ptr());
+  if (PyErr_Occurred() != nullptr) {
+    PyErr_Clear();
+    throw nb::value_error("round must lie between 0 and 2**64 - 1");
+  }
+  return number;
 }
 
 SchedulePtr schedule_from(nb::handle schedule) {

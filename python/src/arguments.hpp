@@ -40,6 +40,9 @@ void convert_or_refuse(OperationOptions& options, Convert convert) {
 /// A dict {rank: weight}, or an iterable of ranks, whose weights are 1.
 [[nodiscard]] Weights destinations_from(nb::handle weights, const char* what);
 [[nodiscard]] SchedulePtr schedule_from(nb::handle schedule);
+/// Number of a schedule's round: an integer from 0 up, NumPy's too.
+[[nodiscard]] std::uint64_t round_from(nb::handle round);
+[[nodiscard]] std::string name_from(nb::handle name);
 [[nodiscard]] double weight_from(nb::handle weight, const char* what);
 
 }  // namespace bluefog::python

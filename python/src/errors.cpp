@@ -16,7 +16,16 @@ void raise(const nb::object& type, const Error& error) {
   PyErr_SetString(type.ptr(), error.what());
 }
 
-void translate(const std::exception_ptr& pointer, void*) {
+void raise_peer_lost(const PeerLost& error) {
+  try {
+    const nb::object instance = classes->peer_lost(error.what(), error.peer());
+    PyErr_SetObject(classes->peer_lost.ptr(), instance.ptr());
+  } catch (nb::python_error& python_error) {  // the class is Python code, in which Ctrl-C may strike
+    python_error.restore();
+  }
+}
+
+void raise_error_of_library(const std::exception_ptr& pointer) {
   try {
     std::rethrow_exception(pointer);
   } catch (const InvalidArgument& error) {
@@ -24,14 +33,22 @@ void translate(const std::exception_ptr& pointer, void*) {
   } catch (const Mismatch& error) {
     raise(classes->mismatch, error);
   } catch (const PeerLost& error) {
-    nb::object instance = classes->peer_lost(error.what(), error.peer());
-    PyErr_SetObject(classes->peer_lost.ptr(), instance.ptr());
+    raise_peer_lost(error);
   } catch (const Timeout& error) {
     raise(classes->timeout, error);
   } catch (const Shutdown& error) {
     raise(classes->shutdown, error);
   } catch (const Error& error) {
     raise(classes->error, error);
+  }
+}
+
+void translate(const std::exception_ptr& pointer, void*) {
+  try {
+    std::rethrow_exception(pointer);
+  } catch (const Error&) {
+    // Ctrl-C reaches all ranks of a job; those that it ends first are then no news to the others.
+    if (PyErr_CheckSignals() == 0) raise_error_of_library(pointer);
   }
 }
 

@@ -5,6 +5,8 @@
 
 #include <nanobind/stl/string.h>
 
+#include <bluefog/error.hpp>
+
 #include "arguments.hpp"
 #include "context.hpp"
 
@@ -34,12 +36,16 @@ nb::object run_async(PyContext& self, nb::object keep, Start start) {
   return self.track(std::move(handle), std::move(keep));
 }
 
-void set_common(OperationOptions& options, std::string name, nb::handle group, std::string refusal,
+void set_common(OperationOptions& options, nb::handle name, nb::handle group, std::string refusal,
                 bool attended) {
-  options.name = std::move(name);
   options.refusal = std::move(refusal);
   options.attended = attended;
-  if (!group.is_none()) convert_or_refuse(options, [&] { options.group = ranks_from(group, "group"); });
+  convert_or_refuse(options, [&] { options.name = name_from(name); });
+  if (group.is_none()) return;
+  convert_or_refuse(options, [&] { options.group = ranks_from(group, "group"); });
+  // The engine takes no ranks for all ranks, which a list that came out empty hardly means.
+  if (options.group.empty() && options.refusal.empty())
+    throw InvalidArgument("group: an empty list names no rank; leave the group out for all ranks");
 }
 
 ConstTensor source_or_refuse(OperationOptions& options, std::uintptr_t address, int dtype, nb::handle shape) {
@@ -53,25 +59,25 @@ Tensor target_like(const ConstTensor& source, std::uintptr_t address) {
 }
 
 void set_weights(NeighborAllreduceOptions& options, nb::handle self_weight, nb::handle src_weights,
-                 nb::handle dst_weights, nb::handle schedule) {
+                 nb::handle dst_weights, nb::handle schedule, nb::handle round) {
   convert_or_refuse(options, [&] {
     if (!self_weight.is_none()) options.self_weight = weight_from(self_weight, "self_weight");
     if (!src_weights.is_none()) options.src_weights = weights_from(src_weights, "src_weights");
     if (!dst_weights.is_none()) options.dst_weights = destinations_from(dst_weights, "dst_weights");
     if (!schedule.is_none()) options.schedule = schedule_from(schedule);
+    options.round = round_from(round);
   });
 }
 
 template <bool Blocking>
 nb::object neighbor_allreduce(PyContext& self, std::uintptr_t input, std::uintptr_t output, int dtype,
-                              nb::handle shape, std::string name, nb::handle group, nb::handle self_weight,
+                              nb::handle shape, nb::handle name, nb::handle group, nb::handle self_weight,
                               nb::handle src_weights, nb::handle dst_weights, nb::handle schedule,
-                              std::uint64_t round, bool difference, bool meet, bool check_topology,
+                              nb::handle round, bool difference, bool meet, bool check_topology,
                               nb::object keep, std::string refusal) {
   NeighborAllreduceOptions options;
-  set_common(options, std::move(name), group, std::move(refusal), Blocking);
-  set_weights(options, self_weight, src_weights, dst_weights, schedule);
-  options.round = round;
+  set_common(options, name, group, std::move(refusal), Blocking);
+  set_weights(options, self_weight, src_weights, dst_weights, schedule, round);
   options.form = difference ? MixingForm::Difference : MixingForm::Plain;
   options.meet = meet;
   options.check_topology = check_topology;
@@ -85,10 +91,10 @@ nb::object neighbor_allreduce(PyContext& self, std::uintptr_t input, std::uintpt
 
 template <bool Blocking>
 nb::object neighbor_allgather(PyContext& self, std::uintptr_t input, int dtype, nb::handle shape,
-                              std::string name, nb::handle group, nb::handle src_ranks, nb::handle dst_ranks,
+                              nb::handle name, nb::handle group, nb::handle src_ranks, nb::handle dst_ranks,
                               bool check_topology, nb::object keep, std::string refusal) {
   NeighborAllgatherOptions options;
-  set_common(options, std::move(name), group, std::move(refusal), Blocking);
+  set_common(options, name, group, std::move(refusal), Blocking);
   convert_or_refuse(options, [&] {
     if (!src_ranks.is_none()) options.src_ranks = ranks_from(src_ranks, "src_ranks");
     if (!dst_ranks.is_none()) options.dst_ranks = ranks_from(dst_ranks, "dst_ranks");
@@ -102,10 +108,10 @@ nb::object neighbor_allgather(PyContext& self, std::uintptr_t input, int dtype, 
 
 template <bool Blocking>
 nb::object allreduce(PyContext& self, std::uintptr_t input, std::uintptr_t output, int dtype,
-                     nb::handle shape, bool mean, std::string name, nb::handle group, nb::object keep,
+                     nb::handle shape, bool mean, nb::handle name, nb::handle group, nb::object keep,
                      std::string refusal) {
   AllreduceOptions options;
-  set_common(options, std::move(name), group, std::move(refusal), Blocking);
+  set_common(options, name, group, std::move(refusal), Blocking);
   options.reduction = mean ? Reduction::Mean : Reduction::Sum;
   const ConstTensor source = source_or_refuse(options, input, dtype, shape);
   const Tensor target = target_like(source, output);
@@ -116,10 +122,10 @@ nb::object allreduce(PyContext& self, std::uintptr_t input, std::uintptr_t outpu
 }
 
 template <bool Blocking>
-nb::object allgather(PyContext& self, std::uintptr_t input, int dtype, nb::handle shape, std::string name,
+nb::object allgather(PyContext& self, std::uintptr_t input, int dtype, nb::handle shape, nb::handle name,
                      nb::handle group, nb::object keep, std::string refusal) {
   OperationOptions options;
-  set_common(options, std::move(name), group, std::move(refusal), Blocking);
+  set_common(options, name, group, std::move(refusal), Blocking);
   const ConstTensor source = source_or_refuse(options, input, dtype, shape);
   const auto start = [&] { return self.engine().allgather_async(source, options); };
   if constexpr (!Blocking) return run_async(self, std::move(keep), start);
@@ -128,11 +134,11 @@ nb::object allgather(PyContext& self, std::uintptr_t input, int dtype, nb::handl
 
 template <bool Blocking>
 nb::object broadcast(PyContext& self, std::uintptr_t tensor, int dtype, nb::handle shape, nb::handle root,
-                     std::string name, nb::handle group, nb::object keep, std::string refusal) {
+                     nb::handle name, nb::handle group, nb::object keep, std::string refusal) {
   OperationOptions options;
-  set_common(options, std::move(name), group, std::move(refusal), Blocking);
+  set_common(options, name, group, std::move(refusal), Blocking);
   int root_rank = 0;
-  convert_or_refuse(options, [&] { root_rank = rank_from(root, "root"); });
+  convert_or_refuse(options, [&] { root_rank = rank_from(root, "root_rank"); });
   const Tensor target = target_like(source_or_refuse(options, tensor, dtype, shape), tensor);
   const auto start = [&] { return self.engine().broadcast_async(target, root_rank, options); };
   if constexpr (!Blocking) return run_async(self, std::move(keep), start);
@@ -141,10 +147,9 @@ nb::object broadcast(PyContext& self, std::uintptr_t tensor, int dtype, nb::hand
 }
 
 template <bool Blocking>
-nb::object barrier(PyContext& self, std::string name, nb::handle group, nb::object keep,
-                   std::string refusal) {
+nb::object barrier(PyContext& self, nb::handle name, nb::handle group, nb::object keep, std::string refusal) {
   OperationOptions options;
-  set_common(options, std::move(name), group, std::move(refusal), Blocking);
+  set_common(options, name, group, std::move(refusal), Blocking);
   const auto start = [&] { return self.engine().barrier_async(options); };
   if constexpr (!Blocking) return run_async(self, std::move(keep), start);
   run_blocking(start);

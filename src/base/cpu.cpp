@@ -11,26 +11,12 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "base/control_groups.hpp"
+
 namespace bluefog::base {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Smallest quota of the group and of the groups that hold it. Inside a container the path that /proc tells
-// may not exist below the mount, whose top then is the own group; walking up ends there.
-template <typename ReadQuota>
-std::optional<double> least_quota(const fs::path& mount, const std::string& group,
-                                  const ReadQuota& read_quota) {
-  std::optional<double> least;
-  fs::path relative = fs::path(group).relative_path();
-  while (true) {
-    if (const std::optional<double> quota = read_quota(mount / relative)) {
-      least = std::min(least.value_or(*quota), *quota);
-    }
-    if (relative.empty()) return least;
-    relative = relative.parent_path();
-  }
-}
 
 std::optional<double> quota_v2(const fs::path& directory) {
   std::ifstream file(directory / "cpu.max");
@@ -47,15 +33,6 @@ std::optional<double> quota_v1(const fs::path& directory) {
   std::ifstream period_file(directory / "cpu.cfs_period_us");
   if (!(quota_file >> quota) || !(period_file >> period) || quota <= 0 || period <= 0) return std::nullopt;
   return quota / period;
-}
-
-bool names_cpu_controller(std::string_view controllers) {
-  while (!controllers.empty()) {
-    const std::size_t comma = controllers.find(',');
-    if (controllers.substr(0, comma) == "cpu") return true;
-    controllers.remove_prefix(comma == std::string_view::npos ? controllers.size() : comma + 1);
-  }
-  return false;
 }
 
 }  // namespace
@@ -79,22 +56,8 @@ std::vector<int> affinity_cpus() {
 
 std::optional<int> cgroup_cpus(const fs::path& root) {
   std::optional<double> least;
-  std::ifstream groups(root / "proc/self/cgroup");
-  std::string line;
-  while (std::getline(groups, line)) {  // hierarchy:controllers:path, see cgroups(7)
-    const std::size_t first = line.find(':');
-    const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const std::string group = line.substr(second + 1);
-    std::optional<double> quota;
-    if (controllers.empty()) {
-      quota = least_quota(root / "sys/fs/cgroup", group, quota_v2);
-    } else if (names_cpu_controller(controllers)) {
-      fs::path mount = root / "sys/fs/cgroup" / controllers;
-      if (std::error_code error; !fs::exists(mount, error)) mount = root / "sys/fs/cgroup/cpu";
-      quota = least_quota(mount, group, quota_v1);
-    }
+  for (const ControlGroup& group : control_groups("cpu", root)) {
+    const auto quota = group.version == 1 ? quota_v1(group.directory) : quota_v2(group.directory);
     if (quota) least = std::min(least.value_or(*quota), *quota);
   }
   if (!least) return std::nullopt;

@@ -95,6 +95,9 @@ bool Context::is_topology_weighted() const {
 }
 
 SharedMemory Context::allocate_shared(std::size_t bytes) {
+  if (bytes > most_shared_bytes) {
+    throw Error("allocate_shared on rank " + std::to_string(rank()) + ": no machine has so much memory");
+  }
   return impl_->session->transport().allocate(bytes);
 }
 

@@ -155,12 +155,32 @@ void Engine::stop(base::Duration patience) {
     while (pass()) {
     }
   }
+  close_all();
+}
+
+void Engine::abandon() {
+  {
+    const std::lock_guard lock(submit_mutex_);
+    if (stopped_.exchange(true)) return;
+  }
+  close_all();
+}
+
+void Engine::close_all() {
   background_stop_.store(true);
   background_bell_->ring();
   transport_.doorbell().ring();
   background_.reset();
-  const std::lock_guard lock(mutex_);
-  for (const auto& operation : open_) operation->close(operation->trouble);
+  const std::scoped_lock lock(mutex_, submit_mutex_);
+  open_.insert(open_.end(), incoming_.begin(), incoming_.end());
+  incoming_.clear();
+  for (const auto& operation : open_) {
+    if (!operation->trouble) {
+      operation->trouble = std::make_exception_ptr(
+          Shutdown(operation->describe(rank_) + ": this Context was shut down before the operation began"));
+    }
+    operation->close(operation->trouble);
+  }
   open_.clear();
 }
 

@@ -58,6 +58,8 @@ class Engine {
   void cancel(Operation& operation);
   /// Waits up to `patience` for operations in flight, fails the rest, refuses new ones.
   void stop(base::Duration patience);
+  /// Ends without a word to the peers, as the death of a process would.
+  void abandon();
   [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }
   [[nodiscard]] const base::Clock& clock() const { return executor_.clock(); }
   /// An error about an operation that has succeeded here, or an empty string.
@@ -72,6 +74,7 @@ class Engine {
 
   // --- engine.cpp: life of an operation
   [[nodiscard]] Task run(Operation& operation);
+  void close_all();
   void admit();
   [[nodiscard]] bool post(Operation& operation);
   void add_peer(Operation& operation, int peer) const;

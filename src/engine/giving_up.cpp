@@ -25,7 +25,9 @@ std::exception_ptr Engine::lost_error(const Operation& operation, int lost, int 
   if (state == transport::PeerState::Left) {
     text += " has left the job (it called shutdown, or its program ended)";
   } else {
-    text += " has died";
+    text += transport_.shares_memory(lost)
+                ? " has died"
+                : " is lost (its connection broke, or it gave no sign of life in time)";
   }
   if (peer != operation.peers.end())
     text += peer->found ? " in the middle of it" : " without making this call";

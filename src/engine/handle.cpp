@@ -5,10 +5,19 @@
 
 namespace bluefog {
 
+namespace {
+
+void check(const Handle& handle) {
+  if (!handle.valid()) throw InvalidArgument("this Handle refers to no operation");
+}
+
+}  // namespace
+
 Handle::Handle(std::shared_ptr<engine::Engine> engine, std::shared_ptr<engine::Operation> operation)
     : engine_(std::move(engine)), operation_(std::move(operation)) {}
 
 bool Handle::done() {
+  check(*this);
   return engine_->poll(*operation_);
 }
 
@@ -18,6 +27,7 @@ void Handle::wait() {
 }
 
 bool Handle::wait_for(std::chrono::nanoseconds patience) {
+  check(*this);
   if (!operation_->closed() && !engine_->wait(*operation_, engine_->clock().now() + patience)) return false;
   if (operation_->error()) std::rethrow_exception(operation_->error());
   if (const std::string complaint = engine_->take_complaint(); !complaint.empty()) throw Mismatch(complaint);
@@ -25,10 +35,12 @@ bool Handle::wait_for(std::chrono::nanoseconds patience) {
 }
 
 void Handle::cancel() {
+  check(*this);
   engine_->cancel(*operation_);
 }
 
 GatheredTensor Handle::gathered() const {
+  check(*this);
   if (!operation_->closed() || operation_->gathered == nullptr) {
     throw InvalidArgument("this operation has gathered nothing; wait for it first");
   }

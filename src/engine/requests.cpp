@@ -47,8 +47,16 @@ void check_finite(double weight, const std::string& argument) {
   if (!std::isfinite(weight)) throw InvalidArgument(argument + " is not a finite number");
 }
 
-/// Same dtype and shape, and either the same memory or none in common.
+void check_memory(const ConstTensor& tensor, const char* what) {
+  if (tensor.data != nullptr || tensor.count() == 0) return;
+  throw InvalidArgument(std::string("the ") + what + " of shape " + tensor.shape.to_string() +
+                        " has no memory: its address is null");
+}
+
+/// Both have memory, of the same dtype and shape, and either the same or none in common.
 void check_output(const ConstTensor& input, const Tensor& output) {
+  check_memory(input, "input");
+  check_memory(output, "output");
   if (input.dtype != output.dtype) {
     throw InvalidArgument("the output has dtype " + std::string(name_of(output.dtype)) + ", the input " +
                           std::string(name_of(input.dtype)));
@@ -62,6 +70,12 @@ void check_output(const ConstTensor& input, const Tensor& output) {
   if (in != out && in < out + output.bytes() && out < in + input.bytes()) {
     throw InvalidArgument("the output overlaps the input; use the same memory (in place), or memory apart");
   }
+}
+
+void check_gathered(const ConstTensor& input) {
+  check_memory(input, "input");
+  if (input.shape.dims() == 0)
+    throw InvalidArgument("a scalar cannot be gathered; reshape it to one element");
 }
 
 void check_averageable(DType dtype) {
@@ -306,8 +320,7 @@ Request RequestFactory::neighbor_allgather(const ConstTensor& input,
   const Members members = members_of(options.group);
   Request request = start(OperationKind::NeighborAllgather, options, members);
   fill_or_refuse(request, options, members, [&] {
-    if (input.shape.dims() == 0)
-      throw InvalidArgument("a scalar cannot be gathered; reshape it to one element");
+    check_gathered(input);
     if (options.src_ranks.has_value() != options.dst_ranks.has_value()) {
       throw InvalidArgument("src_ranks and dst_ranks come together: give both, or none");
     }
@@ -367,8 +380,7 @@ Request RequestFactory::allgather(const ConstTensor& input, const OperationOptio
   const Members members = members_of(options.group);
   Request request = start(OperationKind::Allgather, options, members);
   fill_or_refuse(request, options, members, [&] {
-    if (input.shape.dims() == 0)
-      throw InvalidArgument("a scalar cannot be gathered; reshape it to one element");
+    check_gathered(input);
     // Apart from other plans of the whole group, for the order belongs to it.
     const std::uint64_t key = hash_combine(members.hash, 0x616c6c676174ULL);
     request.plan =
@@ -384,6 +396,7 @@ Request RequestFactory::broadcast(const Tensor& tensor, int root, const Operatio
   Request request = start(OperationKind::Broadcast, options, members);
   fill_or_refuse(request, options, members, [&] {
     if (root != rank_) check_peer(root, members, "root_rank");
+    check_memory(tensor, "tensor");
     const std::uint64_t key =
         hash_combine(hash_combine(members.hash, 0x62636173ULL), static_cast<std::uint64_t>(root));
     request.plan = plan(key, [&] {

@@ -1,5 +1,6 @@
 #include "engine/session.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -29,7 +30,10 @@ constexpr base::Duration shutdown_patience = std::chrono::seconds(10);
 std::size_t arena_bytes(const Config& config) {
   if (config.arena_size != 0) return config.arena_size;
   const auto pages = static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES));
-  return pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  // A process has 2^47 bytes of addresses, and may map the arenas of all ranks.
+  constexpr std::size_t all_arenas = std::size_t{1} << 46;
+  return std::min(pages * static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)),
+                  all_arenas / static_cast<std::size_t>(config.size));
 }
 
 /// Smaller outputs stay in the cache, where the next reader wants them.

@@ -47,6 +47,8 @@ class Session {
   [[nodiscard]] trace::Timeline* timeline() noexcept { return timeline_.get(); }
   [[nodiscard]] bool is_forked_copy() const noexcept;
   void shutdown();
+  /// As the death of the rank's process would end it.
+  void abandon() { engine_->abandon(); }
 
  private:
   Config config_;

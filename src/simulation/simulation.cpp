@@ -45,7 +45,7 @@ class Simulation::Impl {
       config.rank = rank;
       config.size = options_.size;
       if (options_.size % options_.ranks_per_host == 0) config.nodes_per_machine = options_.ranks_per_host;
-      auto executor = std::make_shared<sim::SimExecutor>(scheduler_, rank);
+      auto executor = std::make_shared<sim::SimExecutor>(scheduler_, rank, options_.step_time);
       auto transport = std::make_unique<sim::SimTransport>(network_, *executor, rank, options_.size);
       engine::Tuning tuning;
       tuning.spin = false;
@@ -59,7 +59,10 @@ class Simulation::Impl {
 
   ~Impl() {
     // All leave before the first is taken apart: they ring each other's doorbells.
-    for (Context& context : contexts_) context.shutdown();
+    for (int rank = 0; rank < options_.size; ++rank) {
+      engine::Session& session = *sessions_[static_cast<std::size_t>(rank)];
+      scheduler_.is_killed(rank) ? session.abandon() : session.shutdown();
+    }
   }
 
   std::vector<End> run(const std::function<void(Context&)>& body) {
@@ -71,6 +74,7 @@ class Simulation::Impl {
       scheduler_.at(start_of(rank), [this, rank, &body, &end, &open] {
         scheduler_.spawn(rank, [this, rank, &body, &end, &open] {
           const Closing closing{*this, rank, end, open};
+          if (scheduler_.is_killed(rank)) return;
           Context& context = contexts_[static_cast<std::size_t>(rank)];
           try {
             body(context);

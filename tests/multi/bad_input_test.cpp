@@ -1,5 +1,6 @@
 // What ranks get wrong: a clear error on every rank concerned, and an engine that works afterwards.
 
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -337,12 +338,46 @@ TEST_P(BadInput, TypesThatCannotBeAveraged) {
   });
 }
 
+TEST_P(BadInput, TensorsWithoutMemory) {
+  run(2, [&](Context& context) {
+    std::vector<float> x(50);
+    const Tensor none(nullptr, DType::Float32, Shape(50));
+    const std::vector<std::string> parts = {"50", "no memory", rank_text(context.rank())};
+    expect_error<InvalidArgument>([&] { context.neighbor_allreduce(none, std::span(x), options()); }, parts);
+    expect_error<InvalidArgument>(
+        [&] { context.neighbor_allreduce(std::span<const float>(x), none, options()); }, parts);
+    expect_error<InvalidArgument>([&] { context.allreduce(none, none); }, parts);
+    expect_error<InvalidArgument>([&] { static_cast<void>(context.neighbor_allgather(none)); }, parts);
+    expect_error<InvalidArgument>([&] { static_cast<void>(context.allgather(none)); }, parts);
+    expect_error<InvalidArgument>([&] { context.broadcast(none, 0); }, parts);
+    expect_error<InvalidArgument>([&] { context.allreduce(ConstTensor(), Tensor()); }, {"no memory"});
+  });
+}
+
 TEST_P(BadInput, EmptyTensorsWork) {
   run(3, [&](Context& context) {
     std::vector<float> x;
     for (int i = 0; i < 10; ++i)
       context.neighbor_allreduce(std::span<const float>(x), std::span(x), options());
   });
+}
+
+TEST(BadHandle, RefersToNothing) {
+  Handle none;
+  EXPECT_FALSE(none.valid());
+  EXPECT_THROW(none.wait(), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(none.wait_for(std::chrono::seconds(0))), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(none.done()), InvalidArgument);
+  EXPECT_THROW(none.cancel(), InvalidArgument);
+  EXPECT_THROW(static_cast<void>(none.gathered()), InvalidArgument);
+}
+
+TEST(BadSize, MoreSharedMemoryThanThereIs) {
+  Context context;
+  constexpr std::size_t most = std::numeric_limits<std::size_t>::max();
+  EXPECT_THROW(static_cast<void>(context.allocate_shared(most)), Error);
+  EXPECT_THROW(static_cast<void>(context.make_shared<double>(most / 8 + 2)), Error);
+  EXPECT_EQ(context.make_shared<double>(3).size(), 3U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Settings, BadInput,

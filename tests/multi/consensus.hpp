@@ -49,7 +49,7 @@ inline std::ostream& operator<<(std::ostream& out, const ConsensusCase& consensu
   return out << consensus.name;
 }
 
-/// The cases known for that number of ranks: 16, 25, 64 or 1,024.
+/// The cases known for that number of ranks. @throws std::invalid_argument unless it is 16, 25, 64 or 1,024
 [[nodiscard]] std::vector<ConsensusCase> consensus_cases(int ranks);
 
 /// The body of one rank: mixes its four numbers in difference form round after round.

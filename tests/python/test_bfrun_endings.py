@@ -66,26 +66,53 @@ def test_a_rank_gets_time_to_end_in_order(job: Job) -> None:
 
 
 def test_keep_lets_the_others_go_on(job: Job) -> None:
+    """The job's exit code is that of the survivors; each death is one line."""
     program = """
     case $RANK in
       1) echo $$ > $DIR/pid.1; exec sleep 1000;;
-      2) while [ ! -e $DIR/go ]; do sleep 0.01; done; exit 4;;
+      2) while [ ! -e $DIR/fail ]; do sleep 0.01; done; exit 4;;
       *) while [ ! -e $DIR/go ]; do sleep 0.01; done; echo done;;
     esac
     """
     process = job.start("-np", "3", "--on-rank-death=keep", *shell(program))
-    os.kill(job.pid_in("pid.1"), signal.SIGKILL)
     assert process.stderr is not None
+    killed = job.pid_in("pid.1")
+    os.kill(killed, signal.SIGKILL)
     line = process.stderr.readline()
-    assert line.startswith("bfrun: rank 1 (pid ") and line.endswith(
-        "signal 9 (SIGKILL); the other ranks go on\n"
-    )
+    assert line == f"bfrun: rank 1 (pid {killed}) was killed by signal 9 (SIGKILL); the other ranks go on\n"
+    (job.directory / "fail").touch()
+    line = process.stderr.readline()
+    assert line.startswith("bfrun: rank 2 (pid ")
+    assert line.endswith(") exited with code 4; the other ranks go on\n")
     assert process.poll() is None
     (job.directory / "go").touch()
-    code, out, err = job.finish()
+    assert job.finish() == (0, "done\n", "")
+    job.wait_until_nobody_is_left()
+
+
+def test_keep_without_a_survivor_fails_as_the_first_death(job: Job) -> None:
+    program = """
+    if [ $RANK = 0 ]; then echo $$ > $DIR/pid.0; exec sleep 1000; fi
+    while [ ! -e $DIR/go ]; do sleep 0.01; done
+    exit 4
+    """
+    process = job.start("-np", "2", "--on-rank-death=keep", *shell(program))
+    os.kill(job.pid_in("pid.0"), signal.SIGKILL)
+    assert process.stderr is not None
+    assert process.stderr.readline().endswith("; the other ranks go on\n")
+    (job.directory / "go").touch()
+    code, _, err = job.finish()
     assert code == 128 + signal.SIGKILL
-    assert out == "done\n"
-    assert "rank 2" in err and "exited with code 4; the other ranks go on" in err
+    assert err.endswith(") exited with code 4; no rank is left\n")
+
+
+def test_a_signal_ends_a_job_that_keeps_going(job: Job) -> None:
+    program = "if [ $RANK = 0 ]; then exit 0; fi; if [ $RANK = 1 ]; then exit 4; fi; " + WAIT
+    process = job.start("-np", "3", "--on-rank-death=keep", *shell(program))
+    assert process.stderr is not None
+    assert process.stderr.readline().endswith("exited with code 4; the other ranks go on\n")
+    process.send_signal(signal.SIGTERM)
+    assert job.finish()[0] == 128 + signal.SIGTERM
     job.wait_until_nobody_is_left()
 
 

@@ -13,6 +13,7 @@ from ranks import REPOSITORY, environment, find_bfrun
 README = (REPOSITORY / "README.md").read_text()
 PYTHON_SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 CPP_SNIPPETS = re.findall(r"```cpp\n(.*?)```", README, re.DOTALL)
+CMAKE_SNIPPETS = re.findall(r"```cmake\n(.*?)```", README, re.DOTALL)
 BUILD = REPOSITORY / "build/release"
 
 
@@ -32,6 +33,7 @@ def run_ranks(ranks: int, *command: str) -> str:
 def test_the_readme_has_the_promised_snippets() -> None:
     assert len(PYTHON_SNIPPETS) == 3
     assert len(CPP_SNIPPETS) == 1
+    assert len(CMAKE_SNIPPETS) == 1
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -1,7 +1,6 @@
 #include "base/cpu.hpp"
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <thread>
 
@@ -9,32 +8,18 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "unit/fake_root.hpp"
+
 namespace bluefog::base {
 namespace {
 
-namespace fs = std::filesystem;
+class CpuFiles : public test::FakeRoot {};
 
-// A pretended root directory with files of /proc and /sys.
-class FakeRoot : public ::testing::Test {
- protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "bluefog-cpu-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(root_); }
-  void write(const std::string& path, const std::string& text) const {
-    fs::create_directories((root_ / path).parent_path());
-    std::ofstream(root_ / path) << text;
-  }
-  fs::path root_;
-};
-
-TEST_F(FakeRoot, NoControlGroupsMeanNoQuota) {
+TEST_F(CpuFiles, NoControlGroupsMeanNoQuota) {
   EXPECT_EQ(cgroup_cpus(root_), std::nullopt);
 }
 
-TEST_F(FakeRoot, Version2TakesTheSmallestQuotaUpTheTree) {
+TEST_F(CpuFiles, Version2TakesTheSmallestQuotaUpTheTree) {
   write("proc/self/cgroup", "0::/outer/inner\n");
   write("sys/fs/cgroup/outer/inner/cpu.max", "max 100000\n");
   EXPECT_EQ(cgroup_cpus(root_), std::nullopt);
@@ -44,7 +29,7 @@ TEST_F(FakeRoot, Version2TakesTheSmallestQuotaUpTheTree) {
   EXPECT_EQ(cgroup_cpus(root_), 1);
 }
 
-TEST_F(FakeRoot, Version1InsideAContainerWhosePathIsNotMounted) {
+TEST_F(CpuFiles, Version1InsideAContainerWhosePathIsNotMounted) {
   write("proc/self/cgroup", "5:memory:/docker/abc\n4:cpu,cpuacct:/docker/abc\n");
   write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "200000\n");
   write("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
@@ -53,7 +38,7 @@ TEST_F(FakeRoot, Version1InsideAContainerWhosePathIsNotMounted) {
   EXPECT_EQ(cgroup_cpus(root_), std::nullopt);
 }
 
-TEST_F(FakeRoot, NumaNodesKeepOnlyUsableCpus) {
+TEST_F(CpuFiles, NumaNodesKeepOnlyUsableCpus) {
   EXPECT_EQ(numa_nodes({4, 5}, root_), (std::vector<std::vector<int>>{{4, 5}}));
   write("sys/devices/system/node/node0/cpulist", "0-1,4\n");
   write("sys/devices/system/node/node1/cpulist", "2-3,5\n");

@@ -1,9 +1,14 @@
 // Shared memory between ranks of one host: the arena, the board of posts, the doorbell.
 
 #include <algorithm>
+#include <cinttypes>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <new>
+#include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -75,6 +80,58 @@ TEST(ArenaHeap, SaysWhenItIsExhausted) {
 TEST(ArenaHeap, TheFirstBytesAreNotItsOwn) {
   Arena arena(megabyte, 200'000);
   EXPECT_GE(arena.allocate(1), arena.base() + 200'000);
+}
+
+/// An arena of a machine that has so much memory left.
+class ShortOfMemory : public testing::Test {
+ protected:
+  std::size_t left_ = 100 * megabyte;
+  Arena arena_{1024 * megabyte, 1, [this] {
+                 return std::optional(base::MemoryHeadroom{left_ - arena_.mapping().populated(), "the test"});
+               }};
+};
+
+TEST_F(ShortOfMemory, IsAnErrorBeforeTheKernelKills) {
+  std::byte* const before = arena_.allocate(4 * megabyte);
+  const std::size_t held = arena_.mapping().populated();
+  try {
+    static_cast<void>(arena_.allocate(300 * megabyte));
+    ADD_FAILURE() << "got memory that is not there";
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("the test has"), std::string::npos) << error.what();
+  }
+  EXPECT_EQ(arena_.mapping().populated(), held) << "memory that nobody can use was kept";
+  std::byte* const after = arena_.allocate(20 * megabyte);
+  EXPECT_TRUE(is_zero(after, 20 * megabyte));
+  EXPECT_EQ(arena_.allocated(), 24 * megabyte);
+  arena_.free(before);
+  EXPECT_EQ(arena_.allocated(), 20 * megabyte);
+}
+
+/// The lines of /proc/self/smaps about the mapping that holds an address.
+std::string smaps_of(const void* address) {
+  std::ifstream file("/proc/self/smaps");
+  std::string line;
+  std::string found;
+  bool inside = false;
+  while (std::getline(file, line)) {
+    std::uintptr_t first = 0;
+    std::uintptr_t last = 0;
+    if (std::sscanf(line.c_str(), "%" SCNxPTR "-%" SCNxPTR " ", &first, &last) == 2) {
+      inside = first <= reinterpret_cast<std::uintptr_t>(address) &&
+               reinterpret_cast<std::uintptr_t>(address) < last;
+    }
+    if (inside) found += line + "\n";
+  }
+  return found;
+}
+
+TEST(Arena, IsLeftOutOfCoreDumps) {
+  Arena arena(megabyte, 1);
+  const std::string lines = smaps_of(arena.base());
+  const std::size_t flags = lines.find("VmFlags:");
+  ASSERT_NE(flags, std::string::npos) << lines;
+  EXPECT_NE(lines.find(" dd", flags), std::string::npos) << lines;
 }
 
 TEST(ArenaFork, AChildCannotWriteIntoIt) {

@@ -192,6 +192,30 @@ TEST(Schedule, FactsMayBeAskedForByManyThreadsAtOnce) {
   EXPECT_EQ(hashes, std::vector<std::uint64_t>(4, one_peer_exponential(64)->hash()));
 }
 
+TEST(Schedule, ASharedRoundIsTheRoundWhicheverWereAskedForBefore) {
+  for (const SchedulePtr& schedule : {one_peer_random_matching(30, 4), one_peer_exponential(30)}) {
+    for (const std::uint64_t t : {3U, 35U, 3U, 4U, 3U, 67U, 35U, 1003U, 3U}) {
+      EXPECT_EQ(*schedule->shared_round(t), schedule->round(t)) << "round " << t;
+    }
+  }
+}
+
+TEST(Schedule, SharedRoundsMayBeAskedForByManyThreadsAtOnce) {
+  const SchedulePtr schedule = one_peer_random_matching(30, 4);
+  std::vector<std::vector<std::uint64_t>> hashes(4);
+  std::vector<std::thread> threads;
+  for (std::vector<std::uint64_t>& own : hashes) {
+    threads.emplace_back([&] {
+      for (std::uint64_t t = 0; t < 200; ++t) own.push_back(schedule->shared_round(t)->hash());
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (std::uint64_t t = 0; t < 200; ++t) {
+    const std::uint64_t expected = schedule->round(t).hash();
+    for (const std::vector<std::uint64_t>& own : hashes) EXPECT_EQ(own[t], expected) << "round " << t;
+  }
+}
+
 TEST(Schedule, RefusesSizesAndMachinesThatDoNotFit) {
   expect_invalid([] { (void)one_peer_exponential(0); }, {"one_peer_exponential", "number of ranks is 0"});
   expect_invalid([] { (void)inner_outer_ring(10, 4); }, {"inner_outer_ring", "10 ranks", "machines of 4"});

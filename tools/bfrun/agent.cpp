@@ -209,18 +209,31 @@ class Agent {
     std::stable_partition(endings.begin(), endings.end(),
                           [](const Ending& end) { return WIFSIGNALED(end.status); });
     for (const Ending& ending : endings) on_end_of_rank(ending);
-    if (std::any_of(ranks_.begin(), ranks_.end(), [](const Rank& rank) { return rank.alive; })) return;
+    if (any_rank_lives()) return;
+    // The job went on without its dead, and came to a good end.
+    if (keeps_going() && phase_ == Phase::running && any_succeeded_) exit_code_ = 0;
     if (!any_child) return finish();
     if (phase_ != Phase::lingering) linger();
   }
 
   void on_end_of_rank(const Ending& ending) {
-    if (ending.status == 0 || phase_ != Phase::running) return;
-    const bool keep = options_.on_rank_death == OnRankDeath::keep;
+    if (phase_ != Phase::running) return;
+    if (ending.status == 0) {
+      any_succeeded_ = true;
+      return;
+    }
+    const char* consequence = !keeps_going()     ? "; the job is stopped"
+                              : any_rank_lives() ? "; the other ranks go on"
+                                                 : "; no rank is left";
     report("rank " + std::to_string(ending.rank->number) + " (pid " + std::to_string(ending.rank->pid) +
-           ") " + describe_end(ending.status) + (keep ? "; the other ranks go on" : "; the job is stopped"));
+           ") " + describe_end(ending.status) + consequence);
     if (exit_code_ == 0) exit_code_ = exit_code_of(ending.status);
-    if (!keep) stop(SIGTERM, grace_after_death);
+    if (!keeps_going()) stop(SIGTERM, grace_after_death);
+  }
+
+  [[nodiscard]] bool keeps_going() const { return options_.on_rank_death == OnRankDeath::keep; }
+  [[nodiscard]] bool any_rank_lives() const {
+    return std::any_of(ranks_.begin(), ranks_.end(), [](const Rank& rank) { return rank.alive; });
   }
 
   void stop(int signal, milliseconds grace) {
@@ -295,6 +308,7 @@ class Agent {
   std::unique_ptr<TaggedOutput> output_;
   bool output_runs_ = false;
   bool interrupted_ = false;
+  bool any_succeeded_ = false;
   std::vector<Rank> ranks_;
   Phase phase_ = Phase::running;
   int exit_code_ = 0;

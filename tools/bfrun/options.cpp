@@ -41,7 +41,8 @@ void add_options(CLI::App& app, Parsed& parsed) {
       ->type_name("PREFIX");
   app.add_flag("--tag-output", options.tag_output, "Put [rank] before each line of output");
   app.add_option("--on-rank-death", parsed.on_rank_death,
-                 "When a rank fails: stop the job (default), or keep the other ranks going")
+                 "When a rank dies or fails: stop the job with its exit code (default), or keep the others "
+                 "going; then the exit code is 0 if any rank ends with 0, else the first rank's that failed")
       ->check(CLI::IsMember(names_of(death_policies)));
   app.add_option("--bind-to", parsed.bind_to, "Pin each rank to one CPU, or to one NUMA node's; default none")
       ->check(CLI::IsMember(names_of(bindings)));

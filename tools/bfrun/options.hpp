@@ -7,7 +7,11 @@
 
 namespace bfrun {
 
-enum class OnRankDeath { stop, keep };
+/// What becomes of the others when a rank is killed, or ends with another exit code than 0.
+enum class OnRankDeath {
+  stop,  ///< the job ends, with the exit code of the first such rank (128 + signal if it was killed)
+  keep,  ///< they go on; the job's exit code is 0 if any rank ends with 0, else as above
+};
 enum class BindTo { none, core, numa };
 
 struct Options {

@@ -41,8 +41,7 @@ def share_parameters_(module: Module) -> Module:
     BlueFog do this by themselves.
 
     Raises:
-        ValueError: a parameter is not a dense tensor of the CPU, overlaps itself, or is a view of part of
-        another's storage.
+        ValueError: a parameter has no shape yet (lazy), or is not a dense tensor of the CPU.
     """
     moved: dict[int, torch.Tensor] = {}
     for name, parameter in module.named_parameters(remove_duplicate=False):

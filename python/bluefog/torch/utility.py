@@ -91,7 +91,8 @@ def _distinct_tensors(params: Parameters) -> list[torch.Tensor]:
             else position
         )
         distinct.setdefault(place, tensor)
-    return list(distinct.values())
+    # Complex numbers travel as pairs of reals, over the same memory.
+    return [torch.view_as_real(t.detach()) if t.is_complex() else t for t in distinct.values()]
 
 
 def broadcast_optimizer_state(optimizer: torch.optim.Optimizer, root_rank: int) -> None:

@@ -2,40 +2,58 @@
 /// @file arena.hpp  One rank's pool of shared memory: a sparse memfd, reserved large, populated as it is
 /// used.
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
+#include "base/memory.hpp"
 #include "base/unique_fd.hpp"
 
 namespace bluefog::transport::shm {
 
-/// A mapping of an arena, the own one or a peer's. Never unmapped while anything refers to it.
+/// Tells how much memory is left.
+using MemoryGauge = std::function<std::optional<base::MemoryHeadroom>()>;
+
+/// A mapping of an arena, the own one or a peer's. Never unmapped while anything refers to it. Core dumps
+/// leave it out.
 class Mapping {
  public:
-  Mapping(int fd, std::size_t bytes);
+  /// @param gauge  asked before memory is taken; none for a peer's arena, whose owner has taken it
+  Mapping(int fd, std::size_t bytes, MemoryGauge gauge = nullptr);
   ~Mapping();
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
 
   [[nodiscard]] std::byte* base() const noexcept { return base_; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
-  /// Faults the pages of a range in, once. @throws Error when memory is exhausted
+  /// Faults the pages of a range in, once. @throws Error when memory would be exhausted; then it has taken
+  /// none
   void populate(std::size_t offset, std::size_t bytes);
+  /// Bytes that were faulted in.
+  [[nodiscard]] std::size_t populated() const noexcept;
 
  private:
   friend class ForkGuard;
   /// In a forked child: the same addresses, but writes stay in the child.
   void make_private() noexcept;
+  void populate_blocks(std::size_t first, std::size_t last);
+  void require_headroom(std::size_t bytes);
+  void give_back(std::size_t first, std::size_t last) noexcept;
 
   int fd_;
   std::size_t bytes_;
+  MemoryGauge gauge_;
   std::byte* base_ = nullptr;
   std::mutex mutex_;
   std::vector<bool> populated_;
+  std::atomic<std::size_t> populated_blocks_{0};
+  std::size_t known_headroom_ = 0;  ///< so much may be taken before the gauge is asked again
 };
 
 /// The own arena: mapping, descriptor and heap.
@@ -43,7 +61,8 @@ class Arena {
  public:
   /// @param bytes     address space to reserve
   /// @param reserved  bytes at the start that the heap leaves alone
-  Arena(std::size_t bytes, std::size_t reserved);
+  Arena(
+      std::size_t bytes, std::size_t reserved, MemoryGauge gauge = [] { return base::memory_headroom(); });
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
 
@@ -57,6 +76,8 @@ class Arena {
   /// Zeroed, 64-byte aligned, populated. @throws Error when the reserve or the memory is exhausted
   [[nodiscard]] std::byte* allocate(std::size_t bytes);
   void free(std::byte* data) noexcept;
+  /// Bytes that are handed out.
+  [[nodiscard]] std::size_t allocated() const noexcept { return allocated_.load(std::memory_order_relaxed); }
 
  private:
   base::UniqueFd fd_;
@@ -64,6 +85,7 @@ class Arena {
   std::mutex mutex_;
   std::map<std::size_t, std::size_t> free_;  ///< offset -> bytes, never adjacent
   std::map<std::size_t, std::size_t> used_;
+  std::atomic<std::size_t> allocated_{0};
   std::size_t dirty_end_;  ///< nothing above was ever handed out, so it is zero still
 };
 

@@ -151,7 +151,7 @@ void Network::freeze(int rank, Duration duration) {
 }
 
 void Network::give_up_frozen(int rank) {
-  if (scheduler_.is_killed(rank)) return;
+  if (scheduler_.is_killed(rank) || !scheduler_.is_frozen(rank)) return;
   for (int peer = 0; peer < options_.size; ++peer) {
     // Whoever shares its memory makes sure of its death first.
     if (peer != rank && host_of(peer) == host_of(rank) && !scheduler_.is_killed(peer) &&
@@ -160,7 +160,7 @@ void Network::give_up_frozen(int rank) {
     }
   }
   for (int peer = 0; peer < options_.size; ++peer) {
-    if (peer == rank) continue;
+    if (host_of(peer) == host_of(rank)) continue;  // frozen itself: it looks when it thaws
     lose(peer, rank);
     transport(rank).set_lost(peer);
   }
@@ -173,6 +173,10 @@ void Network::thaw(int rank) {
   auto waiting = std::move(inbox_[static_cast<std::size_t>(rank)]);
   inbox_[static_cast<std::size_t>(rank)].clear();
   for (Parcel& parcel : waiting) deliver(parcel.from, rank, std::move(parcel.message));
+  for (int peer = 0; peer < options_.size; ++peer) {
+    if (host_of(peer) != host_of(rank) || !scheduler_.is_frozen(peer)) continue;
+    scheduler_.at(scheduler_.now() + options_.liveness, [this, peer] { give_up_frozen(peer); });
+  }
 }
 
 void Network::cut(int a, int b, Duration duration) {

@@ -23,9 +23,7 @@ void Scheduler::at(TimePoint when, std::unique_ptr<Action> action) {
 }
 
 Strand& Scheduler::spawn(int rank, std::function<void()> body) {
-  strands_.push_back(std::make_unique<Strand>(rank, [this, rank, body = std::move(body)] {
-    if (!is_killed(rank)) body();
-  }));
+  strands_.push_back(std::make_unique<Strand>(rank, std::move(body)));
   make_ready(*strands_.back());
   return *strands_.back();
 }

@@ -66,8 +66,16 @@ void SimExecutor::wait(base::Doorbell& bell, bool /*spin*/, TimePoint deadline,
     const base::Turn seen = turn();
     if (seen == base::Turn::Over || clock_.now() >= deadline) break;
     if (seen == base::Turn::Idle) bell.sleep(announced, deadline);
+    if (seen == base::Turn::Busy && step_time_ > Duration::zero()) {
+      occupy(step_time_);
+      pass_busy_time();
+    }
     bell.leave();
   }
+  pass_busy_time();
+}
+
+void SimExecutor::pass_busy_time() {
   if (scheduler_.current() == nullptr) return;
   while (busy_until_ > scheduler_.now()) scheduler_.suspend(busy_until_);
 }

@@ -39,7 +39,9 @@ class SimClock final : public base::Clock {
 
 class SimExecutor final : public base::Executor {
  public:
-  SimExecutor(Scheduler& scheduler, int rank) : scheduler_(scheduler), rank_(rank), clock_(scheduler, rank) {}
+  /// @param step_time  of a turn in which something moved
+  SimExecutor(Scheduler& scheduler, int rank, Duration step_time)
+      : scheduler_(scheduler), rank_(rank), step_time_(step_time), clock_(scheduler, rank) {}
   [[nodiscard]] const base::Clock& clock() const override { return clock_; }
   void wait(base::Doorbell& bell, bool spin, TimePoint deadline,
             base::FunctionRef<base::Turn()> turn) override;
@@ -54,8 +56,11 @@ class SimExecutor final : public base::Executor {
   [[nodiscard]] TimePoint free_at() const { return std::max(busy_until_, scheduler_.now()); }
 
  private:
+  void pass_busy_time();
+
   Scheduler& scheduler_;
   int rank_;
+  Duration step_time_;
   SimClock clock_;
   TimePoint busy_until_{};
 };

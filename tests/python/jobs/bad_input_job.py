@@ -155,6 +155,20 @@ def check_arguments_of_the_wrong_type_on_one_rank() -> None:
         "self_weight",
     )
     everywhere(lambda: bf.neighbor_allreduce(x(), schedule=on_rogue("ring", None)), "(?i)schedule")
+    for wrong in (-1, 1.0, 2**64):
+        everywhere(lambda t=wrong: bf.neighbor_allreduce(x(), round=on_rogue(t, 0)), "round")
+    everywhere(
+        lambda: bf.neighbor_allreduce(x(), self_weight=1.0, src_weights={}, dst_weights=0),
+        "dst_weights: expected ranks, not int",
+    )
+    everywhere(lambda: bf.broadcast(x(), on_rogue("0", 0)), "root_rank: expected an integer, not str")
+    everywhere(lambda: bf.allreduce(x(), name=1), "name: expected a str, not int")
+
+
+def check_truth_in_any_form() -> None:
+    for yes in (1, torch.tensor(True)):
+        bf.neighbor_allreduce(x(), meet=yes, enable_topo_check=yes)
+        bf.allreduce(x(), average=yes)
 
 
 def check_ranks_that_do_not_exist_or_come_twice() -> None:
@@ -188,6 +202,9 @@ def check_ranks_that_do_not_exist_or_come_twice() -> None:
 def check_groups_that_are_wrong() -> None:
     for wrong in ([0, 1, 2, 0], [0, 1, 2, 3], [-1, 0, 1, 2], ["0"], [0.5]):
         everywhere(lambda w=wrong: bf.allreduce(x(), group=w), "group")
+    with raises(InvalidArgumentError, "group"):
+        bf.allreduce(x(), group=[])
+    assert_usable()
     others = [rank for rank in range(bf.size()) if rank != bf.rank()]
     everywhere(lambda: bf.allreduce(x(), group=others), "group")
 

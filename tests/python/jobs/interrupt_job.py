@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
+import operator
 import os
 import signal
 import sys
@@ -12,6 +14,7 @@ from collections.abc import Iterator
 
 import bluefog.torch as bf
 import torch
+from bluefog.common.errors import PeerLostError
 from job import assert_equal, assert_usable, raises
 
 
@@ -78,3 +81,22 @@ def check_a_handle_can_be_cancelled() -> None:
         with raises(Exception, "rank 0"):
             bf.allreduce(torch.ones(3), name="cancelled")
     assert_usable()
+
+
+def _interrupting(ranks: list[int]) -> Iterator[int]:
+    """The ranks. Asking for one is a Ctrl-C that Python first sees when the call that asked returns."""
+    signals = iter(_thread.interrupt_main, object())
+    return map(operator.itemgetter(1), zip(signals, ranks))
+
+
+def check_an_interrupt_is_not_hidden_by_the_error_that_it_causes() -> None:
+    """Ctrl-C reaches all ranks: here rank 1 has left by the time that rank 0 hears of it."""
+    if bf.rank() == 0:
+        with raises(PeerLostError):
+            bf.allreduce(torch.ones(3))
+        with raises(KeyboardInterrupt):
+            bf.allreduce(torch.ones(3), group=_interrupting([0, 1]))
+        with raises(KeyboardInterrupt):
+            bf.broadcast(torch.ones(3), 2, group=_interrupting([0]))
+    bf.shutdown()
+    bf.init()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 from typing import Any, Callable
 
 import bluefog.torch as bf
@@ -178,6 +179,8 @@ def check_optimizers_that_cannot_be_distributed_are_refused() -> None:
             make(torch.optim.SparseAdam(model.parameters()), model)
         with raises(ValueError, "distributed already"):
             make(make(sgd(model), model), model)
+        with raises(TypeError, "not Sequential"):
+            make(model, model)
 
 
 def check_every_torch_optimizer_steps_as_without_the_wrapper() -> None:
@@ -276,6 +279,23 @@ def check_weights_that_scale_the_parameters_give_one_warning() -> None:
             train_step(model, optimizer, inputs(1))
     assert len(messages) == 1 and "sum to 2, not to 1" in messages[0], messages
     assert_close(vector(model), 4 * before)
+
+
+def check_warnings_show_the_users_line() -> None:
+    factories = [bf.DistributedNeighborAllreduceOptimizer, bf.DistributedAllreduceOptimizer, *STYLES]
+    for make in factories:
+        model = two_layers(bf.rank())
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            optimizer = make(sgd(model), model)  # ranks differ
+            optimizer.neighbor_weights = {}  # the old name
+            optimizer.self_weight, optimizer.dst_weights = 2.0, []  # scales the parameters
+            for _ in range(2):  # a pass more than num_steps_per_communication
+                model(inputs(1)).square().sum().backward()
+            optimizer.step()
+        texts = [str(w.message) for w in caught]
+        assert len(texts) == (3 if make is bf.DistributedAllreduceOptimizer else 4), texts
+        assert {w.filename for w in caught} == {__file__}, [(w.filename, w.lineno) for w in caught]
 
 
 def check_schedules_that_do_not_fit_are_refused_by_name() -> None:

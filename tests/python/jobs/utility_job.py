@@ -59,6 +59,20 @@ def check_parameters_are_averaged() -> None:
             assert tensor.item() == bf.size() - 1
 
 
+def check_complex_parameters() -> None:
+    """Optimizers average them, so they can also be given to all ranks, and averaged at the end."""
+    values = torch.arange(6, dtype=torch.float64).reshape(2, 3)
+    mine = torch.complex(values * bf.rank(), -values)
+    mean = mine.clone()
+    bf.allreduce_parameters([mean])
+    assert_close(mean, torch.complex(values * (bf.size() - 1) / 2, -values))
+    parameter = torch.nn.Parameter(mine.t())  # not contiguous
+    version = parameter._version
+    bf.broadcast_parameters({"w": parameter}, root_rank=bf.size() - 1)
+    assert_equal(parameter.detach(), torch.complex(values * (bf.size() - 1), -values).t())
+    assert parameter._version > version
+
+
 def check_what_is_no_collection_of_tensors_is_refused() -> None:
     for function in (lambda p: bf.broadcast_parameters(p, 0), bf.allreduce_parameters):
         for wrong in (make_model(0).parameters(), torch.ones(3), [1.0], {"a": None}):

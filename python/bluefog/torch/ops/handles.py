@@ -81,7 +81,7 @@ def synchronize(handle: int, timeout: float | None = None) -> torch.Tensor:
     Raises:
         ValueError: the handle is unknown or has been waited for.
         OperationTimeoutError: still in flight after ``timeout``; it stays in flight, and can be waited for
-        again.
+            again.
         BlueFogError: the operation's own error.
     """
     return _checked(handle).wait(timeout)

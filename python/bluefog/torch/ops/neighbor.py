@@ -50,7 +50,7 @@ def neighbor_allreduce(
 
     At rank i: ``self_weight * x_i + sum over j of src_weights[j] * (dst_weights of j)[i] * x_j``. Without
     weights: the uniform mean over the static topology's in-neighbours and self, or the topology's weights if
-        it was set with ``is_weighted=True``.
+    it was set with ``is_weighted=True``.
 
     Args:
         tensor: float16, bfloat16 (which accumulate in float32), float32 or float64, of the same shape and
@@ -76,7 +76,8 @@ def neighbor_allreduce(
 
     Raises:
         ValueError: wrong arguments, here or at a neighbour; shapes, dtypes or edges that differ
-        (MismatchError). PeerLostError, OperationTimeoutError, ShutdownError: as the names say.
+            (MismatchError).
+        PeerLostError, OperationTimeoutError, ShutdownError: as the names say.
     """
     if renamed:
         _refuse_keywords("neighbor_allreduce", renamed)
@@ -94,8 +95,8 @@ def neighbor_allreduce(
         dst_weights=dst_weights,
         schedule=schedule,
         round=round,
-        meet=meet,
-        check_topology=enable_topo_check,
+        meet=bool(meet),
+        check_topology=bool(enable_topo_check),
         refusal=refusal,
     )
     return deliver(tensor, target, out)
@@ -133,8 +134,8 @@ def neighbor_allreduce_nonblocking(
         dst_weights=dst_weights,
         schedule=schedule,
         round=round,
-        meet=meet,
-        check_topology=enable_topo_check,
+        meet=bool(meet),
+        check_topology=bool(enable_topo_check),
         refusal=refusal,
         keep=(source, target),
     )
@@ -162,7 +163,7 @@ def neighbor_allgather(
 
     Raises:
         ValueError: wrong arguments, here or at a neighbour; shapes, dtypes or edges that differ
-        (MismatchError).
+            (MismatchError).
     """
     source = as_source(tensor)
     gathered = context().neighbor_allgather(
@@ -173,7 +174,7 @@ def neighbor_allgather(
         group=group,
         src_ranks=src_ranks,
         dst_ranks=dst_ranks,
-        check_topology=enable_topo_check,
+        check_topology=bool(enable_topo_check),
     )
     return deliver_gathered(tensor, gathered)
 
@@ -197,7 +198,7 @@ def neighbor_allgather_nonblocking(
         group=group,
         src_ranks=src_ranks,
         dst_ranks=dst_ranks,
-        check_topology=enable_topo_check,
+        check_topology=bool(enable_topo_check),
         keep=source,
     )
     return Handle.of(operation, lambda done: deliver_gathered(tensor, done.gathered()))

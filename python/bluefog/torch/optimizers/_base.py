@@ -5,7 +5,6 @@ style.
 from __future__ import annotations
 
 import types
-import warnings
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import torch
 from torch.optim import optimizer as torch_optimizer
 
 from bluefog.torch.optimizers._mixing import CommunicationType, Mixer, MixingSettings, Weights
+from bluefog.torch.optimizers._warnings import warn_user
 
 Closure = Callable[[], Any]
 #: Runs the base optimizer's update, for all parameters or for the given ones only.
@@ -44,11 +44,11 @@ def _renamed(old: str, new: str) -> property:
     message = f"{old} was renamed: assign {new} instead"
 
     def get(self: DistributedOptimizer) -> Any:
-        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        warn_user(message, DeprecationWarning)
         return getattr(self, new)
 
     def assign(self: DistributedOptimizer, value: Any) -> None:
-        warnings.warn(message, DeprecationWarning, stacklevel=3)
+        warn_user(message, DeprecationWarning)
         setattr(self, new, value)
 
     return property(get, assign, doc=f"The old name of {new}.")
@@ -290,8 +290,9 @@ class _NoHook:
 
 
 class StepCounter:
-    """Warns once when there were more forwards or backwards before a step than "
-    "num_steps_per_communication."""
+    """Warns once when there were more forwards or backwards before a step than
+    ``num_steps_per_communication``.
+    """
 
     def __init__(self, allowed: int, what: str) -> None:
         if not isinstance(allowed, int) or isinstance(allowed, bool) or allowed < 1:
@@ -303,13 +304,10 @@ class StepCounter:
     def check(self, count: int) -> None:
         if count > self.allowed and not self._warned:
             self._warned = True
-            warnings.warn(
+            warn_user(
                 f"Unexpected behavior: {count} {self._what} passes since the last communication, more than "
                 f"num_steps_per_communication={self.allowed}. Call optimizer.step() after each, or set it "
-                "to the "
-                f"number of {self._what} passes between communications.",
-                UserWarning,
-                stacklevel=4,
+                f"to the number of {self._what} passes between communications."
             )
 
 
@@ -321,6 +319,8 @@ def wrap(
     """An instance of a subclass of the base's class that mixes in every step, made without running
     ``__init__``.
     """
+    if not isinstance(base, torch.optim.Optimizer):
+        raise TypeError(f"optimizer must be a torch.optim.Optimizer, not {type(base).__name__}")
     if isinstance(base, DistributedOptimizer):
         raise ValueError("this optimizer is distributed already")
     if isinstance(base, (torch.optim.LBFGS, torch.optim.SparseAdam)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import itertools
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Callable, Union
@@ -15,6 +14,7 @@ from bluefog import _core
 from bluefog.common.errors import MismatchError
 from bluefog.torch import _runtime
 from bluefog.torch.buckets import Bucket, ParameterBuckets, checksum_of
+from bluefog.torch.optimizers._warnings import warn_user
 from bluefog.torch.slots import collect_members
 
 #: Rank -> weight, or ranks that all get the weight 1.
@@ -208,10 +208,7 @@ class Mixer:
         total = own + sum(received.values())
         if abs(total - 1) > 1e-6:
             self._warned_sum = True
-            warnings.warn(
-                f"self_weight and src_weights sum to {total:g}, not to 1: mixing scales the parameters",
-                stacklevel=5,
-            )
+            warn_user(f"self_weight and src_weights sum to {total:g}, not to 1: mixing scales the parameters")
 
 
 @dataclass
@@ -322,8 +319,7 @@ def _compare_with_other_ranks(layout_hash: int, checksum: int, name: str) -> Non
             f"{different}"
         )
     if (every[:, 1] != checksum).any():
-        warnings.warn(
+        warn_user(
             "the parameters differ between ranks as the optimizer is made distributed; call bluefog.torch."
-            "broadcast_parameters(model.state_dict(), root_rank=0) before, to start from the same ones",
-            stacklevel=8,
+            "broadcast_parameters(model.state_dict(), root_rank=0) before, to start from the same ones"
         )

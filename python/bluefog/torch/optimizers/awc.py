@@ -7,7 +7,6 @@ networks", 2012; there called the consensus strategy.)
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from bluefog.torch.buckets import Bucket
 from bluefog.torch.optimizers._base import Adapt, Closure, ForwardHooks, StepCounter
 from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer
+from bluefog.torch.optimizers._warnings import warn_user
 
 
 class AdaptWithCombine:
@@ -100,9 +100,8 @@ class AdaptWithCombine:
     def _synchronized_already(self) -> bool:
         synchronized, self._synchronized = self._synchronized, False
         if synchronized and not self.skip_synchronize:
-            warnings.warn(
-                "step() after synchronize() does not average a second time; put it inside skip_synchronize()",
-                stacklevel=4,
+            warn_user(
+                "step() after synchronize() does not average a second time; put it inside skip_synchronize()"
             )
         return synchronized or self.skip_synchronize
 
