@@ -29,6 +29,10 @@ class Session;
 /// so concurrent threads should use names. Outputs may be the input itself (in place) where it says so;
 /// partial overlap is refused. Every operation throws InvalidArgument for a wrong argument, Mismatch when
 /// ranks disagree, PeerLost, Timeout and Shutdown.
+///
+/// A process that is forked from a rank is no rank: there the Context counts as shut down, its operations
+/// throw Shutdown, and writes to shared memory stay in that process. Whatever becomes of it, it disturbs
+/// nobody.
 class BLUEFOG_API Context {
  public:
   /// Joins the job that the environment describes (bfrun sets it), or a job of one without it.
@@ -111,6 +115,7 @@ class BLUEFOG_API Context {
   /// Leaves the job: waits up to 10 s for operations in flight, then fails them. Later operations throw
   /// Shutdown.
   void shutdown();
+  /// True in a forked child, too.
   [[nodiscard]] bool is_shut_down() const;
 
  private:

@@ -31,7 +31,8 @@ class BLUEFOG_API Handle {
   Handle(std::shared_ptr<engine::Engine> engine, std::shared_ptr<engine::Operation> operation);
 
   [[nodiscard]] bool valid() const noexcept { return operation_ != nullptr; }
-  /// True when the operation is closed, with success or an error. Drives progress a little.
+  /// True when the operation is closed, with success or an error; also in a forked child, where nobody works
+  /// on it. Drives progress a little.
   [[nodiscard]] bool done();
   /// Waits until the operation is closed. @throws the operation's error (Mismatch, PeerLost, Timeout,
   /// Shutdown, ...)

@@ -1,13 +1,13 @@
 #pragma once
 // Long calls of the engine that know nothing of Ctrl-C.
 
-#include <csignal>
 #include <future>
 #include <memory>
 #include <thread>
 
 #include <nanobind/nanobind.h>
 
+#include "base/blocked_signals.hpp"
 #include "flight.hpp"
 
 namespace bluefog::python {
@@ -18,12 +18,10 @@ template <class Call>
 auto run_interruptibly(Call call) -> decltype(call()) {
   auto task = std::make_shared<std::packaged_task<decltype(call())()>>(std::move(call));
   auto result = task->get_future();
-  std::thread([task] {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);  // Ctrl-C belongs to the main thread
-    (*task)();
-  }).detach();
+  {
+    const base::BlockedSignals blocked;  // Ctrl-C belongs to the main thread
+    std::thread([task] { (*task)(); }).detach();
+  }
   for (;;) {
     {
       const nb::gil_scoped_release free_gil;

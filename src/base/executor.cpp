@@ -4,7 +4,8 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
+
+#include "base/blocked_signals.hpp"
 
 namespace bluefog::base {
 
@@ -35,12 +36,8 @@ class Thread final : public Background {
  public:
   Thread(const char* name, std::function<void()> body) {
     // The interpreter's and the user's signal handlers run on their own threads.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const BlockedSignals blocked;
     thread_ = std::jthread(std::move(body));
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
     pthread_setname_np(thread_.native_handle(), name);
   }
 

@@ -22,14 +22,16 @@ class Context::Impl {
     return session->config().nodes_per_machine.value_or(session->config().size);
   }
 
+  /// For calls of this rank, which a forked child does not make.
+  [[nodiscard]] engine::RequestFactory& requests() const {
+    session->engine().require_home();
+    return session->requests();
+  }
+
   std::shared_ptr<engine::Session> session;
 
  private:
   [[nodiscard]] Handle submit(engine::Request request, bool is_async) const {
-    if (session->is_forked_copy()) {
-      throw Shutdown("this process was forked from rank " + std::to_string(session->config().rank) +
-                     ": it is not a rank of the job; start ranks with bfrun");
-    }
     auto operation = session->engine().submit(std::move(request), is_async);
     return {std::shared_ptr<engine::Engine>(session, &session->engine()), std::move(operation)};
   }
@@ -82,7 +84,7 @@ void Context::set_topology(const Topology& topology, bool weighted) {
     refusal = "the topology has " + std::to_string(topology.size()) + " nodes, the job " +
               std::to_string(size()) + " ranks";
   }
-  auto& requests = impl_->session->requests();
+  auto& requests = impl_->requests();
   impl_->run(requests.agreement(topology.hash() + (weighted ? 1 : 0), refusal));
   requests.set_topology(topology, weighted);
 }
@@ -95,6 +97,7 @@ bool Context::is_topology_weighted() const {
 }
 
 SharedMemory Context::allocate_shared(std::size_t bytes) {
+  impl_->session->engine().require_home();
   if (bytes > most_shared_bytes) {
     throw Error("allocate_shared on rank " + std::to_string(rank()) + ": no machine has so much memory");
   }
@@ -107,46 +110,46 @@ MemoryKind Context::memory_kind(const void* address) const {
 }
 
 void Context::neighbor_allreduce(ConstTensor input, Tensor output, const NeighborAllreduceOptions& options) {
-  impl_->run(impl_->session->requests().neighbor_allreduce(input, output, options));
+  impl_->run(impl_->requests().neighbor_allreduce(input, output, options));
 }
 Handle Context::neighbor_allreduce_async(ConstTensor input, Tensor output,
                                          const NeighborAllreduceOptions& options) {
-  return impl_->start(impl_->session->requests().neighbor_allreduce(input, output, options), options);
+  return impl_->start(impl_->requests().neighbor_allreduce(input, output, options), options);
 }
 
 GatheredTensor Context::neighbor_allgather(ConstTensor input, const NeighborAllgatherOptions& options) {
-  return impl_->gather(impl_->session->requests().neighbor_allgather(input, options));
+  return impl_->gather(impl_->requests().neighbor_allgather(input, options));
 }
 Handle Context::neighbor_allgather_async(ConstTensor input, const NeighborAllgatherOptions& options) {
-  return impl_->start(impl_->session->requests().neighbor_allgather(input, options), options);
+  return impl_->start(impl_->requests().neighbor_allgather(input, options), options);
 }
 
 void Context::allreduce(ConstTensor input, Tensor output, const AllreduceOptions& options) {
-  impl_->run(impl_->session->requests().allreduce(input, output, options));
+  impl_->run(impl_->requests().allreduce(input, output, options));
 }
 Handle Context::allreduce_async(ConstTensor input, Tensor output, const AllreduceOptions& options) {
-  return impl_->start(impl_->session->requests().allreduce(input, output, options), options);
+  return impl_->start(impl_->requests().allreduce(input, output, options), options);
 }
 
 GatheredTensor Context::allgather(ConstTensor input, const OperationOptions& options) {
-  return impl_->gather(impl_->session->requests().allgather(input, options));
+  return impl_->gather(impl_->requests().allgather(input, options));
 }
 Handle Context::allgather_async(ConstTensor input, const OperationOptions& options) {
-  return impl_->start(impl_->session->requests().allgather(input, options), options);
+  return impl_->start(impl_->requests().allgather(input, options), options);
 }
 
 void Context::broadcast(Tensor tensor, int root, const OperationOptions& options) {
-  impl_->run(impl_->session->requests().broadcast(tensor, root, options));
+  impl_->run(impl_->requests().broadcast(tensor, root, options));
 }
 Handle Context::broadcast_async(Tensor tensor, int root, const OperationOptions& options) {
-  return impl_->start(impl_->session->requests().broadcast(tensor, root, options), options);
+  return impl_->start(impl_->requests().broadcast(tensor, root, options), options);
 }
 
 void Context::barrier(const OperationOptions& options) {
-  impl_->run(impl_->session->requests().barrier(options));
+  impl_->run(impl_->requests().barrier(options));
 }
 Handle Context::barrier_async(const OperationOptions& options) {
-  return impl_->start(impl_->session->requests().barrier(options), options);
+  return impl_->start(impl_->requests().barrier(options), options);
 }
 
 bool Context::timeline_start_activity(const std::string& name, const std::string& activity) {
@@ -164,7 +167,7 @@ void Context::shutdown() {
   impl_->session->shutdown();
 }
 bool Context::is_shut_down() const {
-  return impl_->session->engine().stopped();
+  return impl_->session->is_forked_copy() || impl_->session->engine().stopped();
 }
 
 }  // namespace bluefog

@@ -89,6 +89,12 @@ std::shared_ptr<Operation> Engine::submit(Request request, bool is_async) {
   return operation;
 }
 
+void Engine::require_home() const {
+  if (!is_forked_copy()) return;
+  throw Shutdown("this process was forked from rank " + std::to_string(rank_) +
+                 ": it is not a rank of the job; start ranks with bfrun");
+}
+
 bool Engine::wait(Operation& operation, base::TimePoint until) {
   while (!operation.closed()) {
     const base::TimePoint pause = std::min(until, next_alarm());

@@ -14,6 +14,7 @@
 #include <bluefog/config.hpp>
 
 #include "base/executor.hpp"
+#include "base/fork_guard.hpp"
 #include "engine/exchange.hpp"
 #include "engine/operation.hpp"
 #include "engine/stores.hpp"
@@ -62,6 +63,11 @@ class Engine {
   void abandon();
   [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }
   [[nodiscard]] const base::Clock& clock() const { return executor_.clock(); }
+  /// Whether this process was forked from that of the rank: then no thread drives, and a lock may stay locked
+  /// for ever.
+  [[nodiscard]] bool is_forked_copy() const noexcept { return home_.is_elsewhere(); }
+  /// @throws Shutdown in a forked child
+  void require_home() const;
   /// An error about an operation that has succeeded here, or an empty string.
   [[nodiscard]] std::string take_complaint();
 
@@ -142,6 +148,7 @@ class Engine {
   }
   [[nodiscard]] std::string elapsed(const Operation& operation) const;
 
+  base::HomeProcess home_;
   transport::Transport& transport_;
   base::Executor& executor_;
   Config config_;

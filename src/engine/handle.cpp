@@ -18,7 +18,7 @@ Handle::Handle(std::shared_ptr<engine::Engine> engine, std::shared_ptr<engine::O
 
 bool Handle::done() {
   check(*this);
-  return engine_->poll(*operation_);
+  return engine_->is_forked_copy() || engine_->poll(*operation_);
 }
 
 void Handle::wait() {
@@ -28,15 +28,17 @@ void Handle::wait() {
 
 bool Handle::wait_for(std::chrono::nanoseconds patience) {
   check(*this);
+  if (!operation_->closed()) engine_->require_home();
   if (!operation_->closed() && !engine_->wait(*operation_, engine_->clock().now() + patience)) return false;
   if (operation_->error()) std::rethrow_exception(operation_->error());
+  if (engine_->is_forked_copy()) return true;
   if (const std::string complaint = engine_->take_complaint(); !complaint.empty()) throw Mismatch(complaint);
   return true;
 }
 
 void Handle::cancel() {
   check(*this);
-  engine_->cancel(*operation_);
+  if (!engine_->is_forked_copy()) engine_->cancel(*operation_);
 }
 
 GatheredTensor Handle::gathered() const {

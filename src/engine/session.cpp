@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include <fcntl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -60,7 +61,7 @@ Card own_card(const Config& config, const Arena& arena) {
   card.rank = config.rank;
   card.pid = ::getpid();
   card.arena_bytes = arena.bytes();
-  card.arena.reset(::dup(arena.fd()));
+  card.arena.reset(::fcntl(arena.fd(), F_DUPFD_CLOEXEC, 0));
   card.pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
   if (!card.pidfd.valid()) {
     throw Error(std::string("this kernel gives no pidfd (Linux 5.3 or newer does): ") + std::strerror(errno));
@@ -105,10 +106,7 @@ void check(const Config& config) {
 Session::Session(Config config, std::uint64_t generation, std::shared_ptr<base::Executor> executor,
                  std::unique_ptr<transport::Transport> transport, Tuning tuning,
                  std::shared_ptr<const Topology> topology)
-    : config_(std::move(config)),
-      owner_(::getpid()),
-      executor_(std::move(executor)),
-      transport_(std::move(transport)) {
+    : config_(std::move(config)), executor_(std::move(executor)), transport_(std::move(transport)) {
   if (!config_.timeline.empty())
     timeline_ = std::make_unique<trace::Timeline>(config_.timeline, config_.rank);
   engine_ = std::make_unique<Engine>(*transport_, *executor_, config_, tuning, timeline_.get());
@@ -133,13 +131,13 @@ std::shared_ptr<Session> Session::join(const Config& config, const Interposition
       config.rendezvous, config.size, own_card(config, *arena), config.start_timeout, roster);
   std::vector<membership::PeerWatch::Peer> peers;
   struct PeerArena {
-    base::UniqueFd fd;
+    base::UnsharedFd fd;
     std::size_t bytes;
   };
   auto arenas = std::make_shared<std::vector<PeerArena>>();
   for (Card& card : roster.members) {
-    if (card.rank != config.rank) peers.push_back({card.rank, std::move(card.pidfd)});
-    arenas->push_back({std::move(card.arena), card.arena_bytes});
+    if (card.rank != config.rank) peers.push_back({card.rank, base::UnsharedFd(std::move(card.pidfd))});
+    arenas->push_back({base::UnsharedFd(std::move(card.arena)), card.arena_bytes});
   }
   const auto map_peer = [arenas](int peer) {
     const PeerArena& at = (*arenas)[static_cast<std::size_t>(peer)];
@@ -176,12 +174,8 @@ std::vector<std::shared_ptr<Session>> Session::in_process(int size, const Config
   return sessions;
 }
 
-bool Session::is_forked_copy() const noexcept {
-  return ::getpid() != owner_;
-}
-
 void Session::shutdown() {
-  if (is_forked_copy() || engine_->stopped()) return;
+  if (!home_.is_surely_here() || engine_->stopped()) return;
   engine_->stop(shutdown_patience);
   transport_->leave();
   watch_.reset();
@@ -189,7 +183,7 @@ void Session::shutdown() {
 }
 
 Session::~Session() {
-  if (!is_forked_copy()) {
+  if (home_.is_surely_here()) {
     shutdown();
     return;
   }

@@ -9,6 +9,7 @@
 #include <bluefog/config.hpp>
 
 #include "base/executor.hpp"
+#include "base/fork_guard.hpp"
 #include "engine/engine.hpp"
 #include "engine/requests.hpp"
 #include "membership/peer_watch.hpp"
@@ -44,15 +45,17 @@ class Session {
   [[nodiscard]] transport::Transport& transport() noexcept { return *transport_; }
   [[nodiscard]] Engine& engine() noexcept { return *engine_; }
   [[nodiscard]] RequestFactory& requests() noexcept { return *requests_; }
-  [[nodiscard]] trace::Timeline* timeline() noexcept { return timeline_.get(); }
-  [[nodiscard]] bool is_forked_copy() const noexcept;
+  /// nullptr where nothing is recorded.
+  [[nodiscard]] trace::Timeline* timeline() noexcept { return is_forked_copy() ? nullptr : timeline_.get(); }
+  /// Whether this process was forked from that of the rank. Nothing but the rank's facts is of use then.
+  [[nodiscard]] bool is_forked_copy() const noexcept { return home_.is_elsewhere(); }
   void shutdown();
   /// As the death of the rank's process would end it.
   void abandon() { engine_->abandon(); }
 
  private:
   Config config_;
-  pid_t owner_;
+  base::HomeProcess home_;
   std::shared_ptr<base::Executor> executor_;
   std::unique_ptr<trace::Timeline> timeline_;
   std::unique_ptr<transport::Transport> transport_;

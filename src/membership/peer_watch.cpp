@@ -16,7 +16,7 @@ namespace bluefog::membership {
 PeerWatch::PeerWatch(base::Executor& executor, std::vector<Peer> peers, std::function<void(int)> on_death)
     : peers_(std::move(peers)),
       on_death_(std::move(on_death)),
-      stop_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+      stop_(base::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))) {
   if (!stop_.valid()) throw Error(std::string("cannot create an eventfd: ") + std::strerror(errno));
   thread_ = executor.spawn("bluefog-watch", [this] { watch(); });
 }

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/executor.hpp"
-#include "base/unique_fd.hpp"
+#include "base/fork_guard.hpp"
 
 namespace bluefog::membership {
 
@@ -15,7 +15,7 @@ class PeerWatch {
  public:
   struct Peer {
     int rank;
-    base::UniqueFd pidfd;
+    base::UnsharedFd pidfd;
   };
   /// @param on_death  called once per dead rank, on the watch's own thread
   PeerWatch(base::Executor& executor, std::vector<Peer> peers, std::function<void(int rank)> on_death);
@@ -28,7 +28,7 @@ class PeerWatch {
 
   std::vector<Peer> peers_;
   std::function<void(int)> on_death_;
-  base::UniqueFd stop_;
+  base::UnsharedFd stop_;
   std::unique_ptr<base::Background> thread_;
 };
 

@@ -14,6 +14,7 @@
 
 #include <sys/types.h>
 
+#include "base/fork_guard.hpp"
 #include "base/unique_fd.hpp"
 
 namespace asio {
@@ -68,8 +69,7 @@ class RendezvousClient {
   /// @throws Error            no server at that address, or it vanished
   static std::unique_ptr<RendezvousClient> join(const std::string& address, int size, Card own,
                                                 std::chrono::milliseconds timeout, Roster& roster);
-  /// Leaves the job, also if a forked child holds a copy of the connection. In such a child it only closes
-  /// the copy.
+  /// Leaves the job. A forked child has no part in it.
   ~RendezvousClient();
   RendezvousClient(const RendezvousClient&) = delete;
   RendezvousClient& operator=(const RendezvousClient&) = delete;
@@ -77,8 +77,8 @@ class RendezvousClient {
   explicit RendezvousClient(base::UniqueFd socket);
 
  private:
-  base::UniqueFd socket_;
-  pid_t owner_;
+  base::UnsharedFd socket_;
+  base::HomeProcess home_;
 };
 
 }  // namespace bluefog::membership

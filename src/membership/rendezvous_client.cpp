@@ -177,10 +177,11 @@ void check_arguments(int size, const Card& own) {
 
 }  // namespace
 
-RendezvousClient::RendezvousClient(base::UniqueFd socket) : socket_(std::move(socket)), owner_(::getpid()) {}
+RendezvousClient::RendezvousClient(base::UniqueFd socket) : socket_(std::move(socket)) {}
 
 RendezvousClient::~RendezvousClient() {
-  if (socket_.valid() && ::getpid() == owner_) ::shutdown(socket_.get(), SHUT_RDWR);
+  // Also where somebody else holds a copy of the connection.
+  if (socket_.valid() && home_.is_surely_here()) ::shutdown(socket_.get(), SHUT_RDWR);
 }
 
 std::unique_ptr<RendezvousClient> RendezvousClient::join(const std::string& address, int size, Card own,

@@ -3,6 +3,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include <stdio_ext.h>
+#include <unistd.h>
+
 #include <bluefog/error.hpp>
 
 namespace bluefog::trace {
@@ -34,11 +37,19 @@ Timeline::Timeline(const std::string& prefix, int rank) {
   file_ = std::fopen(path.c_str(), "we");
   if (file_ == nullptr) throw Error("cannot write the timeline " + path + ": " + std::strerror(errno));
   std::fputs("[\n", file_);
+  listen();
 }
 
 Timeline::~Timeline() {
+  stop_listening();
   std::fputs("\n]\n", file_);
   std::fclose(file_);
+}
+
+/// What the parent has not written yet, it writes itself.
+void Timeline::in_child() noexcept {
+  ::__fpurge(file_);
+  ::close(::fileno(file_));
 }
 
 void Timeline::record(std::string_view name, std::string_view activity, base::TimePoint begin,

@@ -8,17 +8,16 @@
 #include <string_view>
 
 #include "base/clock.hpp"
+#include "base/fork_guard.hpp"
 
 namespace bluefog::trace {
 
 /// One rank's timeline: a JSON array of trace events in `<prefix><rank>.json`. One row per tensor name.
-class Timeline {
+class Timeline final : private base::ForkListener {
  public:
   /// @throws Error if the file cannot be written
   Timeline(const std::string& prefix, int rank);
   ~Timeline();
-  Timeline(const Timeline&) = delete;
-  Timeline& operator=(const Timeline&) = delete;
 
   /// An activity that has ended. An empty name goes to the row of the unnamed operations.
   void record(std::string_view name, std::string_view activity, base::TimePoint begin, base::TimePoint end);
@@ -28,6 +27,7 @@ class Timeline {
   bool end(const std::string& name);
 
  private:
+  void in_child() noexcept override;
   void write(std::string_view event);
   [[nodiscard]] int row_of(const std::string& name);
 

@@ -7,8 +7,9 @@
 #include <asio/post.hpp>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <unistd.h>
+
+#include "base/blocked_signals.hpp"
 
 namespace bfrun {
 namespace {
@@ -44,12 +45,8 @@ TextWriter::~TextWriter() {
 }
 
 void TextWriter::start() {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are the other thread's business
+  const bluefog::base::BlockedSignals blocked;  // signals are the other thread's business
   thread_ = std::thread([this] { run(); });
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 TextWriter::State TextWriter::write(int fd, std::string text) {

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/blocked_signals.hpp"
 #include "base/unique_fd.hpp"
 
 namespace bfrun {
@@ -71,21 +72,6 @@ void place(int fd, int target) {
   ::_exit(127);
 }
 
-class BlockedSignals {
- public:
-  BlockedSignals() {
-    sigset_t all;
-    sigfillset(&all);
-    ::sigprocmask(SIG_SETMASK, &all, &before_);
-  }
-  ~BlockedSignals() { ::sigprocmask(SIG_SETMASK, &before_, nullptr); }
-  BlockedSignals(const BlockedSignals&) = delete;
-  BlockedSignals& operator=(const BlockedSignals&) = delete;
-
- private:
-  sigset_t before_{};
-};
-
 }  // namespace
 
 pid_t start_rank(const RankStart& start) {
@@ -105,7 +91,7 @@ pid_t start_rank(const RankStart& start) {
   const pid_t agent = ::getpid();
   pid_t child = -1;
   {
-    const BlockedSignals blocked;  // between fork and exec the child still has our handlers
+    const bluefog::base::BlockedSignals blocked;  // between fork and exec the child still has our handlers
     child = ::fork();
     if (child == 0) {
       become_rank(start, agent, const_cast<char**>(argument_pointers.data()),

@@ -56,13 +56,13 @@ class BlueFogBasics:
         """Leaves the job. Operations in flight get up to 10 seconds, then fail; tensors stay valid.
 
         Afterwards ``rank()`` and its like still answer, operations raise ShutdownError, and ``init()`` joins
-        again.
+        again. In a process that the rank has forked (a worker of a data loader) it does nothing.
         """
         if self._context is not None and not self._context.is_shut_down():
             self._context.shutdown()
 
     def is_initialized(self) -> bool:
-        """True between ``init()`` and ``shutdown()``."""
+        """True between ``init()`` and ``shutdown()``; False in processes that the rank forks."""
         return self._context is not None and not self._context.is_shut_down()
 
     def context(self) -> _core.Context:

@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <set>
 #include <string>
 
-#include <pthread.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -34,34 +32,6 @@ std::size_t round_up(std::size_t value, std::size_t multiple) {
 
 }  // namespace
 
-/// Knows every mapping of the process, so that a forked child cannot write into live tensors.
-class ForkGuard {
- public:
-  static ForkGuard& instance() {
-    static ForkGuard* guard = new ForkGuard;  // NOLINT: outlives static destruction, for fork may come late
-    return *guard;
-  }
-  void add(Mapping* mapping) {
-    const std::lock_guard lock(mutex_);
-    mappings_.insert(mapping);
-  }
-  void remove(Mapping* mapping) {
-    const std::lock_guard lock(mutex_);
-    mappings_.erase(mapping);
-  }
-
- private:
-  ForkGuard() {
-    pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
-                   [] {
-                     for (Mapping* mapping : instance().mappings_) mapping->make_private();
-                     instance().mutex_.unlock();
-                   });
-  }
-  std::mutex mutex_;
-  std::set<Mapping*> mappings_;
-};
-
 Mapping::Mapping(int fd, std::size_t bytes, MemoryGauge gauge)
     : fd_(fd), bytes_(bytes), gauge_(std::move(gauge)), populated_(bytes / block_bytes + 1) {
   void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
@@ -71,16 +41,22 @@ Mapping::Mapping(int fd, std::size_t bytes, MemoryGauge gauge)
   }
   ::madvise(address, bytes, MADV_DONTDUMP);
   base_ = static_cast<std::byte*>(address);
-  ForkGuard::instance().add(this);
+  listen();
 }
 
 Mapping::~Mapping() {
-  ForkGuard::instance().remove(this);
+  stop_listening();
   ::munmap(base_, bytes_);
 }
 
-void Mapping::make_private() noexcept {
-  ::mmap(base_, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED, fd_, 0);
+void Mapping::in_child() noexcept {
+  if (fd_ < 0) return;  // the child of a child: it is private already
+  constexpr int flags = MAP_PRIVATE | MAP_NORESERVE | MAP_FIXED;
+  if (::mmap(base_, bytes_, PROT_READ | PROT_WRITE, flags, fd_, 0) == MAP_FAILED) {
+    ::mprotect(base_, bytes_, PROT_READ);  // better a child that cannot write than one that writes to others
+  }
+  ::madvise(base_, bytes_, MADV_DONTDUMP);
+  fd_ = -1;
 }
 
 void Mapping::populate(std::size_t offset, std::size_t bytes) {
@@ -145,7 +121,7 @@ std::size_t Mapping::populated() const noexcept {
 Arena::Arena(std::size_t bytes, std::size_t reserved, MemoryGauge gauge)
     : dirty_end_(round_up(reserved, block_bytes)) {
   bytes = round_up(std::max(bytes, 2 * dirty_end_), block_bytes);
-  fd_.reset(::memfd_create("bluefog-arena", MFD_CLOEXEC));
+  fd_ = base::UnsharedFd(base::UniqueFd(::memfd_create("bluefog-arena", MFD_CLOEXEC)));
   if (!fd_.valid() || ::ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0) {
     throw Error("cannot create a shared-memory arena of " + base::mebibytes(bytes) + ": " +
                 std::strerror(errno) + "; set BLUEFOG_ARENA_SIZE to less");
@@ -180,6 +156,7 @@ std::byte* Arena::allocate(std::size_t bytes) {
 }
 
 void Arena::free(std::byte* data) noexcept {
+  if (home_.is_elsewhere()) return;  // a thread of the parent may have held the lock
   const std::lock_guard lock(mutex_);
   const auto used = used_.find(static_cast<std::size_t>(data - base()));
   if (used == used_.end()) return;

@@ -12,8 +12,8 @@
 #include <optional>
 #include <vector>
 
+#include "base/fork_guard.hpp"
 #include "base/memory.hpp"
-#include "base/unique_fd.hpp"
 
 namespace bluefog::transport::shm {
 
@@ -21,14 +21,13 @@ namespace bluefog::transport::shm {
 using MemoryGauge = std::function<std::optional<base::MemoryHeadroom>()>;
 
 /// A mapping of an arena, the own one or a peer's. Never unmapped while anything refers to it. Core dumps
-/// leave it out.
-class Mapping {
+/// leave it out. In a forked child the same addresses hold a private copy of what the file holds, page by
+/// page from the child's first write to it on.
+class Mapping final : private base::ForkListener {
  public:
   /// @param gauge  asked before memory is taken; none for a peer's arena, whose owner has taken it
   Mapping(int fd, std::size_t bytes, MemoryGauge gauge = nullptr);
   ~Mapping();
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
 
   [[nodiscard]] std::byte* base() const noexcept { return base_; }
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
@@ -39,14 +38,12 @@ class Mapping {
   [[nodiscard]] std::size_t populated() const noexcept;
 
  private:
-  friend class ForkGuard;
-  /// In a forked child: the same addresses, but writes stay in the child.
-  void make_private() noexcept;
+  void in_child() noexcept override;
   void populate_blocks(std::size_t first, std::size_t last);
   void require_headroom(std::size_t bytes);
   void give_back(std::size_t first, std::size_t last) noexcept;
 
-  int fd_;
+  int fd_;  ///< -1 in a forked child
   std::size_t bytes_;
   MemoryGauge gauge_;
   std::byte* base_ = nullptr;
@@ -80,7 +77,8 @@ class Arena {
   [[nodiscard]] std::size_t allocated() const noexcept { return allocated_.load(std::memory_order_relaxed); }
 
  private:
-  base::UniqueFd fd_;
+  base::HomeProcess home_;
+  base::UnsharedFd fd_;
   std::shared_ptr<Mapping> mapping_;
   std::mutex mutex_;
   std::map<std::size_t, std::size_t> free_;  ///< offset -> bytes, never adjacent
