@@ -352,15 +352,21 @@ void Engine::fill_post(Operation& operation) const {
 
 void Engine::retire(Operation& operation) {
   Retired retired{operation.slot, operation.key, std::move(operation.peers)};
+  const auto keep_for = [&](int peer) {
+    const bool listed = std::any_of(retired.peers.begin(), retired.peers.end(),
+                                    [&](const PeerView& view) { return view.rank == peer; });
+    if (peer != rank_ && !listed && transport_.shares_memory(peer)) {
+      retired.peers.push_back({peer, false, {}, {}});
+    }
+  };
+  // Destinations that were not waited for still read what is published here.
+  const Request& request = operation.request();
+  if (!request.checks_topology) {
+    for (const auto& destination : request.plan->row.destinations) keep_for(destination.rank);
+  }
   // After a failure anybody of the group may still look for the reason.
   if (transport_.phase(operation.slot) == Phase::Withdrawn) {
-    for (const int member : *operation.request().group) {
-      const bool listed = std::any_of(retired.peers.begin(), retired.peers.end(),
-                                      [&](const PeerView& peer) { return peer.rank == member; });
-      if (member != rank_ && !listed && transport_.shares_memory(member)) {
-        retired.peers.push_back({member, false, {}, {}});
-      }
-    }
+    for (const int member : *request.group) keep_for(member);
   }
   retired_.push_back(std::move(retired));
 }
