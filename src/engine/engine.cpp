@@ -408,9 +408,14 @@ void Engine::forget_oldest_failure() {
   retired_.erase(oldest);
 }
 
+/// Around the circle of ranks from the own one on, lest all send to the same peer first.
 void Engine::show_peers(const Operation& operation) {
-  for (const PeerView& peer : operation.peers) {
-    if (peer.rank != rank_) transport_.show(peer.rank, operation.slot);
+  const auto& peers = operation.peers;
+  const auto next =
+      std::find_if(peers.begin(), peers.end(), [this](const PeerView& peer) { return peer.rank > rank_; });
+  for (auto at = next; at != peers.end(); ++at) transport_.show(at->rank, operation.slot);
+  for (auto at = peers.begin(); at != next; ++at) {
+    if (at->rank != rank_) transport_.show(at->rank, operation.slot);
   }
 }
 
