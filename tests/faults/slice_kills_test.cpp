@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <ostream>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -94,6 +95,48 @@ TEST_P(SliceKills, TearNothing) {
     if (second == 0) break;
   }
   EXPECT_GT(kills, 5U) << "too few kills to say anything";
+}
+
+/// Ends the process in the middle of the first bulk store.
+class KilledInASlice final : public engine::BulkStores {
+ public:
+  void combine(DType dtype, std::span<const mixing::Row> rows, std::span<const void* const> inputs,
+               std::span<void* const> outputs, std::size_t count, mixing::StoreKind store) override {
+    mixing::combine_rows(dtype, rows, inputs, outputs, count / 2, store);
+    ::raise(SIGKILL);
+  }
+  void store_logged(const mixing::LoggedRows& rows, std::size_t first, std::size_t count,
+                    const std::byte* log, std::size_t stride) override {
+    rows.store(first, count / 2, log, stride);
+    ::raise(SIGKILL);
+  }
+};
+
+TEST(UndoLog, DecidesWhetherTheOthersCanFinish) {
+  constexpr int victim = 2;
+  const History expected = undisturbed(3, Layout::InPlace);
+  for (const bool undo_log : {true, false}) {
+    Config config = slice_config();
+    config.undo_log = undo_log;
+    const auto ends = run_processes(
+        3,
+        [&](const Config& own) {
+          Fate fate;
+          KilledInASlice killed;
+          const auto session = engine::Session::join(
+              own, {{}, own.rank == victim ? static_cast<engine::BulkStores*>(&killed) : nullptr});
+          SliceRank rank(*session, Layout::InPlace);
+          const Course course = mix_until_lost(rank, {victim}, fate);
+          EXPECT_TRUE(course.lost);
+          EXPECT_EQ(course.completed, undo_log ? 1 : 0);
+          if (undo_log) expect_whole(rank, course, expected);
+          expect_agreement(*session, course, {victim});
+        },
+        config);
+    EXPECT_EQ(ends[victim].signal, SIGKILL) << "the fault did not happen";
+    EXPECT_TRUE(ends[0].is_clean()) << ends[0].failures;
+    EXPECT_TRUE(ends[1].is_clean()) << ends[1].failures;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Processes, SliceKills,
