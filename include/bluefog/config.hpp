@@ -29,7 +29,7 @@ struct BLUEFOG_API Config {
   /// PeerLost. Raise it before you stop a rank in a debugger.
   std::chrono::milliseconds heartbeat = std::chrono::seconds(1);
   /// BLUEFOG_STALL_WARNING (seconds): warn about a live but slow peer after this, and again after each such
-  /// time.
+  /// time: what is missing, of whom, and which calls both sides are in.
   std::chrono::milliseconds stall_warning = std::chrono::seconds(60);
   /// BLUEFOG_UNDO_LOG: a rank that dies in the middle of an operation leaves no tensor of another half mixed.
   /// Operations in place on shared memory with `meet` then complete without it; others restore their tensor

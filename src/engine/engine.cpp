@@ -5,8 +5,6 @@
 
 #include <bluefog/error.hpp>
 
-#include "base/log.hpp"
-
 namespace bluefog::engine {
 
 namespace {
@@ -16,6 +14,7 @@ constexpr std::size_t remembered_names = 4096;
 constexpr base::Duration alarm_resolution = std::chrono::seconds(1);
 
 bool overlap(const void* a, std::size_t a_bytes, const void* b, std::size_t b_bytes) {
+  if (a == nullptr || b == nullptr) return false;  // barriers have no tensors
   const auto* first = static_cast<const std::byte*>(a);
   const auto* second = static_cast<const std::byte*>(b);
   return a_bytes > 0 && b_bytes > 0 && first < second + b_bytes && second < first + a_bytes;
@@ -336,8 +335,8 @@ bool Engine::post(Operation& operation) {
   const std::uint64_t vote =
       operation.component != nullptr ? vote_for(operation, operation.component->hash) : 0;
   const std::string text = request.local_error ? message_of(request.local_error) : std::string();
-  transport_.publish(operation.slot,
-                     {operation.post, plan.row_words, plan.row.destinations, vote, operation.produced, text});
+  transport_.publish(operation.slot, {operation.post, plan.row_words, plan.row.destinations, vote,
+                                      operation.produced, text, shown_name(request.name)});
   posted_through_ = operation.sequence + 1;
   show_peers(operation);
   operation.task = run(operation);
@@ -365,6 +364,7 @@ void Engine::fill_post(Operation& operation) const {
   post.kind = request.kind;
   post.dtype = request.input.dtype;
   post.meets = request.meets ? 1 : 0;
+  post.is_named = request.name.empty() ? 0 : 1;
   post.logs = request.undo_log.value_or(config_.undo_log) ? 1 : 0;
   const auto& destinations = request.plan->row.destinations;
   const bool readable_in_place =
@@ -447,33 +447,6 @@ void Engine::show_peers(const Operation& operation) {
 
 base::TimePoint Engine::next_alarm() const {
   return clock().now() + alarm_resolution;
-}
-
-std::string Engine::elapsed(const Operation& operation) const {
-  const auto seconds = std::chrono::duration<double>(clock().now() - operation.started).count();
-  return std::to_string(seconds).substr(0, std::to_string(seconds).find('.') + 2) + " s";
-}
-
-void Engine::check_time(base::TimePoint now) {
-  for (const auto& operation : open_) {
-    const bool is_overdue = now >= operation->started + config_.op_timeout;
-    if (operation->trouble || (!is_overdue && now < operation->next_warning)) continue;
-    std::string missing;
-    for (const PeerView& peer : operation->peers) {
-      if (!peer.found) missing += (missing.empty() ? "" : ", ") + std::to_string(peer.rank);
-    }
-    const std::string state = operation->describe(rank_) + " has waited " + elapsed(*operation) +
-                              (missing.empty() ? " for ranks that have made the call but are slow"
-                                               : "; these ranks have not made the call: " + missing);
-    if (is_overdue) {
-      operation->trouble = std::make_exception_ptr(Timeout(
-          state +
-          "; every rank must make every call on its group. Raise BLUEFOG_OP_TIMEOUT if this is meant"));
-      continue;
-    }
-    log::warning(state);
-    operation->next_warning = now + config_.stall_warning;
-  }
 }
 
 void Engine::background() {

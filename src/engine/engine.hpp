@@ -92,7 +92,6 @@ class Engine {
   [[nodiscard]] bool advance(Operation& operation);
   bool pass();
   void finish(Operation& operation);
-  void check_time(base::TimePoint now);
   void remember_reported(const Key& key);
   void background();
   [[nodiscard]] base::TimePoint next_alarm() const;
@@ -141,12 +140,20 @@ class Engine {
   [[nodiscard]] Task exchange_chunks(Operation& operation, Publication& own, Undo& undo);
   [[nodiscard]] mixing::StoreKind store_for(std::size_t bytes) const;
 
+  // --- waiting.cpp: what operations wait for, for people
+  /// Of a peer, before the operation can go on.
+  enum class Need : std::uint8_t { Nothing, Call, Vote, Data, Room, End };
+  [[nodiscard]] Need need_of(const Operation& operation, const PeerView& peer) const;
+  [[nodiscard]] std::string describe_wait(const Operation& operation) const;
+  [[nodiscard]] std::string describe_pending(const Operation& operation);
+  [[nodiscard]] std::string elapsed(const Operation& operation) const;
+  void check_time(base::TimePoint now);
+
   void show_peers(const Operation& operation);
   /// Inside a coroutine: gives up if somebody asked for it.
   void check_trouble(const Operation& operation) const {
     if (operation.trouble) std::rethrow_exception(operation.trouble);
   }
-  [[nodiscard]] std::string elapsed(const Operation& operation) const;
 
   base::HomeProcess home_;
   transport::Transport& transport_;

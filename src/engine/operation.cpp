@@ -38,9 +38,7 @@ Plan::Plan(mixing::MixingRow own_row, std::vector<int> order)
 }
 
 std::string Operation::describe(int rank) const {
-  std::string text(name_of(request_.kind));
-  if (!request_.name.empty()) text += " \"" + request_.name + "\"";
-  return text + " (call " + std::to_string(key.count) + ") on rank " + std::to_string(rank);
+  return describe_call(request_.kind, request_.name, key) + " on " + rank_text(rank);
 }
 
 std::string message_of(const std::exception_ptr& error) {
@@ -51,6 +49,12 @@ std::string message_of(const std::exception_ptr& error) {
   } catch (...) {
     return "unknown error";
   }
+}
+
+std::string describe_call(OperationKind kind, const std::string& name, const Key& key) {
+  std::string text(name_of(kind));
+  if (!name.empty()) text += " \"" + name + "\"";
+  return text + " (call " + std::to_string(key.count) + ")";
 }
 
 std::string rank_text(int rank) {

@@ -136,6 +136,12 @@ class Operation {
 [[nodiscard]] std::uint64_t chunks_of(const Post& post);
 /// Why a rank gives an operation up that fails with this error.
 [[nodiscard]] transport::Reason reason_of(const std::exception_ptr& error);
+/// The part of a name that peers are shown.
+[[nodiscard]] inline std::string_view shown_name(const std::string& name) {
+  return std::string_view(name).substr(0, transport::longest_shown_name);
+}
+/// "neighbor_allreduce \"name\" (call 7)".
+[[nodiscard]] std::string describe_call(OperationKind kind, const std::string& name, const Key& key);
 /// What an exception says.
 [[nodiscard]] std::string message_of(const std::exception_ptr& error);
 

@@ -28,6 +28,9 @@ enum class OperationKind : std::uint8_t {
   Agreement,  ///< no data: all members gave equal hashes (set_topology)
 };
 
+/// Names are shown to people; the first so many bytes of them.
+inline constexpr std::size_t longest_shown_name = 63;
+
 inline constexpr std::uint64_t no_offset = ~std::uint64_t{0};
 
 /// The header of an operation. Complete before it becomes visible, never changed after.
@@ -49,6 +52,7 @@ struct Post {
   std::uint8_t meets;      ///< the component agrees as one
   std::uint8_t publishes;  ///< the input is published in chunks, not read in place
   std::uint8_t logs;       ///< the rank keeps an undo log of what it overwrites in the tensors of others
+  std::uint8_t is_named;   ///< its name is shown with it, for people
 };
 static_assert(std::is_trivially_copyable_v<Post> && sizeof(Post) % sizeof(std::uint64_t) == 0);
 

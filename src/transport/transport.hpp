@@ -5,6 +5,7 @@
 /// Every rank publishes its operations in slots of its own and reads those of its peers. All words have one
 /// writer, except the decision of a meeting, which is moved by compare-exchange.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -51,7 +52,18 @@ struct Announcement {
   std::uint64_t vote = 0;      ///< 0: none yet
   std::uint64_t produced = 0;  ///< chunks that are in the ring already
   std::string_view text;  ///< not empty for a call that failed locally: its post is withdrawn from the start
+  std::string_view name = {};  ///< at most longest_shown_name; if post.is_named
 };
+
+/// A call that a rank has made and not left.
+struct PendingCall {
+  Post post;
+  std::string name;  ///< as the user gave it, at most longest_shown_name of it
+};
+inline void sort_by_sequence(std::vector<PendingCall>& calls) {
+  std::sort(calls.begin(), calls.end(),
+            [](const PendingCall& a, const PendingCall& b) { return a.post.sequence < b.post.sequence; });
+}
 
 /// Why a rank gave an operation up.
 struct Reason {
@@ -127,6 +139,10 @@ class Transport {
   [[nodiscard]] virtual std::uint64_t oldest_open(int peer) const = 0;
   /// Chunk number `index` of what the peer publishes. Valid while the own consumed count is at most `index`.
   [[nodiscard]] virtual const std::byte* chunk(const SlotRef& at, const Post& post, std::uint64_t index) = 0;
+
+  /// The calls that a peer (or this rank) is in, in their order, as far as this rank can see them: all of a
+  /// rank that shares memory; of others those that concern this rank. Slow; for people.
+  [[nodiscard]] virtual std::vector<PendingCall> pending(int peer) = 0;
 
   // --- the decision of a meeting, kept in the slot of its lowest member
   [[nodiscard]] virtual Decision decision(const SlotRef& at) const = 0;

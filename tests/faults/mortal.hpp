@@ -148,6 +148,9 @@ class MortalTransport final : public transport::Transport {
     return inner_->chunk(at, post, index);
   }
 
+  [[nodiscard]] std::vector<transport::PendingCall> pending(int peer) override {
+    return inner_->pending(peer);
+  }
   [[nodiscard]] transport::Decision decision(const transport::SlotRef& at) const override {
     return inner_->decision(at);
   }

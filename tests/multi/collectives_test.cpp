@@ -194,6 +194,20 @@ TEST_P(Meetings, NobodyLeavesABarrierBeforeAllHaveEntered) {
   ::munmap(page, bytes);
 }
 
+TEST_P(Meetings, SeveralBarriersMayBeInFlight) {
+  const JobSize job = GetParam();
+  run_job(job.ranks, job.size, [](Context& context) {
+    OperationOptions first;
+    first.name = "first";
+    OperationOptions second;
+    second.name = "second";
+    Handle one = context.barrier_async(context.rank() == 0 ? first : second);
+    Handle other = context.barrier_async(context.rank() == 0 ? second : first);
+    one.wait();
+    other.wait();
+  });
+}
+
 TEST_P(Meetings, AGroupMeetsWithoutTheOthers) {
   const JobSize job = GetParam();
   run_job(job.ranks, job.size, [](Context& context) {

@@ -164,15 +164,16 @@ class Board : public testing::Test {
   ShmTransport& owner() { return *ranks_[0]; }
   ShmTransport& peer() { return *ranks_[1]; }
 
-  SlotRef publish(const Key& key, std::size_t row_words = 3) {
+  SlotRef publish(const Key& key, std::size_t row_words = 3, std::string_view name = "") {
     SlotRef slot;
     EXPECT_TRUE(owner().acquire(slot));
     Post post{};
     post.key = key;
     post.sequence = key.count;
+    post.is_named = name.empty() ? 0 : 1;
     std::vector<std::uint64_t> row(row_words);
     for (std::size_t i = 0; i < row_words; ++i) row[i] = key.count * 1000 + i;
-    owner().publish(slot, {post, row, {}, 7, 0, ""});
+    owner().publish(slot, {post, row, {}, 7, 0, "", name});
     return slot;
   }
   Lookup look(const Key& key) { return peer().find(0, key, seen_, post_); }
@@ -202,6 +203,28 @@ TEST_F(Board, ShowsWhatIsPublishedUntilItIsReclaimed) {
   EXPECT_EQ(peer().phase(stale), Phase::Left)
       << "a reclaimed slot belongs to an operation that its rank has left";
   EXPECT_TRUE(peer().row(stale, post_).empty());
+}
+
+TEST_F(Board, ListsTheCallsThatItsRankIsIn) {
+  EXPECT_TRUE(peer().pending(0).empty());
+  const Key later{7, 1};
+  const SlotRef second = publish(later, 3, "a name");
+  const SlotRef first = publish(Key{8, 0});
+  const SlotRef left = publish(Key{9, 2});
+  owner().set_phase(second, Phase::Running);
+  owner().set_phase(left, Phase::Left);
+  for (ShmTransport* seen_by : {&peer(), &owner()}) {
+    const auto calls = seen_by->pending(0);
+    ASSERT_EQ(calls.size(), 2U);
+    EXPECT_EQ(calls[0].post.key, (Key{8, 0}));
+    EXPECT_EQ(calls[0].name, "");
+    EXPECT_EQ(calls[1].post.key, later);
+    EXPECT_EQ(calls[1].name, "a name");
+  }
+  owner().reclaim(first, Key{8, 0});
+  EXPECT_EQ(peer().pending(0).size(), 1U);
+  owner().set_oldest_open(2);
+  EXPECT_TRUE(peer().pending(0).empty());
 }
 
 TEST_F(Board, KeepsRowsThatDoNotFitIntoASlot) {

@@ -50,6 +50,7 @@ struct Message {
   RowWords row;
   std::uint64_t consumed = 0;
   Payload payload;
+  std::string name;  ///< with a post that has one
   std::string text;
   int lost = -1;  ///< with the text of a withdrawal: a rank whose loss made it
 

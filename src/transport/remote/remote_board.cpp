@@ -37,6 +37,7 @@ void RemoteBoard::publish(std::uint32_t slot, const Announcement& announcement,
   own.produced = announcement.produced;
   own.consumed = 0;
   own.reason = {std::string(announcement.text)};
+  own.name = announcement.name;
   own.shown.clear();
   own_by_key_[post.key] = slot;
   calls_[post.key.stream] = post.key.count + 1;
@@ -70,6 +71,7 @@ void RemoteBoard::send_post(OwnPost& own, int peer) {
   message.key = own.post.key;
   message.post = own.post;
   message.row = own.row;
+  message.name = own.name;
   message.text = own.reason.text;
   message.lost = own.reason.lost;
   // Published together with the post: small, and sent unasked.
@@ -241,6 +243,7 @@ void RemoteBoard::receive_post(int from, Message& message) {
   mirror->post = message.post;
   mirror->row = std::move(message.row);
   mirror->phase = message.phase;
+  mirror->name = std::move(message.name);
   mirror->reason = {std::move(message.text), message.lost};
   if (!message.payload.empty()) mirror->chunks.push_back(std::move(message.payload));
   if (own != own_by_key_.end()) show(from, own->second);
@@ -273,6 +276,21 @@ std::vector<std::uint64_t> RemoteBoard::row(const SlotRef& slot) const {
 }
 const std::byte* RemoteBoard::chunk(const SlotRef& slot, std::uint64_t index) const {
   return at(slot).chunks[index - at(slot).dropped].data();
+}
+
+std::vector<PendingCall> RemoteBoard::pending(int peer) const {
+  std::vector<PendingCall> calls;
+  for (const auto& [key, indices] : mirrors_by_key_) {
+    const auto own = own_by_key_.find(key);
+    if (own != own_by_key_.end() && own_[own->second].phase >= Phase::Left) continue;  // over here
+    for (const std::uint32_t index : indices) {
+      const Mirror& mirror = mirrors_[index];
+      if (mirror.peer != peer || !mirror.has_post || mirror.phase == Phase::Withdrawn) continue;
+      calls.push_back({mirror.post, mirror.name});
+    }
+  }
+  sort_by_sequence(calls);
+  return calls;
 }
 
 bool RemoteBoard::has_left(int peer) const {

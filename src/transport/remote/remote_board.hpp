@@ -53,6 +53,8 @@ class RemoteBoard {
   [[nodiscard]] const std::byte* chunk(const SlotRef& at, std::uint64_t index) const;
   [[nodiscard]] bool has_left(int peer) const;
   [[nodiscard]] std::optional<ComplaintText> take_complaint();
+  /// Calls of a peer that has told of them, and that this rank has not made or is in itself.
+  [[nodiscard]] std::vector<PendingCall> pending(int peer) const;
 
  private:
   /// What a peer knows of an own post.
@@ -66,6 +68,7 @@ class RemoteBoard {
   struct OwnPost {
     Post post{};
     RowWords row;
+    std::string name;
     std::vector<int> destinations;
     std::span<const std::byte> ring;
     Phase phase = Phase::Posted;
@@ -80,6 +83,7 @@ class RemoteBoard {
     bool has_post = false;  ///< else the peer has passed this call
     Post post{};
     RowWords row;
+    std::string name;
     Phase phase = Phase::Posted;
     std::uint64_t consumed = 0;
     Reason reason;

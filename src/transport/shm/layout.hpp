@@ -23,6 +23,7 @@ inline constexpr std::size_t stream_count = 4096;
 inline constexpr std::size_t max_ranks = 256;
 inline constexpr std::size_t inline_row_words = 64;
 inline constexpr std::size_t text_words = 48;
+inline constexpr std::size_t name_words = (longest_shown_name + 8) / 8;
 /// Room for the published chunks of one slot; sparse, so only what is used costs memory.
 inline constexpr std::size_t ring_bytes = std::size_t{4} << 20;
 
@@ -45,6 +46,7 @@ struct alignas(64) Slot {
 
   alignas(64) AtomicWords<inline_row_words> row;
   AtomicWords<text_words> text;
+  AtomicWords<name_words> name;     ///< if the post says that there is one
   std::atomic<std::uint32_t> lost;  ///< what goes with the text: 0, or 1 + a rank that was lost
 };
 

@@ -43,14 +43,16 @@ void load_words(const AtomicWords<Words>& from, void* to, std::size_t bytes) {
   }
 }
 
-void store_text(AtomicWords<text_words>& to, std::string_view text) {
-  char buffer[text_words * 8] = {};
+template <std::size_t Words>
+void store_text(AtomicWords<Words>& to, std::string_view text) {
+  char buffer[Words * 8] = {};
   std::memcpy(buffer, text.data(), std::min(text.size(), sizeof(buffer) - 1));
   store_words(to, buffer, sizeof(buffer));
 }
 
-std::string load_text(const AtomicWords<text_words>& from) {
-  char buffer[text_words * 8];
+template <std::size_t Words>
+std::string load_text(const AtomicWords<Words>& from) {
+  char buffer[Words * 8];
   load_words(from, buffer, sizeof(buffer));
   buffer[sizeof(buffer) - 1] = '\0';
   return buffer;
@@ -195,6 +197,7 @@ void ShmTransport::publish(const SlotRef& at, const Announcement& announcement) 
   }
   store_words(slot.post, &post, sizeof(post));
   if (!announcement.text.empty()) store_text(slot.text, announcement.text);
+  if (post.is_named != 0) store_text(slot.name, announcement.name);
   slot.phase.store(announcement.text.empty() ? Phase::Posted : Phase::Withdrawn, std::memory_order_relaxed);
   slot.lost.store(0, std::memory_order_relaxed);
   slot.vote.store(announcement.vote, std::memory_order_relaxed);
@@ -355,6 +358,30 @@ const std::byte* ShmTransport::chunk(const SlotRef& at, const Post& post, std::u
   const std::uint64_t depth = ring_bytes / post.chunk_bytes;
   return map(at.rank, rings_offset + at.slot * ring_bytes + index % depth * post.chunk_bytes,
              post.chunk_bytes);
+}
+
+std::vector<PendingCall> ShmTransport::pending(int peer) {
+  const Header& board = header(peer);
+  const std::uint64_t oldest = oldest_open(peer);
+  std::vector<PendingCall> calls;
+  // By their tags: slots that were never used have no memory yet, and shall get none here.
+  for (const Bucket& bucket : board.buckets) {
+    for (const auto& tag : bucket.tags) {
+      const std::uint64_t value = tag.load(std::memory_order_acquire);
+      if (value == 0) continue;
+      const Slot& slot = board.slots[value & slot_mask];
+      PendingCall call;
+      const std::uint32_t before = slot.version.load(std::memory_order_acquire);
+      load_words(slot.post, &call.post, sizeof(call.post));
+      if (call.post.is_named != 0) call.name = load_text(slot.name);
+      const Phase phase = slot.phase.load(std::memory_order_relaxed);
+      std::atomic_thread_fence(std::memory_order_acquire);
+      if (before % 2 != 0 || slot.version.load(std::memory_order_relaxed) != before) continue;
+      if (phase < Phase::Left && call.post.sequence >= oldest) calls.push_back(std::move(call));
+    }
+  }
+  sort_by_sequence(calls);
+  return calls;
 }
 
 Decision ShmTransport::decision(const SlotRef& at) const {

@@ -67,6 +67,8 @@ class ShmTransport final : public Transport {
   [[nodiscard]] std::uint64_t oldest_open(int peer) const override;
   [[nodiscard]] const std::byte* chunk(const SlotRef& at, const Post& post, std::uint64_t index) override;
 
+  [[nodiscard]] std::vector<PendingCall> pending(int peer) override;
+
   [[nodiscard]] Decision decision(const SlotRef& at) const override;
   Decision decide(const SlotRef& at, Decision wanted) override;
 

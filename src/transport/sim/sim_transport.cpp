@@ -169,6 +169,7 @@ void SimTransport::publish(const SlotRef& own, const Announcement& announcement)
   slot.produced = announcement.produced;
   slot.consumed = 0;
   slot.reason = {std::string(announcement.text)};
+  slot.name = announcement.name;
   slot.decision = {};
   by_key_[slot.post.key] = own.slot;
   calls_[slot.post.key.stream] = slot.post.key.count + 1;
@@ -250,6 +251,17 @@ const std::byte* SimTransport::chunk(const SlotRef& at, const Post& post, std::u
   const std::size_t bytes = Shape(std::span(post.extents.data(), post.dims)).count() * size_of(post.dtype);
   charge(std::min<std::size_t>(post.chunk_bytes, bytes - index * post.chunk_bytes));
   return ring.data() + index % (ring.size() / post.chunk_bytes) * post.chunk_bytes;
+}
+
+std::vector<PendingCall> SimTransport::pending(int peer) {
+  if (!shares_memory(peer)) return remote_.pending(peer);
+  std::vector<PendingCall> calls;
+  for (const auto& [key, index] : this->peer(peer).by_key_) {
+    const Slot& slot = this->peer(peer).slots_[index];
+    if (slot.phase < Phase::Left) calls.push_back({slot.post, slot.name});
+  }
+  sort_by_sequence(calls);
+  return calls;
 }
 
 Decision SimTransport::decision(const SlotRef& at) const {

@@ -85,6 +85,8 @@ class SimTransport final : public Transport, private remote::Wire {
   [[nodiscard]] std::uint64_t oldest_open(int peer) const override;
   [[nodiscard]] const std::byte* chunk(const SlotRef& at, const Post& post, std::uint64_t index) override;
 
+  [[nodiscard]] std::vector<PendingCall> pending(int peer) override;
+
   [[nodiscard]] Decision decision(const SlotRef& at) const override;
   Decision decide(const SlotRef& at, Decision wanted) override;
 
@@ -102,6 +104,7 @@ class SimTransport final : public Transport, private remote::Wire {
     std::uint64_t produced = 0;
     std::uint64_t consumed = 0;
     Reason reason;
+    std::string name;
     Decision decision;
     std::span<std::byte> ring;
   };
