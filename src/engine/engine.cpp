@@ -398,8 +398,8 @@ void Engine::forget_oldest_failure() {
   const auto oldest = std::find_if(retired_.begin(), retired_.end(), [&](const Retired& retired) {
     if (transport_.phase(retired.slot) != Phase::Withdrawn) return false;
     return std::none_of(retired.peers.begin(), retired.peers.end(), [&](PeerView peer) {
-      peer.found = peer.found || transport_.find(peer.rank, retired.key, peer.slot, peer.post) ==
-                                     transport::Lookup::Found;
+      peer.found = peer.found ||
+                   transport_.find(peer.rank, retired.key, peer.slot, peer.post) == transport::Lookup::Found;
       return peer.found && transport_.phase(peer.slot) == Phase::Running;  // it reads what was published
     });
   });
