@@ -50,7 +50,7 @@ class Simulation::Impl {
       auto transport = std::make_unique<sim::SimTransport>(network_, *executor, rank, options_.size);
       engine::Tuning tuning;
       tuning.spin = false;
-      tuning.retired_before_reclaim = 2;  // all ranks share one cache
+      tuning.retired_before_reclaim = 0;  // all ranks share one cache
       sessions_.push_back(std::make_shared<engine::Session>(config, 0, std::move(executor),
                                                             std::move(transport), tuning, topology));
       contexts_.push_back(Context(sessions_.back()));

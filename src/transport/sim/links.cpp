@@ -79,8 +79,8 @@ void Links::follow_all(int from, std::span<const int> to, const std::function<vo
   std::vector<int> idle;
   for (const int peer : to) {
     const Connection* const pair = known_connection(from, peer);
-    const bool is_idle = pair == nullptr ||
-                         (pair->waiting.empty() && pair->on_their_way == 0 && pair->arrived <= when);
+    const bool is_idle =
+        pair == nullptr || (pair->waiting.empty() && pair->on_their_way == 0 && pair->arrived <= when);
     if (is_idle && !options_.link) {
       idle.push_back(peer);
     } else {
