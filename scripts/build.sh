@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
-# usage: build.sh [PRESET]   Configures once, then builds what changed. The preset "release" holds the Python module.
+# usage: build.sh [PRESET [TARGET...]]   Configures once, then builds what changed, or of it what TARGETs need.
+# The preset "release" holds the Python module.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 preset="${1:-release}"
 build="$ROOT/build/$preset"
+targets=("${@:2}")
 options=()
 
 "$ROOT/scripts/setup.sh"
@@ -19,7 +21,7 @@ if [[ ! -f "$build/build.ninja" || "$(cat "$build/configured-for" 2>/dev/null)" 
   (cd "$ROOT" && cmake --preset "$preset" "${options[@]}" --log-level=WARNING) >&2
   echo "$key" >"$build/configured-for"
 fi
-cmake --build "$build" --parallel "$(cpu_count)" >&2 || fail "the build of build/$preset failed; the compiler's messages are above"
+cmake --build "$build" --parallel "$(cpu_count)" ${targets:+--target "${targets[@]}"} >&2 || fail "the build of build/$preset failed; the compiler's messages are above"
 
 if [[ "$preset" == release && -x "$build/tools/bfrun/bfrun" ]]; then
   ln -sfn "$build/tools/bfrun/bfrun" "$VENV/bin/bfrun"

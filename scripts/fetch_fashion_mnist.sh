@@ -32,7 +32,7 @@ knows_package() { [[ -n "$(apt-cache show --no-all-versions "$PACKAGE" 2>/dev/nu
 
 download() (
   cd "$1"
-  apt-get download -qq "$PACKAGE" >&2
+  apt-get download -qq -o APT::Sandbox::User="$(id -un)" "$PACKAGE" >&2 # another user may not see this folder
 )
 
 # apt keeps lists of its own in a folder when it may not (or should not) write the system's.

@@ -35,25 +35,35 @@ TEST_CHUNK = 500
 DISTANCES_PER_EPOCH = 20
 
 
+def positive(text: str) -> int:
+    """For argparse, whose errors name the type of what is wrong: a positive number."""
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value
+
+
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--topology", choices=["one-peer", *STATIC_TOPOLOGIES], default="one-peer")
     parser.add_argument("--atc", action="store_true", help="average after the step, instead of along with it")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--batch-size", type=int, default=32, help="images a step of each rank")
+    parser.add_argument("--epochs", type=positive, default=3)
+    parser.add_argument("--batch-size", type=positive, default=32, help="images a step of each rank")
     parser.add_argument(
         "--lr", type=float, default=0.05, help="learning rate at the start; it falls to zero linearly"
     )
     parser.add_argument("--momentum", type=float, default=0.9)
-    parser.add_argument("--steps-per-communication", type=int, default=1)
+    parser.add_argument("--steps-per-communication", type=positive, default=1)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--limit", type=int, help="use only so many training images")
+    parser.add_argument(
+        "--limit", type=positive, help="use only so many training images; one a rank at least"
+    )
     parser.add_argument("--num-workers", type=int, default=0, help="processes of each rank that load data")
     parser.add_argument("--mp-context", choices=["fork", "spawn"], default="fork")
     parser.add_argument("--data", type=Path, help="folder of the four .gz files")
     parser.add_argument("--output", type=Path, default=Path("runs/fashion_mnist"))
     parser.add_argument(
-        "--evaluations", type=int, default=4, help="evaluations an epoch; only the last is on all images"
+        "--evaluations", type=positive, default=4, help="evaluations an epoch; only the last is on all images"
     )
     parser.add_argument("--no-plot", action="store_true")
     return parser.parse_args()
@@ -137,7 +147,7 @@ class Trainer:
         self.batches = training_batches(train, self.order, args.num_workers, args.mp_context)
         self.steps_per_epoch = len(self.order)
         self.samples_per_epoch = len(train) * bf.size()
-        steps = max(1, args.epochs * self.steps_per_epoch)
+        steps = args.epochs * self.steps_per_epoch
         self.rate = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda step: max(0.0, 1 - step / steps))
         self.loss = nn.CrossEntropyLoss()
         self.step = 0
@@ -237,6 +247,8 @@ def main() -> None:
     except FileNotFoundError as error:
         sys.exit(f"fashion_mnist.py: {error}")
     train = Images.read(folder, "train").share_of(bf.rank(), bf.size(), args.seed, args.limit)
+    if len(train) == 0:
+        sys.exit(f"fashion_mnist.py: --limit {args.limit} leaves some of {bf.size()} ranks without an image")
     run = Trainer(args, train, Images.read(folder, "test")).train()
     if bf.rank() == 0:
         args.output.mkdir(parents=True, exist_ok=True)

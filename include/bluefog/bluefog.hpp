@@ -12,6 +12,7 @@
 #include <bluefog/options.hpp>
 #include <bluefog/schedule.hpp>
 #include <bluefog/shared_memory.hpp>
+#include <bluefog/simulation.hpp>
 #include <bluefog/spectral.hpp>
 #include <bluefog/tensor.hpp>
 #include <bluefog/topology.hpp>

@@ -24,6 +24,10 @@ struct BLUEFOG_API Config {
   std::chrono::milliseconds start_timeout = std::chrono::seconds(120);
   /// BLUEFOG_OP_TIMEOUT (seconds): an operation errs after this although all its peers live.
   std::chrono::milliseconds op_timeout = std::chrono::minutes(30);
+  /// BLUEFOG_HEARTBEAT (seconds): between two signs of life of a rank, which a thread of its own gives. Ranks
+  /// of a host that see none of another for five such times kill it, and operations that need it throw
+  /// PeerLost. Raise it before you stop a rank in a debugger.
+  std::chrono::milliseconds heartbeat = std::chrono::seconds(1);
   /// BLUEFOG_STALL_WARNING (seconds): warn about a live but slow peer after this, and again after each such
   /// time: what is missing, of whom, and which calls both sides are in.
   std::chrono::milliseconds stall_warning = std::chrono::seconds(60);

@@ -55,9 +55,11 @@ struct SimulationOptions {
   LinkModel inside_host;
   /// If given, replaces `between_hosts` for a pair of ranks.
   std::function<LinkModel(int from, int to)> link;
-  /// The ranks of a host send and receive through one port, one message after the other; else each has its
-  /// own.
+  /// The ranks of a host send and receive through one port; else each has its own.
   bool hosts_share_port = true;
+  /// Messages that want a shared port at the same time are served in turns, a piece of each, so that they end
+  /// together; so many pieces make a message. 1: one message after the other, as in a port of one rank.
+  int port_turns = 16;
   /// Each byte of a tensor takes as long as so many: a small tensor stands for a large one.
   double byte_scale = 1;
   /// What one step of the engine takes, so that faults may strike between two of them; large tensors are mixed

@@ -31,8 +31,8 @@ class BLUEFOG_API Topology {
   };
 
   /// @param size   number of ranks, at least 1
-  /// @param edges  in any order; an edge of weight 0 between two ranks still is an edge; self weights that are
-  ///               not given are 0
+  /// @param edges  in any order; an edge of weight 0 between two ranks still is an edge; self weights not
+  ///               given are 0
   /// @throws InvalidArgument for a size below 1, a rank out of range, an edge given twice, a weight that is
   /// not finite
   Topology(int size, std::span<const Edge> edges);

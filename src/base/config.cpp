@@ -28,7 +28,8 @@ constexpr std::array known_names{
     "BLUEFOG_START_TIMEOUT", "BLUEFOG_OP_TIMEOUT", "BLUEFOG_STALL_WARNING",
     "BLUEFOG_ARENA_SIZE",    "BLUEFOG_TIMELINE",   "BLUEFOG_LOG_LEVEL",
     "BLUEFOG_LOG_HIDE_TIME", "BLUEFOG_STORE",      "BLUEFOG_BUCKET_SIZE",
-    "BLUEFOG_BFRUN",         "BLUEFOG_UNDO_LOG",   "BLUEFOG_SIGUSR1",
+    "BLUEFOG_BFRUN",         "BLUEFOG_UNDO_LOG",   "BLUEFOG_HEARTBEAT",
+    "BLUEFOG_SIGUSR1",
 };
 
 // BlueFog 0.3 read these; scripts still set them.
@@ -172,6 +173,7 @@ Config read_config(const Environment& environment) {
   }
   read_seconds(environment, "BLUEFOG_START_TIMEOUT", config.start_timeout);
   read_seconds(environment, "BLUEFOG_OP_TIMEOUT", config.op_timeout);
+  read_seconds(environment, "BLUEFOG_HEARTBEAT", config.heartbeat);
   read_seconds(environment, "BLUEFOG_STALL_WARNING", config.stall_warning);
   read_flag(environment, "BLUEFOG_UNDO_LOG", config.undo_log);
   read_integer(environment, "BLUEFOG_ARENA_SIZE", std::size_t{0}, config.arena_size);
@@ -231,6 +233,7 @@ std::map<std::string, std::string> Config::to_map() const {
       {"BLUEFOG_NODES_PER_MACHINE", nodes_per_machine ? std::to_string(*nodes_per_machine) : ""},
       {"BLUEFOG_START_TIMEOUT", seconds_text(start_timeout)},
       {"BLUEFOG_OP_TIMEOUT", seconds_text(op_timeout)},
+      {"BLUEFOG_HEARTBEAT", seconds_text(heartbeat)},
       {"BLUEFOG_STALL_WARNING", seconds_text(stall_warning)},
       {"BLUEFOG_UNDO_LOG", undo_log ? "1" : "0"},
       {"BLUEFOG_ARENA_SIZE", std::to_string(arena_size)},

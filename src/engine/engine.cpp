@@ -378,15 +378,21 @@ void Engine::fill_post(Operation& operation) const {
 
 void Engine::retire(Operation& operation) {
   Retired retired{operation.slot, operation.key, std::move(operation.peers)};
+  const auto keep_for = [&](int peer) {
+    const bool listed = std::any_of(retired.peers.begin(), retired.peers.end(),
+                                    [&](const PeerView& view) { return view.rank == peer; });
+    if (peer != rank_ && !listed && transport_.shares_memory(peer)) {
+      retired.peers.push_back({peer, false, {}, {}});
+    }
+  };
+  // Destinations that were not waited for still read what is published here.
+  const Request& request = operation.request();
+  if (!request.checks_topology) {
+    for (const auto& destination : request.plan->row.destinations) keep_for(destination.rank);
+  }
   // After a failure anybody of the group may still look for the reason.
   if (transport_.phase(operation.slot) == Phase::Withdrawn) {
-    for (const int member : *operation.request().group) {
-      const bool listed = std::any_of(retired.peers.begin(), retired.peers.end(),
-                                      [&](const PeerView& peer) { return peer.rank == member; });
-      if (member != rank_ && !listed && transport_.shares_memory(member)) {
-        retired.peers.push_back({member, false, {}, {}});
-      }
-    }
+    for (const int member : *request.group) keep_for(member);
   }
   retired_.push_back(std::move(retired));
 }
@@ -428,9 +434,14 @@ void Engine::forget_oldest_failure() {
   retired_.erase(oldest);
 }
 
+/// Around the circle of ranks from the own one on, lest all send to the same peer first.
 void Engine::show_peers(const Operation& operation) {
-  for (const PeerView& peer : operation.peers) {
-    if (peer.rank != rank_) transport_.show(peer.rank, operation.slot);
+  const auto& peers = operation.peers;
+  const auto next =
+      std::find_if(peers.begin(), peers.end(), [this](const PeerView& peer) { return peer.rank > rank_; });
+  for (auto at = next; at != peers.end(); ++at) transport_.show(at->rank, operation.slot);
+  for (auto at = peers.begin(); at != next; ++at) {
+    if (at->rank != rank_) transport_.show(at->rank, operation.slot);
   }
 }
 

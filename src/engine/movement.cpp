@@ -69,20 +69,23 @@ Task Engine::mix_slice(Operation& operation, int member) {
 }
 
 Engine::Remainder Engine::remainder_of(const Operation& operation) const {
+  using transport::PeerState;
   Remainder rest;
   bool is_lowest = true;
   for (const PeerView& peer : operation.peers) {
-    const bool was_gone = is_gone(peer.rank);  // before the look: it may finish and go in between
-    if (!was_gone && peer.rank < rank_) is_lowest = false;
-    if (transport_.phase(peer.slot) >= Phase::Done) continue;
-    if (was_gone && !is_recoverable(operation, peer.post)) {
+    const PeerState state = transport_.state(peer.rank);  // before the look: it may finish and go in between
+    const Phase phase = transport_.phase(peer.slot);
+    if (peer.rank < rank_ && state == PeerState::Alive && phase != Phase::Withdrawn) is_lowest = false;
+    if (phase >= Phase::Done) continue;
+    const bool can_be_finished = state == PeerState::Lost && is_recoverable(operation, peer.post);
+    if (state != PeerState::Alive && !can_be_finished) {
       rest.lost = peer.rank;
       continue;
     }
     rest.is_over = false;
-    if (was_gone && rest.orphan < 0) rest.orphan = peer.rank;
+    if (can_be_finished && rest.orphan < 0) rest.orphan = peer.rank;
   }
-  // One at a time acts for the dead: this rank only when all members below it are proven gone.
+  // One at a time acts for the dead: this rank only when all members below it are proven gone, or gave up.
   if (!is_lowest) rest.orphan = -1;
   return rest;
 }

@@ -159,7 +159,11 @@ std::shared_ptr<Session> Session::join(const Config& config, const Interposition
                               interposition, &transport);
   session->rendezvous_ = std::move(rendezvous);
   session->watch_ = std::make_unique<membership::PeerWatch>(
-      *session->executor_, std::move(peers), [transport](int rank) { transport->set_lost(rank); });
+      *session->executor_, std::move(peers),
+      membership::PeerWatch::Periods{config.heartbeat, config.start_timeout},
+      membership::PeerWatch::Callbacks{[transport] { transport->beat(); },
+                                       [transport](int rank) { return transport->beats_of(rank); },
+                                       [transport](int rank) { transport->set_lost(rank); }});
   return session;
 }
 

@@ -18,16 +18,18 @@ const PeerView& peer_of(const Operation& operation, int member) {
                        [&](const PeerView& peer) { return peer.rank == member; });
 }
 
-bool is_in_place(const Post& post) {
-  return post.input_offset == post.output_offset;
+/// Whether any member's tensor is overwritten. Otherwise a slice can be mixed again from its start.
+bool is_any_in_place(const Operation& operation) {
+  const auto is_in_place = [](const Post& post) { return post.input_offset == post.output_offset; };
+  return is_in_place(operation.post) ||
+         std::any_of(operation.peers.begin(), operation.peers.end(),
+                     [&](const PeerView& peer) { return is_in_place(peer.post); });
 }
 
 }  // namespace
 
 bool is_recoverable(const Operation& operation, const Post& post) {
-  return post.logs != 0 || (!is_in_place(operation.post) &&
-                            std::none_of(operation.peers.begin(), operation.peers.end(),
-                                         [](const PeerView& peer) { return is_in_place(peer.post); }));
+  return post.logs != 0 || !is_any_in_place(operation);
 }
 
 Slice::Slice(transport::Transport& transport, BulkStores& stores, const Operation& operation, int rank,
@@ -42,17 +44,16 @@ Slice::Slice(transport::Transport& transport, BulkStores& stores, const Operatio
                                        component.members.size(), component.index_of(member));
   first_ = bounds.first;
   count_ = bounds.last - bounds.first;
+  const auto post_of = [&](int other) -> const Post& {
+    return other == rank ? operation.post : peer_of(operation, other).post;
+  };
   for (std::size_t i = 0; i < component.members.size(); ++i) {
-    const int other = component.members[i];
-    add_member(component, i, other == rank ? operation.post : peer_of(operation, other).post);
+    add_member(component, i, post_of(component.members[i]));
   }
   for (std::size_t i = 0; i < terms_.size(); ++i) {
     rows_.push_back({component.rows[i].combine, terms_[i], component.rows[i].self_term});
   }
-  const Post& post = member == rank ? operation.post : peer_of(operation, member).post;
-  bool in_place = false;
-  for (std::size_t i = 0; i < rows_.size(); ++i) in_place = in_place || sources_[i] == targets_[i];
-  if (in_place && post.logs != 0 && count_ > 0) take_up_log();
+  if (post_of(member).logs != 0 && count_ > 0 && is_any_in_place(operation)) take_up_log();
 }
 
 void Slice::add_member(const Component& component, std::size_t index, const Post& post) {

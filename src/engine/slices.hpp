@@ -19,8 +19,7 @@
 
 namespace bluefog::engine {
 
-/// Whether slices of this operation, some of them in place, can be finished by others if `post` is their
-/// owner's.
+/// Whether others can finish the slice of the member that made this post.
 [[nodiscard]] bool is_recoverable(const Operation& operation, const Post& post);
 
 /// The elements that one member mixes, of the tensors of all members.

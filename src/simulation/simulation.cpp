@@ -17,6 +17,7 @@ void check(const SimulationOptions& options) {
   const auto fail = [](const std::string& what) { throw InvalidArgument("Simulation: " + what); };
   if (options.size < 1) fail("a job has at least one rank, not " + std::to_string(options.size));
   if (options.ranks_per_host < 1) fail("a host has at least one rank");
+  if (options.port_turns < 1) fail("a message has at least one piece");
   if (!(options.byte_scale > 0)) fail("byte_scale must be positive");
   for (const LinkModel* link : {&options.between_hosts, &options.inside_host}) {
     if (link->latency.count() < 0 || link->jitter.count() < 0 || !(link->bandwidth >= 0)) {
@@ -49,7 +50,7 @@ class Simulation::Impl {
       auto transport = std::make_unique<sim::SimTransport>(network_, *executor, rank, options_.size);
       engine::Tuning tuning;
       tuning.spin = false;
-      tuning.retired_before_reclaim = 2;  // all ranks share one cache
+      tuning.retired_before_reclaim = 0;  // all ranks share one cache
       sessions_.push_back(std::make_shared<engine::Session>(config, 0, std::move(executor),
                                                             std::move(transport), tuning, topology));
       contexts_.push_back(Context(sessions_.back()));

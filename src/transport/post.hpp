@@ -56,13 +56,14 @@ struct Post {
 };
 static_assert(std::is_trivially_copyable_v<Post> && sizeof(Post) % sizeof(std::uint64_t) == 0);
 
-/// How far a rank is with an operation. Only the rank itself moves it, and only forward.
+/// How far a rank is with an operation. Only the rank itself moves it, or who finishes its part when it is
+/// dead; and only forward.
 enum class Phase : std::uint32_t {
   Posted,     ///< the header is there
   Running,    ///< everybody needed was found fitting; peers' memory is being read
   Done,       ///< the own part is executed
   Left,       ///< the rank needs nothing more of anybody
-  Withdrawn,  ///< the rank gave up before anything was written; its text says why
+  Withdrawn,  ///< the rank gave up; its reason says why
 };
 
 }  // namespace bluefog::transport

@@ -114,6 +114,7 @@ class Transport {
   /// set_produced() and show().
   virtual void set_phase(const SlotRef& at, Phase phase) = 0;
   virtual void set_vote(const SlotRef& own, std::uint64_t vote) = 0;
+  /// Chunks in the ring so far; or what the engine counts of its log there.
   virtual void set_produced(const SlotRef& at, std::uint64_t chunks) = 0;
   virtual void set_consumed(const SlotRef& own, std::uint64_t chunks) = 0;
   /// Lets a peer know of the present words of an operation: rings its doorbell where it shares memory,

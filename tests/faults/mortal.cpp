@@ -9,7 +9,8 @@ bool Fate::allows_store() {
   if (count_++ != last_) return true;
   is_dead_ = true;
   end_();
-  return false;
+  is_dead_ = false;  // it was only stopped, and goes on
+  return true;
 }
 
 void MortalStores::combine(DType dtype, std::span<const mixing::Row> rows,

@@ -20,8 +20,8 @@ namespace bluefog::test {
 /// whose end does not end its thread stores nothing any more.
 class Fate {
  public:
-  /// @param last  which store is the last that is not done, counted from 0
-  /// @param end   ends the rank: does not return, or throws, or returns and the store is dropped
+  /// @param last  the first store that is not done, counted from 0
+  /// @param end   ends the rank: does not return, or throws; or stops it for a while
   Fate(std::uint64_t last, std::function<void()> end) : last_(last), end_(std::move(end)) {}
   /// A rank that lives.
   Fate() : Fate(~std::uint64_t{0}, [] {}) {}

@@ -32,18 +32,6 @@ std::shared_ptr<engine::Operation> run(engine::Session& session, engine::Request
   return operation;
 }
 
-/// What every member of the group gives, in its order.
-std::vector<int> gather(engine::Session& session, const Group& group, int value) {
-  OperationOptions options;
-  options.group = group;
-  const std::int64_t extents[] = {1};
-  const auto operation =
-      run(session, session.requests().allgather({&value, DType::Int32, Shape(extents)}, options));
-  std::vector<int> values(group.size());
-  std::memcpy(values.data(), operation->gathered.get(), values.size() * sizeof(int));
-  return values;
-}
-
 }  // namespace
 
 std::ostream& operator<<(std::ostream& out, Layout layout) {
@@ -102,40 +90,63 @@ History undisturbed(int size, Layout layout) {
   return history;
 }
 
-void mix_and_check(engine::Session& session, Layout layout, const History& expected,
-                   const std::vector<int>& mortals, Fate& fate) {
-  const auto rank = static_cast<std::size_t>(session.config().rank);
-  SliceRank own(session, layout);
-  int completed = 0;
-  bool lost = false;
+std::vector<int> gather(engine::Session& session, const Group& group, int value) {
+  OperationOptions options;
+  options.group = group;
+  const std::int64_t extents[] = {1};
+  const auto operation =
+      run(session, session.requests().allgather({&value, DType::Int32, Shape(extents)}, options));
+  std::vector<int> values(group.size());
+  std::memcpy(values.data(), operation->gathered.get(), values.size() * sizeof(int));
+  return values;
+}
+
+Course mix_until_lost(SliceRank& rank, const std::vector<int>& mortals, Fate& fate) {
+  Course course;
   try {
-    for (; completed < mixings; ++completed) own.mix();
+    for (; course.completed < mixings; ++course.completed) rank.mix();
   } catch (const PeerLost& error) {
-    lost = true;
+    course.lost = true;
     EXPECT_NE(std::find(mortals.begin(), mortals.end(), error.peer()), mortals.end()) << error.what();
   }
   fate.spare();
-  const std::vector<float> values = own.values();
-  const std::vector<float>& right = expected[static_cast<std::size_t>(completed)][rank];
-  EXPECT_EQ(std::memcmp(values.data(), right.data(), elements * sizeof(float)), 0)
-      << "after " << completed << " mixings the tensor of rank " << rank << " is torn";
+  return course;
+}
 
+void expect_whole(const SliceRank& rank, const Course& course, const History& expected) {
+  const std::vector<float> values = rank.values();
+  const std::vector<float>& right =
+      expected[static_cast<std::size_t>(course.completed)][static_cast<std::size_t>(rank.number())];
+  EXPECT_EQ(std::memcmp(values.data(), right.data(), elements * sizeof(float)), 0)
+      << "after " << course.completed << " mixings the tensor of rank " << rank.number() << " is torn";
+}
+
+void expect_agreement(engine::Session& session, Course course, const std::vector<int>& mortals) {
   Group group(static_cast<std::size_t>(session.config().size));
   std::iota(group.begin(), group.end(), 0);
   std::vector<int> all;
   try {
-    if (!lost) all = gather(session, group, completed);
+    if (!course.lost) all = gather(session, group, course.completed);
   } catch (const PeerLost&) {
-    lost = true;  // at the very end of its last mixing
+    course.lost = true;  // at the very end of its last mixing
   }
-  if (lost) {
-    if (std::find(mortals.begin(), mortals.end(), session.config().rank) != mortals.end()) return;
-    std::erase_if(group, [&](int member) {
+  if (course.lost) {
+    const auto is_mortal = [&](int member) {
       return std::find(mortals.begin(), mortals.end(), member) != mortals.end();
-    });
-    all = gather(session, group, completed);
+    };
+    if (is_mortal(session.config().rank)) return;
+    std::erase_if(group, is_mortal);
+    all = gather(session, group, course.completed);
   }
-  EXPECT_EQ(all, std::vector<int>(group.size(), completed)) << "the survivors disagree";
+  EXPECT_EQ(all, std::vector<int>(group.size(), course.completed)) << "the survivors disagree";
+}
+
+void mix_and_check(engine::Session& session, Layout layout, const History& expected,
+                   const std::vector<int>& mortals, Fate& fate) {
+  SliceRank rank(session, layout);
+  const Course course = mix_until_lost(rank, mortals, fate);
+  expect_whole(rank, course, expected);
+  expect_agreement(session, course, mortals);
 }
 
 }  // namespace bluefog::test

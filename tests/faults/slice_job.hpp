@@ -35,6 +35,7 @@ class SliceRank {
   /// Mixes over the exponential-2 graph. @throws what the operation throws
   void mix();
   [[nodiscard]] std::vector<float> values() const;
+  [[nodiscard]] int number() const { return session_.config().rank; }
 
  private:
   engine::Session& session_;
@@ -47,10 +48,24 @@ class SliceRank {
 using History = std::vector<std::vector<std::vector<float>>>;
 [[nodiscard]] History undisturbed(int size, Layout layout);
 
-/// Mixes until a rank is lost, or `mixings` times. Then the tensor must be what the mixings that succeeded
-/// make of it, bit for bit; all that cannot die must have succeeded equally often, and still work together.
+/// What every member of the group gives, in the group's order.
+[[nodiscard]] std::vector<int> gather(engine::Session& session, const Group& group, int value);
+
+/// How far a rank has come.
+struct Course {
+  int completed = 0;
+  bool lost = false;  ///< the next mixing failed
+};
+
+/// Mixes until a rank is lost, or `mixings` times.
 /// @param mortals  ranks that may die, but only while they mix
 /// @param fate     of this rank
+[[nodiscard]] Course mix_until_lost(SliceRank& rank, const std::vector<int>& mortals, Fate& fate);
+/// The tensor is what the mixings that succeeded make of it, bit for bit.
+void expect_whole(const SliceRank& rank, const Course& course, const History& expected);
+/// All that cannot die have succeeded equally often, and still work together.
+void expect_agreement(engine::Session& session, Course course, const std::vector<int>& mortals);
+/// All of this.
 void mix_and_check(engine::Session& session, Layout layout, const History& expected,
                    const std::vector<int>& mortals, Fate& fate);
 

@@ -40,17 +40,23 @@ std::ostream& operator<<(std::ostream& out, const Bias& bias) {
 class Diffusion : public testing::TestWithParam<Bias> {};
 
 TEST_P(Diffusion, AdaptThenCombineEndsAtItsBias) {
-  run_learners({static_schedule(ring_graph(16))}, [bias = GetParam()](const Learner<double>& learner) {
-    const auto errors = settled_errors(learner, adapt_then_combine(learner, bias.step), bias.step, 1);
-    EXPECT_NEAR(errors.back(), bias.atc, tolerance * bias.atc);
-  });
+  run_learners(
+      {static_schedule(ring_graph(16))},
+      [bias = GetParam()](const Learner<double>& learner) {
+        const auto errors = settled_errors(learner, adapt_then_combine(learner, bias.step), bias.step, 1);
+        EXPECT_NEAR(errors.back(), bias.atc, tolerance * bias.atc);
+      },
+      Ranks::Threads);
 }
 
 TEST_P(Diffusion, AdaptWithCombineEndsAtItsBias) {
-  run_learners({static_schedule(ring_graph(16))}, [bias = GetParam()](const Learner<double>& learner) {
-    const auto errors = settled_errors(learner, adapt_with_combine(learner, bias.step), bias.step, 1);
-    EXPECT_NEAR(errors.back(), bias.awc, tolerance * bias.awc);
-  });
+  run_learners(
+      {static_schedule(ring_graph(16))},
+      [bias = GetParam()](const Learner<double>& learner) {
+        const auto errors = settled_errors(learner, adapt_with_combine(learner, bias.step), bias.step, 1);
+        EXPECT_NEAR(errors.back(), bias.awc, tolerance * bias.awc);
+      },
+      Ranks::Threads);
 }
 
 INSTANTIATE_TEST_SUITE_P(Ring, Diffusion,

@@ -22,21 +22,27 @@ Mixing on_the_ring(bool meet) {
 
 TEST(ExactDiffusion, ReachesTheOptimumInTheKnownNumberOfSteps) {
   for (const bool meet : {false, true}) {
-    run_learners(on_the_ring(meet), [](const Learner<double>& learner) {
-      const Convergence large = converge(learner, exact_diffusion(learner, .1), 1000);
-      EXPECT_EQ(large.steps, 435U);
-      // It oscillates: the slowest mode is a pair of complex eigenvalues, of modulus .9586.
-      EXPECT_NEAR(large.rate, .95450, 5e-5);
-      EXPECT_EQ(converge(learner, exact_diffusion(learner, .05), 1000).steps, 649U);
-    });
+    run_learners(
+        on_the_ring(meet),
+        [](const Learner<double>& learner) {
+          const Convergence large = converge(learner, exact_diffusion(learner, .1), 1000);
+          EXPECT_EQ(large.steps, 435U);
+          // It oscillates: the slowest mode is a pair of complex eigenvalues, of modulus .9586.
+          EXPECT_NEAR(large.rate, .95450, 5e-5);
+          EXPECT_EQ(converge(learner, exact_diffusion(learner, .05), 1000).steps, 649U);
+        },
+        Ranks::Threads);
   }
 }
 
 TEST(Extra, ReachesTheOptimumInTheKnownNumberOfSteps) {
-  run_learners(on_the_ring(false), [](const Learner<double>& learner) {
-    EXPECT_EQ(converge(learner, extra(learner, .1), 1000).steps, 435U);
-    EXPECT_EQ(converge(learner, extra(learner, .05), 1000).steps, 629U);
-  });
+  run_learners(
+      on_the_ring(false),
+      [](const Learner<double>& learner) {
+        EXPECT_EQ(converge(learner, extra(learner, .1), 1000).steps, 435U);
+        EXPECT_EQ(converge(learner, extra(learner, .05), 1000).steps, 629U);
+      },
+      Ranks::Threads);
 }
 
 struct Graph {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iostream>
 #include <set>
 #include <sstream>
 #include <string>
@@ -116,6 +117,13 @@ void call(Context& context, const Call& call, const Buffers& buffers) {
   context.allreduce(buffers.input, buffers.output, std::get<AllreduceOptions>(options));
 }
 
+/// That faults did happen.
+struct Count {
+  int deaths = 0;
+  int errors = 0;
+  int successes = 0;
+};
+
 /// What went wrong in the test's eyes, one a line.
 class Complaints {
  public:
@@ -141,7 +149,7 @@ void check_error(const Story& story, const Context& context, const PeerLost& err
   if (!is_gone) complaints.add("rank ", error.peer(), " is blamed without reason: ", text);
 }
 
-void run_calls(Context& context, const Story& story, Complaints& complaints) {
+void run_calls(Context& context, const Story& story, Complaints& complaints, Count& count) {
   const int rank = context.rank();
   for (std::size_t number = 0; number < story.calls.size(); ++number) {
     const Call& next = story.calls[number];
@@ -153,7 +161,9 @@ void run_calls(Context& context, const Story& story, Complaints& complaints) {
     try {
       call(context, next, buffers);
       succeeded = true;
+      ++count.successes;
     } catch (const PeerLost& error) {
+      ++count.errors;
       check_error(story, context, error, complaints);
     } catch (const std::exception& error) {
       complaints.add("an error of another kind: ", error.what());
@@ -174,14 +184,15 @@ void run_calls(Context& context, const Story& story, Complaints& complaints) {
 }
 
 /// @returns complaints, and the trace
-std::pair<std::string, std::string> tell(std::uint64_t seed) {
+std::pair<std::string, std::string> tell(std::uint64_t seed, Count& count) {
   Story story = story_of(seed);
   std::ostringstream trace;
   story.options.trace = &trace;
   Complaints complaints;
   Simulation simulation(story.options);
-  const auto ends = simulation.run([&](Context& context) { run_calls(context, story, complaints); });
+  const auto ends = simulation.run([&](Context& context) { run_calls(context, story, complaints, count); });
   for (std::size_t rank = 0; rank < ends.size(); ++rank) {
+    if (ends[rank].how == Simulation::End::How::Killed) ++count.deaths;
     const bool may_die = story.suspects.contains(static_cast<int>(rank));
     if (ends[rank].how == Simulation::End::How::Threw) complaints.add("rank ", rank, " threw");
     if (ends[rank].how == Simulation::End::How::Killed && !may_die) complaints.add("rank ", rank, " died");
@@ -199,14 +210,21 @@ TEST(FaultSchedules, EndWithTheInvariantsTrue) {
   const std::uint64_t first = number_from("FAULT_SEED", 1);
   const std::uint64_t schedules = number_from("FAULT_SCHEDULES", is_reduced() ? 60 : 600);
   std::uint64_t failed = 0;
+  Count count;
   for (std::uint64_t seed = first; seed < first + schedules && failed < 10; ++seed) {
-    const auto [complaints, trace] = tell(seed);
+    const auto [complaints, trace] = tell(seed, count);
     if (!complaints.empty()) ++failed;
     EXPECT_EQ(complaints, "") << "repeat with FAULT_SEED=" << seed << " FAULT_SCHEDULES=1";
     if (seed % 20 == 0) {
-      EXPECT_EQ(trace, tell(seed).second) << "the run of seed " << seed << " cannot be repeated";
+      EXPECT_EQ(trace, tell(seed, count).second) << "the run of seed " << seed << " cannot be repeated";
     }
   }
+  std::cout << count.deaths << " deaths, " << count.errors << " errors, " << count.successes
+            << " successes\n";
+  if (schedules < 50) return;
+  EXPECT_GT(count.deaths, 0);
+  EXPECT_GT(count.errors, 0);
+  EXPECT_GT(count.successes, count.errors);
 }
 
 }  // namespace

@@ -106,16 +106,16 @@ class Learner {
   NeighborAllreduceOptions options_;
 };
 
-/// As many learners as the schedule has ranks, each a thread, with the known problem of that size.
-/// `body` takes a const Learner<T>&.
+/// As many learners as the schedule has ranks, with the known problem of that size. Simulated ones need no
+/// switch of threads for a meeting. `body` takes a const Learner<T>&.
 template <class T = double, class Body>
-void run_learners(const Mixing& mixing, const Body& body) {
+void run_learners(const Mixing& mixing, const Body& body, Ranks ranks = Ranks::SimulatedHost) {
   const LeastSquares problem(static_cast<std::size_t>(mixing.schedule->size()), 2024);
   Config config = test_config();
   config.store = "plain";  // the trial for large outputs takes longer than most of these jobs
   run_job(
-      Ranks::Threads, mixing.schedule->size(),
-      [&](Context& context) { body(Learner<T>(context, problem, mixing)); }, config);
+      ranks, mixing.schedule->size(), [&](Context& context) { body(Learner<T>(context, problem, mixing)); },
+      config);
 }
 
 /// When the error falls below 1e-10, and by which factor it shrank per step in the 100 steps before.

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include <bluefog/error.hpp>
+#include <bluefog/graphs.hpp>
 #include <bluefog/simulation.hpp>
 
 #include "multi/job.hpp"
@@ -85,29 +86,91 @@ TEST(SimulatedLink, BytesMayStandForMore) {
   EXPECT_NEAR(seconds(took), 1e-3 + 40e-3, 0.01 * 41e-3);
 }
 
-/// When the last of four pairs, one rank on each host, is done.
-nanoseconds time_of_four_pairs(bool hosts_share_port) {
+SimulationOptions hosts_of_four(int size) {
   SimulationOptions options;
-  options.size = 8;
+  options.size = size;
   options.ranks_per_host = 4;
   options.between_hosts = {10us, 1e9, {}};
-  options.hosts_share_port = hosts_share_port;
   options.config = test_config();
-  Simulation simulation(options);
+  return options;
+}
+
+struct Ends {
+  nanoseconds first = nanoseconds::max();
   nanoseconds last{};
+};
+
+/// When the first and the last rank has mixed 10,000 numbers, 40 us on the wire, with its neighbours.
+Ends ends_of_one_round(const SimulationOptions& options, const NeighborAllreduceOptions& mix) {
+  Simulation simulation(options);
+  Ends ends;
   simulation.run([&](Context& context) {
     std::vector<float> x(10'000);
-    NeighborAllreduceOptions across;
-    across.group = {context.rank() % 4, context.rank() % 4 + 4};
-    context.neighbor_allreduce(std::span<const float>(x), std::span(x), across);
-    last = std::max(last, simulation.now());
+    NeighborAllreduceOptions own = mix;
+    if (own.schedule == nullptr) own.group = {context.rank() % 4, context.rank() % 4 + 4};
+    context.neighbor_allreduce(std::span<const float>(x), std::span(x), own);
+    ends.first = std::min(ends.first, simulation.now());
+    ends.last = std::max(ends.last, simulation.now());
   });
-  return last;
+  return ends;
 }
 
 TEST(SimulatedLink, RanksOfAHostShareItsPort) {
-  EXPECT_NEAR(seconds(time_of_four_pairs(false)), 10e-6 + 40e-6, 0.5e-6);
-  EXPECT_NEAR(seconds(time_of_four_pairs(true)), 10e-6 + 4 * 40e-6, 2e-6);
+  SimulationOptions options = hosts_of_four(8);
+  const Ends shared = ends_of_one_round(options, {});
+  EXPECT_NEAR(seconds(shared.last), 10e-6 + 4 * 40e-6, 2e-6);
+  options.hosts_share_port = false;
+  EXPECT_NEAR(seconds(ends_of_one_round(options, {}).last), 10e-6 + 40e-6, 0.5e-6);
+}
+
+TEST(SimulatedLink, MessagesTakeTurnsInASharedPort) {
+  SimulationOptions options = hosts_of_four(8);
+  const Ends in_turns = ends_of_one_round(options, {});
+  const double turn = 4 * 40e-6 / options.port_turns;
+  EXPECT_GT(seconds(in_turns.first), seconds(in_turns.last) - 2 * turn);
+  options.port_turns = 1;
+  const Ends one_by_one = ends_of_one_round(options, {});
+  EXPECT_EQ(one_by_one.last, in_turns.last);
+  EXPECT_NEAR(seconds(one_by_one.first), 10e-6 + 40e-6, 0.5e-6);
+}
+
+TEST(SimulatedLink, PortsAreNeverIdleWhileMessagesWait) {
+  // From each host 1, 2, 4, 4 messages of the ranks' neighbours at distance 1, 2, 4, 8 go to others.
+  const SimulationOptions options = hosts_of_four(16);
+  NeighborAllreduceOptions mix;
+  mix.schedule = static_schedule(exponential_two_graph(16));
+  EXPECT_NEAR(seconds(ends_of_one_round(options, mix).last), 10e-6 + 11 * 40e-6, 11 * 40e-6 * 0.01);
+}
+
+TEST(SimulatedLink, WhatComesFromNearDoesNotWaitForWhatComesFromFar) {
+  SimulationOptions options = pair_over({});
+  options.size = 3;
+  options.link = [](int from, int to) {
+    const bool is_far = std::max(from, to) == 2;
+    return LinkModel{is_far ? nanoseconds(50ms) : nanoseconds(10us), 1e9, {}};
+  };
+  Simulation simulation(options);
+  std::vector<nanoseconds> ends(3);
+  simulation.run([&](Context& context) {
+    std::vector<float> x(10'000);
+    NeighborAllreduceOptions mix;
+    mix.check_topology = false;
+    // Rank 2 sends to rank 1 at the beginning, rank 0 a little later.
+    const auto receive_from = [&](int source) {
+      mix.name = std::to_string(source);
+      mix.self_weight = 0.5;
+      mix.src_weights = context.rank() == 1 ? Weights{{source, 0.5}} : Weights{};
+      mix.dst_weights = context.rank() == source ? Weights{{1, 1.0}} : Weights{};
+      context.neighbor_allreduce(std::span<const float>(x), std::span(x), mix);
+      ends[static_cast<std::size_t>(source)] = simulation.now();
+    };
+    if (context.rank() == 2) receive_from(2);
+    simulation.compute(1ms);
+    if (context.rank() != 2) receive_from(0);
+    if (context.rank() == 1) receive_from(2);
+  });
+  EXPECT_NEAR(seconds(ends[0]), 1e-3 + 10e-6 + 40e-6, 1e-6);
+  EXPECT_NEAR(seconds(ends[2]), 50e-3 + 40e-6, 1e-6);
 }
 
 TEST(SimulatedTime, PassesOnlyForThoseWhoWait) {
@@ -290,6 +353,7 @@ TEST(SimulationOptions, ThatMakeNoSenseAreRefused) {
   refuses([](auto& options) { options.size = 0; });
   refuses([](auto& options) { options.ranks_per_host = 0; });
   refuses([](auto& options) { options.byte_scale = 0; });
+  refuses([](auto& options) { options.port_turns = 0; });
   refuses([](auto& options) { options.between_hosts.bandwidth = -1; });
   refuses([](auto& options) { options.faults = {{Kind::Kill, 1s, 2, -1, {}}}; });
   refuses([](auto& options) { options.faults = {{Kind::Cut, 1s, 0, 0, 1s}}; });

@@ -90,6 +90,15 @@ def test_leaves_a_picture_and_a_record_of_three_ranks(data: Path, tmp_path: Path
     assert "epoch 2: accuracy of ranks" in job.stdout
 
 
+def test_impossible_numbers_are_one_clear_line_of_each_rank(data: Path, tmp_path: Path) -> None:
+    job = run_example(1, tmp_path, "--data", str(data), "--batch-size", "0")
+    assert job.returncode != 0
+    assert "argument --batch-size: invalid positive value: '0'" in job.stderr
+    job = run_example(2, tmp_path, "--data", str(data), "--limit", "1")
+    assert job.returncode != 0
+    assert "fashion_mnist.py: --limit 1 leaves some of 2 ranks without an image" in job.stderr.splitlines()
+
+
 def test_missing_data_is_one_clear_line(tmp_path: Path) -> None:
     job = run_example(1, tmp_path, "--data", str(tmp_path / "nothing"))
     assert job.returncode != 0

@@ -25,6 +25,7 @@ TEST(Config, WithoutVariablesIsAJobOfOne) {
   EXPECT_FALSE(config.nodes_per_machine);
   EXPECT_EQ(config.start_timeout, 120s);
   EXPECT_EQ(config.op_timeout, 30min);
+  EXPECT_EQ(config.heartbeat, 1s);
   EXPECT_EQ(config.stall_warning, 60s);
   EXPECT_TRUE(config.undo_log);
 }
@@ -36,6 +37,7 @@ TEST(Config, ReadsEveryVariable) {
                                      {"BLUEFOG_NODES_PER_MACHINE", "2"},
                                      {"BLUEFOG_START_TIMEOUT", "1.5"},
                                      {"BLUEFOG_OP_TIMEOUT", "90"},
+                                     {"BLUEFOG_HEARTBEAT", "0.5"},
                                      {"BLUEFOG_STALL_WARNING", "0.25"},
                                      {"BLUEFOG_UNDO_LOG", "0"},
                                      {"BLUEFOG_ARENA_SIZE", "1048576"},
@@ -51,6 +53,7 @@ TEST(Config, ReadsEveryVariable) {
   EXPECT_EQ(config.nodes_per_machine, 2);
   EXPECT_EQ(config.start_timeout, 1500ms);
   EXPECT_EQ(config.op_timeout, 90s);
+  EXPECT_EQ(config.heartbeat, 500ms);
   EXPECT_EQ(config.stall_warning, 250ms);
   EXPECT_FALSE(config.undo_log);
   EXPECT_EQ(config.arena_size, 1048576U);

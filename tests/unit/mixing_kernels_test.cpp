@@ -18,18 +18,11 @@
 namespace bluefog::mixing {
 namespace {
 
+using reference::available_instruction_sets;
 using reference::Bytes;
 
 constexpr std::size_t guard_bytes = 128;
 constexpr std::byte guard_value{0xa5};
-
-std::vector<std::string> available_instruction_sets() {
-  std::vector<std::string> names;
-  for (const char* name : {"portable", "avx2", "avx512"}) {
-    if (kernel_table(name) != nullptr) names.emplace_back(name);
-  }
-  return names;
-}
 
 /// Elements at a chosen distance from a cache line, between guards that must stay as they are.
 class Guarded {

@@ -9,17 +9,28 @@
 #include <cstring>
 #include <random>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <vector>
 
 #include <bluefog/dtype.hpp>
 
 #include "base/half.hpp"
+#include "mixing/kernel_table.hpp"
 #include "mixing/kernels.hpp"
 
 namespace bluefog::mixing::reference {
 
 using Bytes = std::vector<std::byte>;
+
+/// Those that this build and this CPU have.
+inline std::vector<std::string> available_instruction_sets() {
+  std::vector<std::string> names;
+  for (const char* name : {"portable", "avx2", "avx512"}) {
+    if (kernel_table(name) != nullptr) names.emplace_back(name);
+  }
+  return names;
+}
 
 /// Calls `body` with a value of the element type of `dtype`.
 template <class Body>

@@ -287,6 +287,43 @@ TEST_F(Board, ADecisionBelongsToOneOperation) {
   EXPECT_EQ(owner().decision(next).state, State::Open);
 }
 
+TEST_F(Board, TellsWhyARankGaveUp) {
+  const SlotRef own = publish({5, 0});
+  SlotRef found;
+  Post post{};
+  ASSERT_EQ(peer().find(0, {5, 0}, found, post), Lookup::Found);
+  EXPECT_EQ(peer().reason(found).lost, -1);
+  owner().set_reason(own, {"rank 0 was lost", 0});
+  EXPECT_EQ(peer().reason(found).text, "rank 0 was lost");
+  EXPECT_EQ(peer().reason(found).lost, 0);
+}
+
+TEST_F(Board, APeerGoesOnInTheNameOfTheOwner) {
+  const SlotRef own = publish({5, 0});
+  owner().log(own, 100)[99] = std::byte{7};
+  owner().set_produced(own, 3);
+  SlotRef found;
+  Post post{};
+  ASSERT_EQ(peer().find(0, {5, 0}, found, post), Lookup::Found);
+  EXPECT_EQ(peer().log(found, 100)[99], std::byte{7});
+  EXPECT_EQ(peer().produced(found), 3U);
+  peer().set_produced(found, 4);
+  peer().set_phase(found, Phase::Done);
+  EXPECT_EQ(owner().produced(own), 4U);
+  EXPECT_EQ(owner().phase(own), Phase::Done);
+}
+
+TEST_F(Board, BeatsAreCountedUntilTheRankLeaves) {
+  EXPECT_EQ(peer().beats_of(0), std::nullopt) << "of a rank that was not met yet";
+  EXPECT_EQ(peer().state(0), PeerState::Alive);
+  EXPECT_EQ(peer().beats_of(0), 0U);
+  owner().beat();
+  owner().beat();
+  EXPECT_EQ(peer().beats_of(0), 2U);
+  owner().leave();
+  EXPECT_EQ(peer().beats_of(0), std::nullopt);
+}
+
 TEST_F(Board, HandsOverOneComplaintOfARank) {
   EXPECT_FALSE(owner().take_complaint());
   peer().complain(0, {8, 9}, "first");

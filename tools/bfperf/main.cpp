@@ -214,18 +214,23 @@ int main(int argc, char** argv) {
   using namespace bluefog::perf;
   Options options;
   CLI::App app{"Times neighbor_allreduce; start it with bfrun -np N"};
-  app.add_option("--bytes", options.bytes, "Bytes of float32 per rank")->capture_default_str();
+  app.add_option("--bytes", options.bytes, "Bytes of float32 per rank; rounded down to whole numbers")
+      ->check(CLI::Range(sizeof(float), std::size_t{1} << 40))
+      ->capture_default_str();
   app.add_option("--repetitions", options.repetitions, "Timed repetitions of each path")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--topology", options.topology, "exp2, one-peer or ring")->capture_default_str();
+  app.add_option("--topology", options.topology, "exp2, one-peer or ring")
+      ->check(CLI::IsMember({"exp2", "one-peer", "ring"}))
+      ->capture_default_str();
   app.add_flag("--latency", options.latency,
                "Time many small blocking calls instead; --bytes 4096 unless given");
   app.add_option("--calls", options.calls, "Calls of --latency")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--idle", options.idle_seconds,
-                 "Measure what ranks burn that wait so many seconds in barrier()");
+                 "Measure what ranks burn that wait so many seconds in barrier()")
+      ->check(CLI::Range(0.001, 1e6));
   app.add_flag("--json", options.json, "Print JSON lines");
   CLI11_PARSE(app, argc, argv);
   try {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,10 @@ class Wire {
  public:
   virtual ~Wire() = default;
   virtual void send(int peer, Message message) = 0;
+  /// Tells several peers that this rank has left.
+  virtual void send_left(std::span<const int> peers) {
+    for (const int peer : peers) send(peer, {});
+  }
 
  protected:
   Wire() = default;

@@ -158,7 +158,7 @@ void RemoteBoard::complain(int peer, const Key& key, std::string_view text) {
 }
 
 void RemoteBoard::leave(std::span<const int> peers) {
-  for (const int peer : peers) wire_.send(peer, Message{});
+  wire_.send_left(peers);
 }
 
 // --- peers' operations

@@ -75,6 +75,7 @@ struct Header {
   alignas(64) base::DoorbellWords doorbell;
   alignas(64) std::atomic<std::uint64_t> oldest_open;
   std::atomic<std::uint32_t> has_left;
+  alignas(64) std::atomic<std::uint64_t> beats;  ///< of the owner's heart
   alignas(64) std::atomic<std::uint32_t> complaints_waiting;
   std::array<Complaint, max_ranks> complaints;  ///< by the rank that complains
   std::array<std::atomic<std::uint32_t>, bucket_count>

@@ -128,6 +128,14 @@ void ShmTransport::leave() {
   }
 }
 
+std::optional<std::uint64_t> ShmTransport::beats_of(int peer) const {
+  const Mapping* mapped = mappings_[static_cast<std::size_t>(peer)].load(std::memory_order_acquire);
+  if (mapped == nullptr) return {};
+  const auto& there = *reinterpret_cast<const Header*>(mapped->base());
+  if (there.has_left.load(std::memory_order_acquire) != 0) return {};
+  return there.beats.load(std::memory_order_relaxed);
+}
+
 PeerState ShmTransport::state(int peer) const {
   if (lost_[static_cast<std::size_t>(peer)].load(std::memory_order_acquire)) return PeerState::Lost;
   return header(peer).has_left.load(std::memory_order_acquire) != 0 ? PeerState::Left : PeerState::Alive;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -27,6 +28,10 @@ class ShmTransport final : public Transport {
 
   /// Called by whoever watches the peers; rings the own doorbell.
   void set_lost(int peer);
+  /// One more sign of life of this rank.
+  void beat() { own().beats.fetch_add(1, std::memory_order_relaxed); }
+  /// How often a peer has beaten; nothing if it has left or was never met.
+  [[nodiscard]] std::optional<std::uint64_t> beats_of(int peer) const;
   void leave() override;
 
   [[nodiscard]] int rank() const override { return rank_; }

@@ -1,21 +1,14 @@
 #include "transport/sim/network.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <ostream>
 #include <string>
 
-#include "base/hash.hpp"
 #include "transport/sim/sim_transport.hpp"
 
 namespace bluefog::transport::sim {
 
 namespace {
-
-Duration time_of(double bytes, double bandwidth) {
-  if (bandwidth <= 0) return Duration::zero();
-  return Duration(std::llround(bytes / bandwidth * 1e9));
-}
 
 std::string text(int rank) {
   return std::to_string(rank);
@@ -34,52 +27,23 @@ Network::Network(Scheduler& scheduler, const SimulationOptions& options)
     : scheduler_(scheduler),
       options_(options),
       transports_(static_cast<std::size_t>(options.size)),
-      ports_(static_cast<std::size_t>(options.size)),
-      last_arrivals_(static_cast<std::size_t>(options.size)),
-      inbox_(static_cast<std::size_t>(options.size)),
-      random_state_(options.seed) {}
+      links_(scheduler_, options_,
+             [this](int from, int to, remote::Message message) { deliver(from, to, std::move(message)); }),
+      inbox_(static_cast<std::size_t>(options.size)) {}
 
 void Network::note(std::string_view what) {
   if (options_.trace == nullptr) return;
   *options_.trace << scheduler_.now().time_since_epoch().count() << " " << what << "\n";
 }
 
-Duration Network::random_up_to(Duration most) {
-  random_state_ += base::kGoldenRatio;
-  const double unit = static_cast<double>(base::mix_bits(random_state_) >> 11) * 0x1.0p-53;
-  return Duration(static_cast<std::int64_t>(unit * static_cast<double>(most.count())));
-}
-
-TimePoint& Network::last_arrival(int from, int to) {
-  auto& of_sender = last_arrivals_[static_cast<std::size_t>(from)];
-  if (of_sender.empty()) of_sender.resize(static_cast<std::size_t>(options_.size));
-  return of_sender[static_cast<std::size_t>(to)];
-}
-
 void Network::send(int from, int to, remote::Message message) {
   if (scheduler_.is_killed(from) || is_closed(from, to)) return;
-  const LinkModel link = options_.link ? options_.link(from, to) : options_.between_hosts;
-  const Duration wire =
-      time_of(static_cast<double>(message.payload.size()) * options_.byte_scale, link.bandwidth);
-  TimePoint arrival = scheduler_.now() + link.latency;
-  if (wire > Duration::zero()) {
-    // Bits flow through: the receiving port is busy while the sending one is, only later.
-    Port& out = port_of(from);
-    Port& in = port_of(to);
-    const TimePoint departs = std::max(scheduler_.now(), out.sends_until);
-    out.sends_until = departs + wire;
-    arrival = std::max(departs + link.latency, in.receives_until) + wire;
-    in.receives_until = arrival;
-  }
-  if (link.jitter > Duration::zero()) arrival += random_up_to(link.jitter);
-  if (!message.may_overtake()) {
-    TimePoint& last = last_arrival(from, to);
-    arrival = std::max(arrival, last);
-    last = arrival;
-  }
-  scheduler_.at(arrival, [this, from, to, moved = std::move(message)]() mutable {
-    deliver(from, to, std::move(moved));
-  });
+  links_.send(from, to, std::move(message));
+}
+
+void Network::announce_end(int rank, std::span<const int> peers) {
+  if (scheduler_.is_killed(rank)) return;
+  links_.follow_all(rank, peers, [this, rank](int peer) { deliver(rank, peer, {}); });
 }
 
 void Network::deliver(int from, int to, remote::Message message) {
@@ -130,13 +94,12 @@ void Network::kill(int rank, std::string_view reason) {
   for (int peer = 0; peer < options_.size; ++peer) {
     if (peer == rank) continue;
     // Inside a host a death shows at once; between hosts the connection breaks, after what was sent before.
-    const bool is_near = host_of(peer) == host_of(rank);
-    const LinkModel link = is_near         ? LinkModel{}
-                           : options_.link ? options_.link(rank, peer)
-                                           : options_.between_hosts;
-    TimePoint when = scheduler_.now() + link.latency + link.jitter;
-    if (!is_near) when = std::max(when, last_arrival(rank, peer));
-    scheduler_.at(when, [this, peer, rank] { lose(peer, rank); });
+    const auto news = [this, peer, rank] { lose(peer, rank); };
+    if (host_of(peer) == host_of(rank)) {
+      scheduler_.at(scheduler_.now(), news);
+    } else {
+      links_.follow(rank, peer, news);
+    }
   }
 }
 

@@ -1,10 +1,11 @@
 #pragma once
-/// @file network.hpp  The virtual network: links, ports, faults, and who learns of them.
+/// @file network.hpp  The virtual network: who is connected, what goes wrong, and who learns of it.
 
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <iosfwd>
+#include <span>
 #include <string_view>
 #include <unordered_map>
 #include <unordered_set>
@@ -14,6 +15,7 @@
 #include <bluefog/simulation.hpp>
 
 #include "transport/remote/message.hpp"
+#include "transport/sim/links.hpp"
 #include "transport/sim/scheduler.hpp"
 
 namespace bluefog::transport::sim {
@@ -32,18 +34,15 @@ class Network {
   [[nodiscard]] SimTransport& transport(int rank) { return *transports_[static_cast<std::size_t>(rank)]; }
   [[nodiscard]] Scheduler& scheduler() { return scheduler_; }
 
-  /// Puts a message on the link; its payload takes time, the rest of it does not.
   void send(int from, int to, remote::Message message);
+  /// Tells peers on other hosts that a rank has left.
+  void announce_end(int rank, std::span<const int> peers);
   void inject(const SimulatedFault& fault);
   void kill(int rank, std::string_view reason);
   /// One line of the trace.
   void note(std::string_view what);
 
  private:
-  struct Port {
-    TimePoint sends_until{};
-    TimePoint receives_until{};
-  };
   struct Parcel {
     int from;
     remote::Message message;
@@ -52,15 +51,9 @@ class Network {
     return static_cast<std::uint64_t>(from) * static_cast<std::uint64_t>(options_.size) +
            static_cast<std::uint64_t>(to);
   }
-  [[nodiscard]] Port& port_of(int rank) {
-    return ports_[static_cast<std::size_t>(options_.hosts_share_port ? host_of(rank) : rank)];
-  }
-  [[nodiscard]] Duration random_up_to(Duration most);
   [[nodiscard]] bool is_closed(int from, int to) const {
     return !closed_.empty() && closed_.contains(pair(from, to));
   }
-  /// Of the last message between two ranks: nothing overtakes it.
-  [[nodiscard]] TimePoint& last_arrival(int from, int to);
   void deliver(int from, int to, remote::Message message);
   /// `peer` gives `rank` up; nothing passes between them any more.
   void lose(int peer, int rank);
@@ -73,13 +66,11 @@ class Network {
   Scheduler& scheduler_;
   SimulationOptions options_;
   std::vector<SimTransport*> transports_;
-  std::vector<Port> ports_;
-  std::vector<std::vector<TimePoint>> last_arrivals_;  ///< by sender and receiver
+  Links links_;
   std::unordered_map<std::uint64_t, std::deque<remote::Message>>
       cut_;                                   ///< what waits for a cut link, by pair
   std::unordered_set<std::uint64_t> closed_;  ///< connections that broke, by pair
   std::vector<std::deque<Parcel>> inbox_;     ///< of frozen ranks
-  std::uint64_t random_state_;
 };
 
 }  // namespace bluefog::transport::sim

@@ -109,6 +109,7 @@ class SimTransport final : public Transport, private remote::Wire {
     std::span<std::byte> ring;
   };
   void send(int peer, remote::Message message) override { network_.send(rank_, peer, std::move(message)); }
+  void send_left(std::span<const int> peers) override { network_.announce_end(rank_, peers); }
   /// Rings a peer on this host, as soon as this rank has moved its memory and the latency is over.
   void ring(int peer);
   /// This rank reads or writes so much of another's memory.
