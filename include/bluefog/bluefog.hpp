@@ -14,6 +14,7 @@
 #include <bluefog/shared_memory.hpp>
 #include <bluefog/simulation.hpp>
 #include <bluefog/spectral.hpp>
+#include <bluefog/stats.hpp>
 #include <bluefog/tensor.hpp>
 #include <bluefog/topology.hpp>
 #include <bluefog/version.hpp>

@@ -13,6 +13,7 @@
 #include <bluefog/handle.hpp>
 #include <bluefog/options.hpp>
 #include <bluefog/shared_memory.hpp>
+#include <bluefog/stats.hpp>
 #include <bluefog/tensor.hpp>
 #include <bluefog/topology.hpp>
 
@@ -105,6 +106,9 @@ class BLUEFOG_API Context {
   /// Returns when every member of the group has called it.
   void barrier(const OperationOptions& options = {});
   [[nodiscard]] Handle barrier_async(const OperationOptions& options = {});
+
+  /// What this rank has done since it joined, and on whom it waited. Cheap, but not for every step.
+  [[nodiscard]] Stats stats() const;
 
   /// Marks an activity of the user's in the timeline (Config::timeline), in the row `name`. @returns false
   /// without a timeline

@@ -69,6 +69,7 @@ void bind_membership(nb::class_<PyContext>& context) {
           "config", [](const PyContext& self) { return self.engine().config().to_map(); },
           "Every BLUEFOG_* setting with its value.")
       .def_prop_ro("bucket_size", [](const PyContext& self) { return self.engine().config().bucket_size; })
+      .def("stats", &stats_of, "What this rank has done, and on whom it waited, as a dict.")
       .def("shutdown", &PyContext::shutdown, "Leaves the job; operations in flight fail after at most 10 s.")
       .def(
           "timeline_start_activity",

@@ -32,6 +32,9 @@ class PyContext {
   FlightList flights_;
 };
 
+/// Context::stats() as a dict.
+[[nodiscard]] nb::dict stats_of(const PyContext& context);
+
 /// Adds the operations to the class Context.
 void bind_operations(nb::class_<PyContext>& context);
 

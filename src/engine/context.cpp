@@ -152,6 +152,10 @@ Handle Context::barrier_async(const OperationOptions& options) {
   return impl_->start(impl_->requests().barrier(options), options);
 }
 
+Stats Context::stats() const {
+  return impl_->session->engine().stats();
+}
+
 bool Context::timeline_start_activity(const std::string& name, const std::string& activity) {
   trace::Timeline* timeline = impl_->session->timeline();
   if (timeline != nullptr) timeline->begin(name, activity);

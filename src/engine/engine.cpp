@@ -252,7 +252,11 @@ bool Engine::advance(Operation& operation) {
   bool moved = false;
   while (!operation.task.finished()) {
     const bool is_yield = operation.suspension.is_yield();
-    if (!operation.suspension.ready()) return moved;
+    if (!operation.suspension.ready()) {
+      note_wait(operation);
+      return moved;
+    }
+    if (operation.looks_in_vain > 0) end_wait(operation);
     operation.suspension.resume();
     moved = true;
     if (is_yield) break;
@@ -262,16 +266,17 @@ bool Engine::advance(Operation& operation) {
 
 void Engine::finish(Operation& operation) {
   transport_.set_oldest_open(open_.empty() ? posted_through_ : open_.front()->sequence);
-  retire(operation);
-  if (timeline_ != nullptr) {
-    timeline_->record(operation.request().name, name_of(operation.request().kind), operation.started,
-                      clock().now());
-  }
   std::exception_ptr error;
   try {
     operation.task.rethrow();
   } catch (...) {
     error = std::current_exception();
+  }
+  account(operation, error != nullptr);
+  retire(operation);
+  if (timeline_ != nullptr) {
+    timeline_->record(operation.request().name, name_of(operation.request().kind), operation.started,
+                      clock().now());
   }
   if (error) remember_reported(operation.key);
   const bool is_async = operation.is_async;
@@ -372,8 +377,7 @@ void Engine::fill_post(Operation& operation) const {
       std::all_of(destinations.begin(), destinations.end(),
                   [this](const auto& destination) { return transport_.shares_memory(destination.rank); });
   post.publishes = !readable_in_place || request.input.bytes() <= eager_bytes ? 1 : 0;
-  const bool sends_data = request.kind != OperationKind::Barrier && request.kind != OperationKind::Agreement;
-  if (!sends_data) post.publishes = 0;
+  if (!moves_data(request.kind)) post.publishes = 0;
 }
 
 void Engine::retire(Operation& operation) {

@@ -15,6 +15,7 @@
 
 #include "base/executor.hpp"
 #include "base/fork_guard.hpp"
+#include "engine/accounts.hpp"
 #include "engine/exchange.hpp"
 #include "engine/operation.hpp"
 #include "engine/stores.hpp"
@@ -63,6 +64,7 @@ class Engine {
   void abandon();
   [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }
   [[nodiscard]] const base::Clock& clock() const { return executor_.clock(); }
+  [[nodiscard]] Stats stats();
   /// Writes the operations in flight, and what they wait for, to the log. On a thread that may be kept.
   void report();
   /// Whether this process was forked from that of the rank: then no thread drives, and a lock may stay locked
@@ -146,10 +148,17 @@ class Engine {
   /// Of a peer, before the operation can go on.
   enum class Need : std::uint8_t { Nothing, Call, Vote, Data, Room, End };
   [[nodiscard]] Need need_of(const Operation& operation, const PeerView& peer) const;
+  [[nodiscard]] Need need_of_movement(const Operation& operation, const PeerView& peer, Phase own) const;
   [[nodiscard]] std::string describe_wait(const Operation& operation) const;
   [[nodiscard]] std::string describe_pending(const Operation& operation);
   [[nodiscard]] std::string elapsed(const Operation& operation) const;
   void check_time(base::TimePoint now);
+
+  // --- accounts.cpp: what was done, and on whom this rank waited
+  void note_wait(Operation& operation);
+  void end_wait(Operation& operation);
+  void account(const Operation& operation, bool has_failed);
+  void account_slices(const Operation& operation);
 
   void show_peers(const Operation& operation);
   /// Inside a coroutine: gives up if somebody asked for it.
@@ -180,6 +189,7 @@ class Engine {
   std::list<std::shared_ptr<Operation>> open_;
   std::deque<Retired> retired_;
   std::unordered_map<std::uint64_t, std::shared_ptr<const mixing::MixingRow>> rows_;
+  Accounts accounts_;
   std::uint64_t posted_through_ = 0;
   std::deque<Key> reported_;  ///< operations whose errors the user has got, the last ones
   std::vector<transport::ComplaintText> held_complaints_;  ///< about operations that are still open

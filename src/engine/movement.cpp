@@ -17,7 +17,8 @@ namespace bluefog::engine {
 Task Engine::move(Operation& operation) {
   const OperationKind kind = operation.request().kind;
   if (kind == OperationKind::Barrier || kind == OperationKind::Agreement) co_return;
-  Task movement = mixes_by_slices(operation) ? mix_slices(operation) : exchange(operation);
+  operation.goes_by_slices = mixes_by_slices(operation);
+  Task movement = operation.goes_by_slices ? mix_slices(operation) : exchange(operation);
   co_await movement;
 }
 

@@ -62,8 +62,7 @@ std::string rank_text(int rank) {
 }
 
 std::uint64_t chunks_of(const Post& post) {
-  const std::size_t bytes = Shape(std::span(post.extents.data(), post.dims)).count() * size_of(post.dtype);
-  return (bytes + post.chunk_bytes - 1) / post.chunk_bytes;
+  return (bytes_of(post) + post.chunk_bytes - 1) / post.chunk_bytes;
 }
 
 transport::Reason reason_of(const std::exception_ptr& error) {

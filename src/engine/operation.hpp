@@ -18,6 +18,7 @@
 
 namespace bluefog::engine {
 
+using transport::bytes_of;
 using transport::Key;
 using transport::OperationKind;
 using transport::Phase;
@@ -79,7 +80,8 @@ struct PeerView {
   bool found = false;
   SlotRef slot;
   Post post;
-  bool is_far = false;  ///< shares no memory, so it is a neighbour but no member of the component
+  bool is_far = false;              ///< shares no memory, so it is a neighbour but no member of the component
+  base::TimePoint missing_since{};  ///< the operation waits for this peer, among others; else the epoch
 };
 
 class Operation {
@@ -108,7 +110,9 @@ class Operation {
   base::TimePoint next_warning;
   std::exception_ptr trouble;  ///< the operation shall give up for this reason, if it still can
   bool is_async = false;
+  bool goes_by_slices = false;  ///< else by an exchange of chunks
   Suspension suspension;
+  std::uint64_t looks_in_vain = 0;  ///< since it could go on last
   Task task;
   std::uint64_t produced = 0;
   std::uint64_t consumed = 0;
@@ -129,6 +133,9 @@ class Operation {
 [[nodiscard]] std::string_view name_of(OperationKind kind) noexcept;
 [[nodiscard]] constexpr bool reduces(OperationKind kind) noexcept {
   return kind == OperationKind::NeighborAllreduce || kind == OperationKind::Allreduce;
+}
+[[nodiscard]] constexpr bool moves_data(OperationKind kind) noexcept {
+  return kind != OperationKind::Barrier && kind != OperationKind::Agreement;
 }
 /// "rank 3".
 [[nodiscard]] std::string rank_text(int rank);

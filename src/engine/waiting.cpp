@@ -43,17 +43,25 @@ bool is_published(const Post& post, bool mixes_by_slices) {
 
 }  // namespace
 
+/// What an operation needs of a peer before it can go on.
 Engine::Need Engine::need_of(const Operation& operation, const PeerView& peer) const {
   if (!peer.found) return Need::Call;
   const Phase own = transport_.phase(operation.slot);
-  if (transport_.phase(peer.slot) >= Phase::Done || is_gone(peer.rank)) return Need::Nothing;
+  Need need = Need::Nothing;
   if (own == Phase::Posted) {
-    const std::uint64_t vote =
-        operation.post.meets != 0 && !peer.is_far ? transport_.vote(operation.slot) : 0;
-    return vote != 0 && transport_.vote(peer.slot) != vote ? Need::Vote : Need::Nothing;
+    const bool votes = operation.post.meets != 0 && !peer.is_far;
+    const std::uint64_t vote = votes ? transport_.vote(operation.slot) : 0;
+    if (vote != 0 && transport_.vote(peer.slot) != vote) need = Need::Vote;
+  } else {
+    need = need_of_movement(operation, peer, own);
   }
+  if (need == Need::Nothing) return need;
+  return transport_.phase(peer.slot) >= Phase::Done || is_gone(peer.rank) ? Need::Nothing : need;
+}
+
+Engine::Need Engine::need_of_movement(const Operation& operation, const PeerView& peer, Phase own) const {
   const mixing::MixingRow& row = operation.request().plan->row;
-  const bool by_slices = operation.component != nullptr && mixes_by_slices(operation);
+  const bool by_slices = operation.goes_by_slices;
   const bool is_destination = row.destination(peer.rank) != nullptr;
   const bool publishes = is_published(operation.post, by_slices);
   if (own != Phase::Running) return by_slices || (is_destination && !publishes) ? Need::End : Need::Nothing;
@@ -61,9 +69,9 @@ Engine::Need Engine::need_of(const Operation& operation, const PeerView& peer) c
   const std::uint64_t taken = operation.consumed;
   if (is_source && taken < chunks_of(peer.post) && transport_.produced(peer.slot) <= taken) return Need::Data;
   const std::uint64_t depth = transport_.chunk_ring(operation.slot).size() / operation.post.chunk_bytes;
-  const bool sends_more = is_destination && publishes && operation.produced < chunks_of(operation.post);
-  return sends_more && transport_.consumed(peer.slot) + depth <= operation.produced ? Need::Room
-                                                                                    : Need::Nothing;
+  const bool has_more = is_destination && publishes && operation.produced < chunks_of(operation.post);
+  return has_more && transport_.consumed(peer.slot) + depth <= operation.produced ? Need::Room
+                                                                                  : Need::Nothing;
 }
 
 /// What is missing, and of whom.

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <type_traits>
 
 #include <bluefog/dtype.hpp>
@@ -27,6 +28,7 @@ enum class OperationKind : std::uint8_t {
   Barrier,
   Agreement,  ///< no data: all members gave equal hashes (set_topology)
 };
+inline constexpr std::size_t operation_kinds = static_cast<std::size_t>(OperationKind::Agreement) + 1;
 
 /// Names are shown to people; the first so many bytes of them.
 inline constexpr std::size_t longest_shown_name = 63;
@@ -55,6 +57,11 @@ struct Post {
   std::uint8_t is_named;   ///< its name is shown with it, for people
 };
 static_assert(std::is_trivially_copyable_v<Post> && sizeof(Post) % sizeof(std::uint64_t) == 0);
+
+/// Of the input that a post announces.
+[[nodiscard]] inline std::size_t bytes_of(const Post& post) {
+  return Shape(std::span(post.extents.data(), post.dims)).count() * size_of(post.dtype);
+}
 
 /// How far a rank is with an operation. Only the rank itself moves it, or who finishes its part when it is
 /// dead; and only forward.

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <bluefog/shared_memory.hpp>
+#include <bluefog/stats.hpp>
 
 #include "base/doorbell.hpp"
 #include "mixing/row.hpp"
@@ -99,6 +100,9 @@ class Transport {
   [[nodiscard]] virtual std::uint64_t offset_of(const void* data, std::size_t bytes) const = 0;
   /// Address of a range of a peer's (or the own) arena, mapped and populated.
   [[nodiscard]] virtual std::byte* map(int rank, std::uint64_t offset, std::size_t bytes) = 0;
+
+  /// Of the own arena.
+  [[nodiscard]] virtual MemoryStats memory() const = 0;
 
   // --- own operations
   /// A free slot with room for chunks, not visible yet; false when all are in use.

@@ -86,6 +86,8 @@ class MortalTransport final : public transport::Transport {
     return inner_->map(rank, offset, bytes);
   }
 
+  [[nodiscard]] MemoryStats memory() const override { return inner_->memory(); }
+
   [[nodiscard]] bool acquire(transport::SlotRef& slot) override { return inner_->acquire(slot); }
   [[nodiscard]] std::span<std::byte> chunk_ring(const transport::SlotRef& own) override {
     return inner_->chunk_ring(own);

@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import logging
 import threading
-from typing import Callable
+from typing import Any, Callable
 
 import networkx as nx
 
@@ -60,6 +60,31 @@ class BlueFogBasics:
         """
         if self._context is not None and not self._context.is_shut_down():
             self._context.shutdown()
+
+    def stats(self) -> dict[str, Any]:
+        """What this rank has done since ``init()``, and on whom it waited.
+
+        Returns:
+            A dict of plain numbers:
+
+            * ``"peers"``: for each rank with which this one has had an operation, ``"operations"`` (how many
+              have ended), ``"bytes_received"`` and ``"bytes_sent"`` (of tensors: read from and written to the
+              peer's memory, or received from and sent to it), and ``"wait_seconds"``: time in which an
+              operation of this rank could not go on, and that peer was among those that it lacked.
+              Operations that wait at the same time add up.
+            * ``"operations"``: for each kind (``"neighbor_allreduce"``, ...), ``"count"``, ``"failed"``,
+              ``"bytes"`` (of this rank's input tensors) and ``"seconds"`` (from start to end).
+            * ``"in_flight"``: operations that have not ended.
+            * ``"memory"``: bytes of this rank's shared-memory arena: ``"reserved"`` (of address space),
+              ``"populated"`` (backed by memory) and ``"allocated"`` (in use by tensors and by the rank).
+
+            Ranks that mix shared memory by slices read their slice of every member's tensor, and write that
+            slice of every member's result; so these bytes differ from those that messages would carry.
+
+        It costs microseconds: call it for a progress line, not for every step. The counts go on after
+        ``shutdown()`` has been called, and begin anew with the next ``init()``.
+        """
+        return self.context().stats()
 
     def is_initialized(self) -> bool:
         """True between ``init()`` and ``shutdown()``; False in processes that the rank forks."""

@@ -88,6 +88,7 @@ from bluefog.torch.basics import (
     set_topology,
     shutdown,
     size,
+    stats,
     unified_mpi_window_model_supported,
 )
 from bluefog.torch.ops.collective import (
@@ -218,6 +219,7 @@ __all__ = [
     "size",
     "spectral_gap",
     "static_schedule",
+    "stats",
     "synchronize",
     "timeline_context",
     "timeline_end_activity",

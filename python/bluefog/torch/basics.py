@@ -36,6 +36,7 @@ __all__ = [
     "set_topology",
     "shutdown",
     "size",
+    "stats",
     "unified_mpi_window_model_supported",
 ]
 
@@ -74,6 +75,7 @@ def _share_cpus() -> None:
 
 shutdown = basics.shutdown
 is_initialized = basics.is_initialized
+stats = basics.stats
 size = basics.size
 rank = basics.rank
 local_size = basics.local_size

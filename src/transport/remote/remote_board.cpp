@@ -8,10 +8,6 @@ namespace {
 
 constexpr std::size_t remembered_rows = 8192;
 
-std::size_t bytes_of(const Post& post) {
-  return Shape(std::span(post.extents.data(), post.dims)).count() * size_of(post.dtype);
-}
-
 }  // namespace
 
 // --- own operations

@@ -45,6 +45,10 @@ class ShmTransport final : public Transport {
   [[nodiscard]] std::uint64_t offset_of(const void* data, std::size_t bytes) const override;
   [[nodiscard]] std::byte* map(int rank, std::uint64_t offset, std::size_t bytes) override;
 
+  [[nodiscard]] MemoryStats memory() const override {
+    return {arena_->bytes(), arena_->mapping().populated(), arena_->allocated()};
+  }
+
   [[nodiscard]] bool acquire(SlotRef& slot) override;
   [[nodiscard]] std::span<std::byte> chunk_ring(const SlotRef& own) override;
   [[nodiscard]] std::span<std::byte> log(const SlotRef& at, std::size_t bytes) override;

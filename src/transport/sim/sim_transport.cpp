@@ -65,6 +65,12 @@ bool SimArena::contains(const void* data, std::size_t bytes) const {
   return first + bytes <= block->first + block->second.bytes;
 }
 
+std::size_t SimArena::bytes() const {
+  std::size_t sum = 0;
+  for (const auto& [data, block] : blocks_) sum += block.bytes;
+  return sum;
+}
+
 SimTransport::SimTransport(Network& network, SimExecutor& executor, int rank, int size)
     : network_(network),
       executor_(executor),

@@ -27,6 +27,8 @@ class SimArena {
   void keep_all() { keeps_all_ = true; }
   void free(std::byte* data);
   [[nodiscard]] bool contains(const void* data, std::size_t bytes) const;
+  /// Handed out.
+  [[nodiscard]] std::size_t bytes() const;
 
  private:
   struct Block {
@@ -61,6 +63,10 @@ class SimTransport final : public Transport, private remote::Wire {
   [[nodiscard]] SharedMemory allocate(std::size_t bytes) override;
   [[nodiscard]] std::uint64_t offset_of(const void* data, std::size_t bytes) const override;
   [[nodiscard]] std::byte* map(int rank, std::uint64_t offset, std::size_t bytes) override;
+
+  [[nodiscard]] MemoryStats memory() const override {
+    return {arena_->bytes(), arena_->bytes(), arena_->bytes()};
+  }
 
   [[nodiscard]] bool acquire(SlotRef& slot) override;
   [[nodiscard]] std::span<std::byte> chunk_ring(const SlotRef& own) override;

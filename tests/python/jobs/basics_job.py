@@ -30,6 +30,29 @@ def check_names_of_old_have_answers() -> None:
     assert bf.get_skip_negotiate_stage() is False
 
 
+def check_stats_count_what_was_done_and_on_whom_was_waited() -> None:
+    n, rank = bf.size(), bf.rank()
+    before = bf.stats()
+    assert before["operations"]["set_topology"]["count"] == 1  # by init()
+    bf.allreduce(torch.ones(1000))
+    with raises(ValueError):
+        bf.broadcast(torch.ones(1000), root_rank=n)
+    stats = bf.stats()
+    allreduce = stats["operations"]["allreduce"]
+    assert (allreduce["count"], allreduce["failed"], allreduce["bytes"]) == (1, 0, 4000)
+    assert 0 < allreduce["seconds"] < 60
+    assert stats["operations"]["broadcast"]["failed"] == 1
+    assert stats["in_flight"] == 0
+    assert sorted(stats["peers"]) == [peer for peer in range(n) if peer != rank]
+    for peer in stats["peers"].values():
+        assert peer["bytes_received"] == peer["bytes_sent"] == 4000
+        assert 0 <= peer["wait_seconds"] < 60
+    tensor = bf.empty_shared((1 << 18,))
+    memory = bf.stats()["memory"]
+    assert memory["allocated"] - stats["memory"]["allocated"] == tensor.nbytes
+    assert memory["allocated"] <= memory["populated"] <= memory["reserved"]
+
+
 def check_the_default_topology_is_exponential() -> None:
     assert bf.IsTopologyEquivalent(bf.load_topology(), bf.ExponentialGraph(bf.size()))
     bf.set_topology(bf.RingGraph(bf.size()))

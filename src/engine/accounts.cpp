@@ -1,0 +1,112 @@
+#include "engine/accounts.hpp"
+
+#include <algorithm>
+
+#include "engine/engine.hpp"
+
+namespace bluefog::engine {
+
+PeerStats& Accounts::of_peer(int rank) {
+  auto at = std::lower_bound(peers_.begin(), peers_.end(), rank,
+                             [](const PeerStats& peer, int wanted) { return peer.rank < wanted; });
+  if (at == peers_.end() || at->rank != rank) {
+    at = peers_.insert(at, PeerStats{});
+    at->rank = rank;
+  }
+  return *at;
+}
+
+Stats Accounts::snapshot() const {
+  Stats stats;
+  stats.peers = peers_;
+  for (std::size_t kind = 0; kind < kinds_.size(); ++kind) {
+    if (kinds_[kind].count == 0) continue;
+    stats.operations.emplace(name_of(static_cast<OperationKind>(kind)), kinds_[kind]);
+  }
+  return stats;
+}
+
+/// After a look that found an operation unable to go on.
+void Engine::note_wait(Operation& operation) {
+  // Of very many peers, not every look need see which of them are missing still.
+  constexpr std::size_t peers_per_look = 64;
+  if (operation.looks_in_vain++ % (1 + operation.peers.size() / peers_per_look) != 0) return;
+  base::TimePoint now{};
+  for (PeerView& peer : operation.peers) {
+    const bool is_missing = need_of(operation, peer) != Need::Nothing;
+    const bool was_missing = peer.missing_since != base::TimePoint{};
+    if (is_missing == was_missing) continue;
+    if (now == base::TimePoint{}) now = clock().now();
+    if (was_missing) accounts_.of_peer(peer.rank).waited += now - peer.missing_since;
+    peer.missing_since = is_missing ? now : base::TimePoint{};
+  }
+}
+
+void Engine::end_wait(Operation& operation) {
+  operation.looks_in_vain = 0;
+  base::TimePoint now{};
+  for (PeerView& peer : operation.peers) {
+    if (peer.missing_since == base::TimePoint{}) continue;
+    if (now == base::TimePoint{}) now = clock().now();
+    accounts_.of_peer(peer.rank).waited += now - peer.missing_since;
+    peer.missing_since = base::TimePoint{};
+  }
+}
+
+/// At the end of an operation.
+void Engine::account(const Operation& operation, bool has_failed) {
+  const Request& request = operation.request();
+  OperationStats& kind = accounts_.of_kind(request.kind);
+  ++kind.count;
+  kind.failed += has_failed ? 1 : 0;
+  kind.time += clock().now() - operation.started;
+  for (const PeerView& peer : operation.peers) {
+    if (peer.found) ++accounts_.of_peer(peer.rank).operations;
+  }
+  if (!moves_data(request.kind)) return;
+  kind.bytes += request.input.bytes();
+  if (operation.goes_by_slices) return has_failed ? void() : account_slices(operation);
+  const mixing::MixingRow& row = request.plan->row;
+  for (const PeerView& peer : operation.peers) {
+    if (!peer.found || row.source(peer.rank) == nullptr) continue;
+    const std::size_t bytes = bytes_of(peer.post);
+    const std::size_t taken = operation.consumed * peer.post.chunk_bytes;
+    accounts_.of_peer(peer.rank).bytes_received += std::min(bytes, taken);
+  }
+  // What is read in place has been read when the operation has ended well.
+  const bool is_read_in_place = operation.produced == 0 && !has_failed;
+  const std::size_t given = operation.produced * operation.post.chunk_bytes;
+  for (const auto& destination : row.destinations) {
+    accounts_.of_peer(destination.rank).bytes_sent +=
+        is_read_in_place ? request.input.bytes() : std::min(request.input.bytes(), given);
+  }
+}
+
+void Engine::account_slices(const Operation& operation) {
+  const Component& component = *operation.component;
+  const std::size_t element = size_of(operation.request().input.dtype);
+  const auto slice = mixing::slice_of(operation.request().input.count(), element, component.members.size(),
+                                      component.index_of(rank_));
+  const std::size_t bytes = (slice.last - slice.first) * element;
+  for (const PeerView& peer : operation.peers) {
+    PeerStats& stats = accounts_.of_peer(peer.rank);
+    stats.bytes_received += bytes;
+    stats.bytes_sent += bytes;
+  }
+}
+
+Stats Engine::stats() {
+  require_home();
+  Stats stats;
+  {
+    const std::lock_guard lock(mutex_);
+    stats = accounts_.snapshot();
+    stats.in_flight = open_.size();
+    const std::lock_guard submitting(submit_mutex_);
+    stats.in_flight += incoming_.size();
+  }
+  stats.memory = transport_.memory();
+  return stats;
+}
+
+}  // namespace bluefog::engine
