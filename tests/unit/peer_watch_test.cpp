@@ -88,7 +88,7 @@ class Watch {
  public:
   explicit Watch(const Child& child, std::function<std::optional<std::uint64_t>()> beats_of_child) {
     std::vector<PeerWatch::Peer> peers;
-    peers.push_back({3, child.pidfd()});
+    peers.push_back({3, base::UnsharedFd(child.pidfd())});
     watch_ =
         std::make_unique<PeerWatch>(executor_, std::move(peers), PeerWatch::Periods{1ms, 1ms},
                                     PeerWatch::Callbacks{[this] {
