@@ -45,6 +45,9 @@ struct BLUEFOG_API Config {
   std::string log_level = "warning";
   /// BLUEFOG_LOG_HIDE_TIME: log lines without time stamps.
   bool log_hide_time = false;
+  /// BLUEFOG_SIGUSR1: SIGUSR1 makes a rank write to its log which operations it has in flight and what they
+  /// wait for; unless the program handles or ignores that signal when it joins. 0: leave the signal alone.
+  bool report_on_sigusr1 = true;
   /// BLUEFOG_STORE: "plain", "streaming" or "auto" (measured when the arena is made).
   std::string store = "auto";
   /// BLUEFOG_BUCKET_SIZE (bytes): largest bucket of parameters that optimizers lay out.

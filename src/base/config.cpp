@@ -29,6 +29,7 @@ constexpr std::array known_names{
     "BLUEFOG_ARENA_SIZE",    "BLUEFOG_TIMELINE",   "BLUEFOG_LOG_LEVEL",
     "BLUEFOG_LOG_HIDE_TIME", "BLUEFOG_STORE",      "BLUEFOG_BUCKET_SIZE",
     "BLUEFOG_BFRUN",         "BLUEFOG_UNDO_LOG",   "BLUEFOG_HEARTBEAT",
+    "BLUEFOG_SIGUSR1",
 };
 
 // BlueFog 0.3 read these; scripts still set them.
@@ -182,6 +183,7 @@ Config read_config(const Environment& environment) {
     reject("BLUEFOG_LOG_LEVEL", config.log_level, "trace, debug, info, warning, error or fatal");
   }
   read_flag(environment, "BLUEFOG_LOG_HIDE_TIME", config.log_hide_time);
+  read_flag(environment, "BLUEFOG_SIGUSR1", config.report_on_sigusr1);
   read_text(environment, "BLUEFOG_STORE", config.store);
   if (config.store != "plain" && config.store != "streaming" && config.store != "auto") {
     reject("BLUEFOG_STORE", config.store, "plain, streaming or auto");
@@ -238,6 +240,7 @@ std::map<std::string, std::string> Config::to_map() const {
       {"BLUEFOG_TIMELINE", timeline},
       {"BLUEFOG_LOG_LEVEL", log_level},
       {"BLUEFOG_LOG_HIDE_TIME", log_hide_time ? "1" : "0"},
+      {"BLUEFOG_SIGUSR1", report_on_sigusr1 ? "1" : "0"},
       {"BLUEFOG_STORE", store},
       {"BLUEFOG_BUCKET_SIZE", std::to_string(bucket_size)},
   };

@@ -23,6 +23,9 @@ constexpr std::array<std::pair<std::string_view, spdlog::level::level_enum>, 6> 
     {"fatal", spdlog::level::critical},
 }};
 
+/// Above all levels that can be set.
+constexpr spdlog::level::level_enum level_of_reports = spdlog::level::off;
+
 spdlog::level::level_enum spdlog_level(Level level) {
   return levels[static_cast<std::size_t>(level)].second;
 }
@@ -32,11 +35,17 @@ class LevelName final : public spdlog::custom_flag_formatter {
  public:
   void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& line) override {
     for (const auto& [name, level] : levels) {
-      if (level == message.level) line.append(name.data(), name.data() + name.size());
+      if (level == message.level) append(name, line);
     }
+    if (message.level == level_of_reports) append("report", line);
   }
   [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override {
     return std::make_unique<LevelName>();
+  }
+
+ private:
+  static void append(std::string_view name, spdlog::memory_buf_t& line) {
+    line.append(name.data(), name.data() + name.size());
   }
 };
 
@@ -101,6 +110,9 @@ void error(std::string_view text) {
 }
 void fatal(std::string_view text) {
   write(Level::fatal, text);
+}
+void report(std::string_view text) {
+  logger().log(level_of_reports, spdlog::string_view_t(text.data(), text.size()));
 }
 
 }  // namespace bluefog::log

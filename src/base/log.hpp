@@ -24,5 +24,7 @@ void info(std::string_view text);
 void warning(std::string_view text);
 void error(std::string_view text);
 void fatal(std::string_view text);
+/// What the user has asked for: written at every level.
+void report(std::string_view text);
 
 }  // namespace bluefog::log

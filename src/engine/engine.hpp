@@ -63,6 +63,8 @@ class Engine {
   void abandon();
   [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }
   [[nodiscard]] const base::Clock& clock() const { return executor_.clock(); }
+  /// Writes the operations in flight, and what they wait for, to the log. On a thread that may be kept.
+  void report();
   /// Whether this process was forked from that of the rank: then no thread drives, and a lock may stay locked
   /// for ever.
   [[nodiscard]] bool is_forked_copy() const noexcept { return home_.is_elsewhere(); }

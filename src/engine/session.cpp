@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <optional>
 
 #include <fcntl.h>
 #include <sys/syscall.h>
@@ -85,8 +86,11 @@ std::shared_ptr<Session> make_session(const Config& config, std::uint64_t genera
   } else {
     transport = std::move(shared);
   }
-  return std::make_shared<Session>(config, generation, std::move(executor), std::move(transport), tuning,
-                                   std::make_shared<const Topology>(exponential_graph(config.size)));
+  auto session =
+      std::make_shared<Session>(config, generation, std::move(executor), std::move(transport), tuning,
+                                std::make_shared<const Topology>(exponential_graph(config.size)));
+  session->report_on_signal();
+  return session;
 }
 
 void check(const Config& config) {
@@ -125,6 +129,13 @@ std::shared_ptr<Session> Session::join(const Config& config, const Interposition
     throw InvalidArgument("BLUEFOG_SIZE is " + std::to_string(config.size) +
                           ", but BLUEFOG_RENDEZVOUS is not set; start the program with bfrun -np " +
                           std::to_string(config.size));
+  }
+  std::optional<base::SignalReport> until_joined;
+  if (config.report_on_sigusr1) {
+    until_joined.emplace([&config] {
+      log::report(rank_text(config.rank) + " waits for all " + std::to_string(config.size) +
+                  " ranks to join at " + config.rendezvous);
+    });
   }
   Roster roster;
   auto rendezvous = membership::RendezvousClient::join(
@@ -184,6 +195,12 @@ void Session::shutdown() {
   transport_->leave();
   watch_.reset();
   rendezvous_.reset();
+  report_.reset();
+}
+
+void Session::report_on_signal() {
+  if (!config_.report_on_sigusr1) return;
+  report_ = std::make_unique<base::SignalReport>([engine = engine_.get()] { engine->report(); });
 }
 
 Session::~Session() {

@@ -10,6 +10,7 @@
 
 #include "base/executor.hpp"
 #include "base/fork_guard.hpp"
+#include "base/signal_report.hpp"
 #include "engine/engine.hpp"
 #include "engine/requests.hpp"
 #include "membership/peer_watch.hpp"
@@ -50,6 +51,8 @@ class Session {
   /// Whether this process was forked from that of the rank. Nothing but the rank's facts is of use then.
   [[nodiscard]] bool is_forked_copy() const noexcept { return home_.is_elsewhere(); }
   void shutdown();
+  /// From now on SIGUSR1 makes the rank tell its operations in flight, if the Config wants it.
+  void report_on_signal();
   /// As the death of the rank's process would end it.
   void abandon() { engine_->abandon(); }
 
@@ -63,6 +66,7 @@ class Session {
   std::unique_ptr<RequestFactory> requests_;
   std::unique_ptr<membership::RendezvousClient> rendezvous_;
   std::unique_ptr<membership::PeerWatch> watch_;
+  std::unique_ptr<base::SignalReport> report_;
 };
 
 }  // namespace bluefog::engine

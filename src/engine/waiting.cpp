@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include <bluefog/error.hpp>
@@ -14,6 +16,8 @@ namespace bluefog::engine {
 namespace {
 
 constexpr std::size_t most_listed = 8;
+/// The lock is held for moments only, unless something is wrong.
+constexpr base::Duration patience_with_a_pass = std::chrono::seconds(2);
 
 /// "a, b and 3 more".
 std::string join(const std::vector<std::string>& texts) {
@@ -118,6 +122,29 @@ void Engine::check_time(base::TimePoint now) {
     }
     log::warning(state);
     operation->next_warning = now + config_.stall_warning;
+  }
+}
+
+void Engine::report() {
+  std::unique_lock lock(mutex_, std::try_to_lock);
+  for (const auto until = clock().now() + patience_with_a_pass; !lock.owns_lock();) {
+    if (clock().now() >= until) {
+      return log::report(rank_text(rank_) + ": a thread is moving data all the time, or hangs while it does");
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    static_cast<void>(lock.try_lock());
+  }
+  const std::lock_guard submitting(submit_mutex_);
+  for (const auto& operation : open_) {
+    log::report(operation->describe(rank_) + " has been in flight for " + elapsed(*operation) +
+                describe_wait(*operation) + ". " + describe_pending(*operation));
+  }
+  for (const auto& operation : incoming_) {
+    log::report(operation->describe(rank_) + " waits for its turn: too many are in flight");
+  }
+  if (open_.empty() && incoming_.empty()) {
+    log::report(rank_text(rank_) +
+                ": no operation is in flight; calls made so far: " + std::to_string(next_sequence_));
   }
 }
 

@@ -44,6 +44,7 @@ TEST(Config, ReadsEveryVariable) {
                                      {"BLUEFOG_TIMELINE", "/tmp/t"},
                                      {"BLUEFOG_LOG_LEVEL", "Debug"},
                                      {"BLUEFOG_LOG_HIDE_TIME", "1"},
+                                     {"BLUEFOG_SIGUSR1", "0"},
                                      {"BLUEFOG_STORE", "plain"},
                                      {"BLUEFOG_BUCKET_SIZE", "4096"}});
   EXPECT_EQ(config.rank, 2);
@@ -59,6 +60,7 @@ TEST(Config, ReadsEveryVariable) {
   EXPECT_EQ(config.timeline, "/tmp/t");
   EXPECT_EQ(config.log_level, "Debug");
   EXPECT_TRUE(config.log_hide_time);
+  EXPECT_FALSE(config.report_on_sigusr1);
   EXPECT_EQ(config.store, "plain");
   EXPECT_EQ(config.bucket_size, 4096U);
 }
@@ -152,6 +154,14 @@ TEST(Log, WritesNothingBelowItsLevel) {
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "[bluefog] error: loud {}\n");
   EXPECT_FALSE(log::enabled(log::Level::warning));
   EXPECT_TRUE(log::enabled(log::Level::fatal));
+}
+
+TEST(Log, WritesWhatTheUserAsksForAtEveryLevel) {
+  log::configure(log::Level::fatal, true, 2);
+  ::testing::internal::CaptureStderr();
+  log::error("quiet");
+  log::report("asked for");
+  EXPECT_EQ(::testing::internal::GetCapturedStderr(), "[bluefog rank 2] report: asked for\n");
 }
 
 TEST(Log, ShowsTheTimeUnlessHidden) {
