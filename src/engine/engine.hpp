@@ -86,19 +86,22 @@ class Engine {
   [[nodiscard]] Task run(Operation& operation);
   void close_all();
   void admit();
-  [[nodiscard]] bool post(Operation& operation);
-  void add_peer(Operation& operation, int peer) const;
-  void fill_post(Operation& operation) const;
-  void retire(Operation& operation);
-  void reclaim();
-  void forget_oldest_failure();
-  [[nodiscard]] bool is_forgotten(const Retired& retired, const PeerView& peer);
   [[nodiscard]] bool advance(Operation& operation);
   bool pass();
   void finish(Operation& operation);
   void remember_reported(const Key& key);
   void background();
   [[nodiscard]] base::TimePoint next_alarm() const;
+
+  // --- posting.cpp: the board of this rank
+  [[nodiscard]] bool post(Operation& operation);
+  void add_peer(Operation& operation, int peer) const;
+  void fill_post(Operation& operation) const;
+  void show_peers(const Operation& operation);
+  void retire(Operation& operation);
+  [[nodiscard]] bool is_forgotten(const Retired& retired, const PeerView& peer);
+  void reclaim();
+  void forget_oldest_failure();
 
   // --- agreement.cpp: does this operation happen?
   [[nodiscard]] Task agree_with_neighbors(Operation& operation);
@@ -160,7 +163,6 @@ class Engine {
   void account(const Operation& operation, bool has_failed);
   void account_slices(const Operation& operation);
 
-  void show_peers(const Operation& operation);
   /// Inside a coroutine: gives up if somebody asked for it.
   void check_trouble(const Operation& operation) const {
     if (operation.trouble) std::rethrow_exception(operation.trouble);

@@ -21,6 +21,7 @@
 
 #include "base/clock.hpp"
 #include "base/doorbell.hpp"
+#include "base/hash.hpp"
 #include "transport/shm/arena.hpp"
 #include "transport/shm/shm_transport.hpp"
 
@@ -203,6 +204,16 @@ TEST_F(Board, ShowsWhatIsPublishedUntilItIsReclaimed) {
   EXPECT_EQ(peer().phase(stale), Phase::Left)
       << "a reclaimed slot belongs to an operation that its rank has left";
   EXPECT_TRUE(peer().row(stale, post_).empty());
+}
+
+TEST_F(Board, RemembersTheLatestOfAnyNumberOfStreams) {
+  constexpr std::uint64_t streams = 20'000;
+  for (std::uint64_t stream = 1; stream <= streams; ++stream) {
+    const Key key{base::mix_bits(stream), 0};
+    owner().reclaim(publish(key), key);
+    ASSERT_EQ(look(key), Lookup::Passed) << "stream " << stream;
+    ASSERT_EQ(look(Key{key.stream, 1}), Lookup::NotYet) << "stream " << stream;
+  }
 }
 
 TEST_F(Board, ListsTheCallsThatItsRankIsIn) {

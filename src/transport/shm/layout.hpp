@@ -20,6 +20,8 @@ inline constexpr std::size_t slot_count = std::size_t{1} << slot_bits;
 inline constexpr std::size_t bucket_tags = 8;
 inline constexpr std::size_t bucket_count = 256;
 inline constexpr std::size_t stream_count = 4096;
+/// So many entries after its own place hold a stream.
+inline constexpr std::size_t stream_window = 8;
 inline constexpr std::size_t max_ranks = 256;
 inline constexpr std::size_t inline_row_words = 64;
 inline constexpr std::size_t text_words = 48;
@@ -56,7 +58,7 @@ struct alignas(64) Bucket {
   std::array<std::atomic<std::uint64_t>, bucket_tags> tags;
 };
 
-/// How often the owner has used a stream. Entries are never taken away.
+/// How often the owner has used a stream. The stream is 0 while the entry changes.
 struct StreamEntry {
   std::atomic<std::uint64_t> stream;
   std::atomic<std::uint64_t> calls;

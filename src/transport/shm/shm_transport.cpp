@@ -238,15 +238,31 @@ void ShmTransport::remove_tag(const Key& key, std::uint32_t slot) {
 }
 
 void ShmTransport::count_call(const Key& key) {
-  auto& streams = own().streams;
-  for (std::size_t step = 0; step < stream_count; ++step) {
-    StreamEntry& entry = streams[(key.stream + step) % stream_count];
+  StreamEntry* free = nullptr;
+  for (std::size_t step = 0; step < stream_window; ++step) {
+    StreamEntry& entry = own().streams[(key.stream + step) % stream_count];
     const std::uint64_t stream = entry.stream.load(std::memory_order_relaxed);
-    if (stream != 0 && stream != key.stream) continue;
-    entry.calls.store(key.count + 1, std::memory_order_release);
-    if (stream == 0) entry.stream.store(key.stream, std::memory_order_release);
-    return;
+    if (stream == key.stream) return entry.calls.store(key.count + 1, std::memory_order_release);
+    if (stream == 0 && free == nullptr) free = &entry;
   }
+  // Names without end: an older stream is forgotten. Whoever looks for a call of it waits, until a warning.
+  const std::size_t given_up = (key.stream >> 32) % stream_window;
+  StreamEntry& entry = free != nullptr ? *free : own().streams[(key.stream + given_up) % stream_count];
+  entry.stream.store(0, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_release);
+  entry.calls.store(key.count + 1, std::memory_order_relaxed);
+  entry.stream.store(key.stream, std::memory_order_release);
+}
+
+std::uint64_t ShmTransport::calls_of(const Header& board, std::uint64_t stream) {
+  for (std::size_t step = 0; step < stream_window; ++step) {
+    const StreamEntry& entry = board.streams[(stream + step) % stream_count];
+    if (entry.stream.load(std::memory_order_acquire) != stream) continue;
+    const std::uint64_t calls = entry.calls.load(std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_acquire);
+    if (entry.stream.load(std::memory_order_relaxed) == stream) return calls;
+  }
+  return 0;
 }
 
 void ShmTransport::set_phase(const SlotRef& at, Phase phase) {
@@ -306,16 +322,9 @@ bool ShmTransport::find_tag(const Header& board, const Key& key, int peer, SlotR
 Lookup ShmTransport::find(int peer, const Key& key, SlotRef& found, Post& post) {
   const Header& board = header(peer);
   if (find_tag(board, key, peer, found, post)) return Lookup::Found;
-  for (std::size_t step = 0; step < stream_count; ++step) {
-    const StreamEntry& entry = board.streams[(key.stream + step) % stream_count];
-    const std::uint64_t stream = entry.stream.load(std::memory_order_acquire);
-    if (stream == 0) return Lookup::NotYet;
-    if (stream != key.stream) continue;
-    if (entry.calls.load(std::memory_order_acquire) <= key.count) return Lookup::NotYet;
-    // It may have come between the two looks.
-    return find_tag(board, key, peer, found, post) ? Lookup::Found : Lookup::Passed;
-  }
-  return Lookup::NotYet;
+  if (calls_of(board, key.stream) <= key.count) return Lookup::NotYet;
+  // It may have come between the two looks.
+  return find_tag(board, key, peer, found, post) ? Lookup::Found : Lookup::Passed;
 }
 
 Phase ShmTransport::phase(const SlotRef& at) const {

@@ -91,6 +91,8 @@ class ShmTransport final : public Transport {
   void insert_tag(const Key& key, std::uint32_t slot);
   void remove_tag(const Key& key, std::uint32_t slot);
   void count_call(const Key& key);
+  /// How often the owner has used a stream, as far as its board remembers.
+  [[nodiscard]] static std::uint64_t calls_of(const Header& board, std::uint64_t stream);
 
   int rank_;
   int size_;

@@ -1,0 +1,172 @@
+// How operations come on the board of this rank, and when they may go from it.
+
+#include <algorithm>
+
+#include <bluefog/error.hpp>
+
+#include "engine/engine.hpp"
+
+namespace bluefog::engine {
+
+namespace {
+
+bool overlap(const void* a, std::size_t a_bytes, const void* b, std::size_t b_bytes) {
+  if (a == nullptr || b == nullptr) return false;  // barriers have no tensors
+  const auto* first = static_cast<const std::byte*>(a);
+  const auto* second = static_cast<const std::byte*>(b);
+  return a_bytes > 0 && b_bytes > 0 && first < second + b_bytes && second < first + a_bytes;
+}
+
+/// Whether one of two operations writes what the other reads or writes.
+bool conflict(const Request& a, const Request& b) {
+  return overlap(a.output.data, a.output.bytes(), b.output.data, b.output.bytes()) ||
+         overlap(a.output.data, a.output.bytes(), b.input.data, b.input.bytes()) ||
+         overlap(a.input.data, a.input.bytes(), b.output.data, b.output.bytes());
+}
+
+}  // namespace
+
+bool Engine::post(Operation& operation) {
+  if (!transport_.acquire(operation.slot)) {
+    reclaim();
+    if (!transport_.acquire(operation.slot)) {
+      forget_oldest_failure();
+      if (!transport_.acquire(operation.slot)) return false;
+    }
+  }
+  if (retired_.size() > tuning_.retired_before_reclaim) reclaim();
+  Request& request = operation.request();
+  for (const auto& other : open_) {
+    if (request.local_error || !conflict(request, other->request())) continue;
+    request.local_error = std::make_exception_ptr(
+        InvalidArgument(operation.describe(rank_) + ": its tensors overlap those of " +
+                        other->describe(rank_) + ", which is still in flight; wait for that first"));
+  }
+  operation.started = clock().now();
+  operation.next_warning = operation.started + config_.stall_warning;
+  fill_post(operation);
+  const Plan& plan = *request.plan;
+  const bool publishes_now = operation.post.publishes != 0 && !plan.row.destinations.empty() &&
+                             request.input.bytes() <= eager_bytes && request.input.bytes() > 0 &&
+                             !request.local_error;
+  if (publishes_now) Publication(transport_, operation, tuning_.streaming_threshold).advance();
+  if (request.meets && !request.local_error) operation.component = plan.component;
+  const auto& expected = request.local_error   ? *request.group  // anybody may be waiting for this call
+                         : operation.component ? operation.component->members
+                                               : plan.neighbors;
+  for (const int peer : expected) {
+    if (peer != rank_) add_peer(operation, peer);
+  }
+  const std::uint64_t vote =
+      operation.component != nullptr ? vote_for(operation, operation.component->hash) : 0;
+  const std::string text = request.local_error ? message_of(request.local_error) : std::string();
+  transport_.publish(operation.slot, {operation.post, plan.row_words, plan.row.destinations, vote,
+                                      operation.produced, text, shown_name(request.name)});
+  posted_through_ = operation.sequence + 1;
+  show_peers(operation);
+  operation.task = run(operation);
+  operation.suspension.set(operation.task.handle(), nullptr, nullptr);
+  return true;
+}
+
+void Engine::add_peer(Operation& operation, int peer) const {
+  operation.peers.push_back({peer, false, {}, {}, !transport_.shares_memory(peer)});
+}
+
+void Engine::fill_post(Operation& operation) const {
+  const Request& request = operation.request();
+  Post& post = operation.post;
+  post.key = operation.key;
+  post.sequence = operation.sequence;
+  post.digest = request.digest;
+  post.row_hash = request.plan->row_hash;
+  post.input_offset = transport_.offset_of(request.input.data, request.input.bytes());
+  post.output_offset = transport_.offset_of(request.output.data, request.output.bytes());
+  post.chunk_bytes = tuning_.chunk_bytes;
+  const auto extents = request.input.shape.extents();
+  std::copy(extents.begin(), extents.end(), post.extents.begin());
+  post.dims = static_cast<std::uint16_t>(extents.size());
+  post.kind = request.kind;
+  post.dtype = request.input.dtype;
+  post.meets = request.meets ? 1 : 0;
+  post.is_named = request.name.empty() ? 0 : 1;
+  post.logs = request.undo_log.value_or(config_.undo_log) ? 1 : 0;
+  const auto& destinations = request.plan->row.destinations;
+  const bool readable_in_place =
+      post.input_offset != transport::no_offset && !operation.in_place() &&
+      std::all_of(destinations.begin(), destinations.end(),
+                  [this](const auto& destination) { return transport_.shares_memory(destination.rank); });
+  post.publishes = !readable_in_place || request.input.bytes() <= eager_bytes ? 1 : 0;
+  if (!moves_data(request.kind)) post.publishes = 0;
+}
+
+void Engine::retire(Operation& operation) {
+  Retired retired{operation.slot, operation.key, std::move(operation.peers)};
+  const auto keep_for = [&](int peer) {
+    const bool listed = std::any_of(retired.peers.begin(), retired.peers.end(),
+                                    [&](const PeerView& view) { return view.rank == peer; });
+    if (peer != rank_ && !listed && transport_.shares_memory(peer)) {
+      retired.peers.push_back({peer, false, {}, {}});
+    }
+  };
+  // Destinations that were not waited for still read what is published here.
+  const Request& request = operation.request();
+  if (!request.checks_topology) {
+    for (const auto& destination : request.plan->row.destinations) keep_for(destination.rank);
+  }
+  // After a failure anybody of the group may still look for the reason.
+  if (transport_.phase(operation.slot) == Phase::Withdrawn) {
+    for (const int member : *request.group) keep_for(member);
+  }
+  retired_.push_back(std::move(retired));
+}
+
+bool Engine::is_forgotten(const Retired& retired, const PeerView& peer) {
+  if (is_gone(peer.rank) || peer.is_far) return true;  // far peers have been sent all they need
+  PeerView view = peer;
+  if (!view.found) {
+    const auto lookup = transport_.find(view.rank, retired.key, view.slot, view.post);
+    if (lookup != transport::Lookup::Found) return lookup == transport::Lookup::Passed;
+  }
+  if (transport_.oldest_open(view.rank) > view.post.sequence) return true;
+  const Phase phase = transport_.phase(view.slot);
+  return phase == Phase::Left || phase == Phase::Withdrawn;
+}
+
+void Engine::reclaim() {
+  std::erase_if(retired_, [this](const Retired& retired) {
+    const bool forgotten = std::all_of(retired.peers.begin(), retired.peers.end(),
+                                       [&](const PeerView& peer) { return is_forgotten(retired, peer); });
+    if (forgotten) transport_.reclaim(retired.slot, retired.key);
+    return forgotten;
+  });
+}
+
+/// A failed call waits in its slot for peers to read why. Some may never make it; then the oldest gives way,
+/// and a peer that comes later learns only that the call has passed.
+void Engine::forget_oldest_failure() {
+  const auto oldest = std::find_if(retired_.begin(), retired_.end(), [&](const Retired& retired) {
+    if (transport_.phase(retired.slot) != Phase::Withdrawn) return false;
+    return std::none_of(retired.peers.begin(), retired.peers.end(), [&](PeerView peer) {
+      peer.found = peer.found ||
+                   transport_.find(peer.rank, retired.key, peer.slot, peer.post) == transport::Lookup::Found;
+      return peer.found && transport_.phase(peer.slot) == Phase::Running;  // it reads what was published
+    });
+  });
+  if (oldest == retired_.end()) return;
+  transport_.reclaim(oldest->slot, oldest->key);
+  retired_.erase(oldest);
+}
+
+/// Around the circle of ranks from the own one on, lest all send to the same peer first.
+void Engine::show_peers(const Operation& operation) {
+  const auto& peers = operation.peers;
+  const auto next =
+      std::find_if(peers.begin(), peers.end(), [this](const PeerView& peer) { return peer.rank > rank_; });
+  for (auto at = next; at != peers.end(); ++at) transport_.show(at->rank, operation.slot);
+  for (auto at = peers.begin(); at != next; ++at) {
+    if (at->rank != rank_) transport_.show(at->rank, operation.slot);
+  }
+}
+
+}  // namespace bluefog::engine
