@@ -106,6 +106,7 @@ class Operation {
   std::shared_ptr<const mixing::ResolvedRow> resolved;
   base::TimePoint started;
   base::TimePoint next_warning;
+  bool has_started = false;    ///< the component that meets has decided so
   std::exception_ptr trouble;  ///< the operation shall give up for this reason, if it still can
   bool is_async = false;
   Suspension suspension;
