@@ -337,6 +337,7 @@ void Engine::settle(Operation& operation, Tally tally) {
   }
   show_peers(operation);
   if (decision.state == State::Started) {
+    operation.has_started = true;
     operation.trouble = nullptr;  // too late to give up
     return;
   }

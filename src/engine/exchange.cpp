@@ -51,8 +51,11 @@ void Publication::advance() {
 }
 
 bool Publication::is_awaited() const {
-  return !is_complete() && std::any_of(destinations_.begin(), destinations_.end(), [&](const PeerView* peer) {
-    return transport_.phase(peer->slot) == Phase::Running && !has_finished(*peer);
+  if (is_complete()) return false;
+  // After a meeting has started, all come to it.
+  const Phase least = operation_.has_started ? Phase::Posted : Phase::Running;
+  return std::any_of(destinations_.begin(), destinations_.end(), [&](const PeerView* peer) {
+    return transport_.phase(peer->slot) >= least && !has_finished(*peer);
   });
 }
 

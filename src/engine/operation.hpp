@@ -108,6 +108,7 @@ class Operation {
   std::shared_ptr<const mixing::ResolvedRow> resolved;
   base::TimePoint started;
   base::TimePoint next_warning;
+  bool has_started = false;    ///< the component that meets has decided so
   std::exception_ptr trouble;  ///< the operation shall give up for this reason, if it still can
   bool is_async = false;
   bool goes_by_slices = false;  ///< else by an exchange of chunks

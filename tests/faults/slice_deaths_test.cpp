@@ -1,75 +1,17 @@
-// A rank that dies at every store of the slice protocol. Ranks are threads here, so a rank that dies is one
-// whose stores have no effect from some moment on; the others are told, as the watch of a process would.
+// A rank that dies at every store of the slice protocol; ranks are threads.
 
-#include <atomic>
 #include <cstdint>
 #include <ostream>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "faults/mortal.hpp"
+#include "faults/mortal_job.hpp"
 #include "faults/slice_job.hpp"
 
 namespace bluefog::test {
 namespace {
-
-/// Thrown through a rank at its end.
-struct Died {};
-
-/// Which store of which rank is not done any more. Others in the same job count only after the first has
-/// died.
-struct Death {
-  int rank;
-  std::uint64_t store;
-};
-
-/// Runs a job of threads in which these deaths happen, and checks the survivors.
-/// @returns how many of them were reached
-std::size_t run_with_deaths(int size, Layout layout, const History& expected,
-                            const std::vector<Death>& deaths) {
-  std::vector<std::shared_ptr<engine::Session>> sessions;
-  std::vector<Fate> fates(static_cast<std::size_t>(size));
-  std::vector<int> mortals;
-  std::atomic<std::size_t> dead{0};
-  for (std::size_t i = 0; i < deaths.size(); ++i) {
-    const int rank = deaths[i].rank;
-    mortals.push_back(rank);
-    Fate& fate = fates[static_cast<std::size_t>(rank)];
-    fate = Fate(deaths[i].store, [&sessions, &dead, rank] {
-      ++dead;
-      for (const auto& session : sessions) {
-        if (session->config().rank != rank)
-          static_cast<MortalTransport&>(session->transport()).inner().set_lost(rank);
-      }
-      throw Died();
-    });
-    if (i > 0) fate.count_when([&dead, i] { return dead >= i; });
-  }
-  std::vector<MortalStores> stores(fates.begin(), fates.end());
-  std::vector<engine::Interposition> interpositions;
-  for (std::size_t rank = 0; rank < fates.size(); ++rank)
-    interpositions.push_back(mortal(fates[rank], stores[rank]));
-  sessions = engine::Session::in_process(size, slice_config(), interpositions);
-  {
-    std::vector<std::jthread> threads;
-    for (const auto& session : sessions) {
-      threads.emplace_back([&] {
-        try {
-          mix_and_check(*session, layout, expected, mortals,
-                        fates[static_cast<std::size_t>(session->config().rank)]);
-        } catch (const Died&) {
-        } catch (const std::exception& error) {
-          ADD_FAILURE() << "rank " << session->config().rank << ": " << error.what();
-        }
-      });
-    }
-  }
-  for (const auto& session : sessions) session->shutdown();
-  return dead;
-}
 
 struct Sweep {
   int size;
@@ -90,10 +32,16 @@ class SliceDeaths : public testing::TestWithParam<Sweep> {
  protected:
   /// Whether the deaths were all reached.
   [[nodiscard]] bool happen(const std::vector<Death>& deaths) {
-    const std::size_t reached = run_with_deaths(GetParam().size, GetParam().layout, expected_, deaths);
+    std::vector<int> mortals;
     std::string text = "of";
-    for (const Death& death : deaths)
+    for (const Death& death : deaths) {
+      mortals.push_back(death.rank);
       text += " rank " + std::to_string(death.rank) + " at store " + std::to_string(death.store);
+    }
+    const std::size_t reached =
+        run_with_deaths(GetParam().size, slice_config(), deaths, [&](engine::Session& session, Fate& fate) {
+          mix_and_check(session, GetParam().layout, expected_, mortals, fate);
+        });
     EXPECT_FALSE(HasFailure()) << "after the death " << text;
     return reached == deaths.size() && !HasFailure();
   }

@@ -25,19 +25,19 @@ Tensor tensor_of(const SharedMemory& memory) {
   return {memory.data(), DType::Float32, Shape(extents)};
 }
 
-std::shared_ptr<engine::Operation> run(engine::Session& session, engine::Request request) {
-  auto operation = session.engine().submit(std::move(request), false);
-  session.engine().wait(*operation, base::TimePoint::max());
-  if (operation->error()) std::rethrow_exception(operation->error());
-  return operation;
-}
-
 }  // namespace
 
 std::ostream& operator<<(std::ostream& out, Layout layout) {
   return out << (layout == Layout::InPlace      ? "InPlace"
                  : layout == Layout::OutOfPlace ? "OutOfPlace"
                                                 : "Mixed");
+}
+
+std::shared_ptr<engine::Operation> run(engine::Session& session, engine::Request request) {
+  auto operation = session.engine().submit(std::move(request), false);
+  session.engine().wait(*operation, base::TimePoint::max());
+  if (operation->error()) std::rethrow_exception(operation->error());
+  return operation;
 }
 
 Config slice_config() {

@@ -25,6 +25,9 @@ std::ostream& operator<<(std::ostream& out, Layout layout);
 /// How often each rank mixes. The first time the component is not known yet, afterwards a post is a vote.
 inline constexpr int mixings = 3;
 
+/// Makes a call and waits for it. @throws what it ends with
+std::shared_ptr<engine::Operation> run(engine::Session& session, engine::Request request);
+
 /// Settings of such a job.
 [[nodiscard]] Config slice_config();
 
