@@ -54,6 +54,7 @@ bool Engine::post(Operation& operation) {
   const auto& expected = request.local_error   ? *request.group  // anybody may be waiting for this call
                          : operation.component ? operation.component->members
                                                : plan.neighbors;
+  operation.peers.reserve(expected.size());
   for (const int peer : expected) {
     if (peer != rank_) add_peer(operation, peer);
   }

@@ -7,6 +7,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "base/recycled_memory.hpp"
+
 namespace bluefog::engine {
 
 /// What an operation waits for: a condition over shared words, polled by whoever drives the engine.
@@ -28,10 +30,6 @@ class Suspension {
   Check check_ = nullptr;
   void* state_ = nullptr;
 };
-
-/// Frames are recycled, so that an operation in a loop allocates nothing for them.
-[[nodiscard]] void* allocate_frame(std::size_t bytes);
-void free_frame(void* frame, std::size_t bytes) noexcept;
 
 /// A coroutine that starts when awaited (or by start()), and passes its exception on.
 class [[nodiscard]] Task {
@@ -55,8 +53,11 @@ class [[nodiscard]] Task {
     void return_void() noexcept {}
     void unhandled_exception() noexcept { error = std::current_exception(); }
 
-    static void* operator new(std::size_t bytes) { return allocate_frame(bytes); }
-    static void operator delete(void* frame, std::size_t bytes) noexcept { free_frame(frame, bytes); }
+    // An operation in a loop allocates nothing for its frames.
+    static void* operator new(std::size_t bytes) { return base::allocate_recycled(bytes); }
+    static void operator delete(void* frame, std::size_t bytes) noexcept {
+      base::free_recycled(frame, bytes);
+    }
   };
 
   Task() = default;

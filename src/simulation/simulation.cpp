@@ -2,6 +2,7 @@
 #include <bluefog/graphs.hpp>
 #include <bluefog/simulation.hpp>
 
+#include "base/recycled_memory.hpp"
 #include "engine/session.hpp"
 #include "transport/sim/network.hpp"
 #include "transport/sim/sim_executor.hpp"
@@ -125,6 +126,7 @@ class Simulation::Impl {
     return start;
   }
 
+  base::RecycleMore recycle_more_;
   SimulationOptions options_;
   sim::Scheduler scheduler_;
   sim::Network network_;

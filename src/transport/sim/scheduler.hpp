@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/recycled_memory.hpp"
 #include "transport/sim/fiber.hpp"
 
 namespace bluefog::transport::sim {
@@ -57,6 +58,11 @@ class Scheduler {
    public:
     virtual ~Action() = default;
     virtual void run() = 0;
+
+    static void* operator new(std::size_t bytes) { return base::allocate_recycled(bytes); }
+    static void operator delete(void* action, std::size_t bytes) noexcept {
+      base::free_recycled(action, bytes);
+    }
 
    protected:
     Action() = default;
