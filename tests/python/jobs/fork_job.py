@@ -23,8 +23,8 @@ OF_THE_WORKER = 777.0
 
 
 def tell(name: str, value: Any) -> None:
-    """Leaves a message for the other processes, whole or not at all."""
-    unfinished = DIRECTORY / f"{name}.unfinished"
+    """Leaves a message for the other processes, whole or not at all. Several may tell the same."""
+    unfinished = DIRECTORY / f"{name}.unfinished.{os.getpid()}"
     unfinished.write_text(json.dumps(value))
     unfinished.rename(DIRECTORY / name)
 
