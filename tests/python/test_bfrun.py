@@ -37,6 +37,17 @@ def test_environment_of_ranks(job: Job) -> None:
     assert len(ports) == 1 and 0 < ports.pop() < 65536
 
 
+def test_every_setting_is_in_the_documents(job: Job) -> None:
+    settings = {
+        line.removeprefix("bfrun: ").split("=")[0]
+        for line in job.run("-np", "1", "--verbose", "true").stderr.splitlines()
+        if line.startswith("bfrun: BLUEFOG_")
+    }
+    documented = (REPOSITORY / "docs/configuration.md").read_text()
+    assert len(settings) > 10
+    assert [name for name in sorted(settings) if f"`{name}`" not in documented] == []
+
+
 @pytest.mark.parametrize("size", [1, 2, 5])
 def test_omp_threads_share_the_usable_cpus(job: Job, size: int) -> None:
     cpus = os.sched_getaffinity(0)
