@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # usage: lint.sh [--fix]   Checks C++, Python and shell sources; with --fix rewrites their format instead.
 # shellcheck disable=SC2329 # check() calls some functions by name
-source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
 
 REQUIREMENTS="$ROOT/scripts/requirements-lint.txt"
 STAMP="$VENV/bluefog-lint"
@@ -28,10 +28,6 @@ cpp_files() {
 }
 
 check_clang_tidy() {
-  if ! have clang-tidy; then
-    say "clang-tidy is missing: sudo apt install -y clang-tidy"
-    return 1
-  fi
   find src -name '*.cpp' -print0 |
     in_parallel 1 clang-tidy --quiet -p build/release --extra-arg=-Wno-unknown-warning-option
 }
@@ -50,6 +46,7 @@ fi
 
 "$ROOT/scripts/build.sh" # clang-tidy wants compile_commands.json, mypy the module
 install_tools
+have clang-tidy || install_packages clang-tidy
 check clang-format check_clang_format
 check ruff "$VENV/bin/ruff" check .
 check "ruff format" "$VENV/bin/ruff" format --check .

@@ -1,11 +1,10 @@
 #!/usr/bin/env bash
 # usage: setup_system.sh PYTHON   (the interpreter that .venv will be made with)
 # Installs the compilers and libraries that are missing, and nothing else, through apt.
-source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
 
 LIBRARIES=(libcli11-dev libspdlog-dev nlohmann-json3-dev libasio-dev libgtest-dev libbenchmark-dev
   ca-certificates)
-LOCK_TIMEOUT=600
 python="${1:-$(user_python)}"
 
 runs() { "$@" >/dev/null 2>&1; }
@@ -59,29 +58,6 @@ print("\n".join(package for _, package in parts))
 PYTHON
 }
 
-# Prints the command that gives root's rights ("" for root itself); fails when there is none.
-root_command() {
-  if [[ "$(id -u)" == 0 ]]; then
-    return 0
-  elif have sudo && { sudo -n true 2>/dev/null || [[ -t 0 && -t 2 ]]; }; then
-    echo sudo
-  else
-    return 1
-  fi
-}
-
-# apt-get waits for dpkg's lock by itself, but not for the lock of the package lists.
-update_package_lists() {
-  local sudo="$1" deadline=$((SECONDS + LOCK_TIMEOUT)) output
-  while ! output="$($sudo apt-get update -qq 2>&1)"; do
-    if [[ "$output" != *"Could not get lock"* ]] || ((SECONDS > deadline)); then
-      say "apt-get update: $output"
-      return 0 # a repository that is down need not hold one of our packages
-    fi
-    sleep 2
-  done
-}
-
 if ! have dpkg-query || ! have apt-get; then
   missing="$(missing_tools | tr '\n' ' ')"
   [[ -z "$missing" ]] || fail "this is neither Debian nor Ubuntu; install what these packages hold: $missing${LIBRARIES[*]}"
@@ -92,15 +68,6 @@ python_parts="$(missing_python_parts)"
 mapfile -t missing < <(missing_tools; missing_libraries; [[ -z "$python_parts" ]] || echo "$python_parts")
 ((${#missing[@]})) || exit 0
 
-by_hand="sudo apt update && sudo apt install -y --no-install-recommends ${missing[*]}"
-sudo="$(root_command)" || fail "packages are missing and this is not root. Run this, then make again:
-$by_hand"
-say "installing with apt: ${missing[*]}"
-update_package_lists "$sudo"
-# shellcheck disable=SC2086 # $sudo is empty for root
-$sudo env DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get install -y -qq --no-install-recommends \
-  -o "DPkg::Lock::Timeout=$LOCK_TIMEOUT" -o Dpkg::Use-Pty=0 "${missing[@]}" >&2 ||
-  fail "apt could not install them. Run this by hand to see why:
-$by_hand"
+install_packages "${missing[@]}"
 cmake_is_new_enough || fail "cmake 3.22 or newer is needed, this system has $(cmake --version | head -n 1)"
 compiler_is_new_enough || fail "g++ 11 or newer is needed, this system has $(g++ --version | head -n 1)"
