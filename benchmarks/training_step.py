@@ -2,7 +2,7 @@
 
 usage: bfrun -np 4 python benchmarks/training_step.py
 
-Ways take turns, a few steps each, in the same processes; each begins with a meeting, and the time of a step is
+Ways take turns, a few steps each, in the same processes. Each step begins with a meeting, and its time is
 that of the slowest rank. Medians, as multiples of the step without communication.
 """
 
@@ -130,7 +130,9 @@ def main() -> None:
     if rank != 0:
         return
     unit = statistics.median(all_ways[0].seconds)
-    print(f"{size} ranks, batch {arguments.batch_size}: a step without communication takes {unit * 1e3:.1f} ms")
+    print(
+        f"{size} ranks, batch {arguments.batch_size}: a step without communication takes {unit * 1e3:.1f} ms"
+    )
     for way in all_ways:
         median = statistics.median(way.seconds)
         print(f"  {way.name:18s} median {median * 1e3:7.1f} ms   {median / unit:6.3f} x")

@@ -62,8 +62,8 @@ struct SimulationOptions {
   int port_turns = 16;
   /// Each byte of a tensor takes as long as so many: a small tensor stands for a large one.
   double byte_scale = 1;
-  /// What one step of the engine takes, so that faults may strike between two of them; large tensors are mixed
-  /// in many. 0: computing takes no time but that of compute().
+  /// What one step of the engine takes, so that faults may strike between two of them; large tensors are
+  /// mixed in many. 0: computing takes no time but that of compute().
   std::chrono::nanoseconds step_time{0};
   /// Of jitter, and of what else is random.
   std::uint64_t seed = 1;

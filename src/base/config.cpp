@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <iterator>
 #include <mutex>
 #include <set>
 #include <string_view>
@@ -209,6 +210,28 @@ std::vector<std::string> warnings_about_unknown_names(const Environment& environ
   return warnings;
 }
 
+std::vector<std::string> warnings_about_other_launchers(const Environment& environment) {
+  if (find(environment, "BLUEFOG_RENDEZVOUS") != nullptr) return {};
+  // Slurm's variables are set in any shell of an allocation; these only where a launcher started ranks.
+  struct Launcher {
+    const char* name;
+    const char* mark;
+    const char* size;
+  };
+  constexpr std::array<Launcher, 3> launchers{{
+      {"mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_SIZE"},
+      {"mpiexec", "PMI_SIZE", "PMI_SIZE"},
+      {"torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE"},
+  }};
+  for (const Launcher& launcher : launchers) {
+    const std::string* size = find(environment, launcher.size);
+    if (find(environment, launcher.mark) == nullptr || size == nullptr || *size == "1") continue;
+    return {std::string("started by ") + launcher.name + " (" + launcher.size + " is " + *size +
+            "), from which BlueFog takes no ranks: this process is a job of one; start with bfrun"};
+  }
+  return {};
+}
+
 }  // namespace base
 
 Config Config::from_environment() {
@@ -218,7 +241,9 @@ Config Config::from_environment() {
     static std::mutex mutex;
     static std::set<std::string> given;
     const std::lock_guard lock(mutex);
-    for (const std::string& warning : base::warnings_about_unknown_names(environment)) {
+    auto warnings = base::warnings_about_unknown_names(environment);
+    std::ranges::move(base::warnings_about_other_launchers(environment), std::back_inserter(warnings));
+    for (const std::string& warning : warnings) {
       if (given.insert(warning).second) log::warning(warning);
     }
   }

@@ -22,4 +22,7 @@ using Environment = std::map<std::string, std::string, std::less<>>;
 /// One sentence for each BLUEFOG_* name that nothing reads, by name.
 [[nodiscard]] std::vector<std::string> warnings_about_unknown_names(const Environment& environment);
 
+/// One sentence if a launcher has started this process as one of several ranks, which join no job.
+[[nodiscard]] std::vector<std::string> warnings_about_other_launchers(const Environment& environment);
+
 }  // namespace bluefog::base

@@ -6,8 +6,8 @@
 
 namespace bluefog::base {
 
-/// As operator new; kept by thread, up to 256 KiB of a size. Under a sanitizer nothing is kept, so that it sees
-/// what is used after its end.
+/// As operator new; kept by thread, up to 256 KiB of a size. Under a sanitizer nothing is kept, so that it
+/// sees what is used after its end.
 [[nodiscard]] void* allocate_recycled(std::size_t bytes);
 void free_recycled(void* memory, std::size_t bytes) noexcept;
 

@@ -31,8 +31,7 @@ Engine::~Engine() {
 }
 
 std::shared_ptr<Operation> Engine::submit(Request request, bool is_async) {
-  auto operation =
-      std::allocate_shared<Operation>(base::RecyclingAllocator<Operation>(), std::move(request));
+  auto operation = std::allocate_shared<Operation>(base::RecyclingAllocator<Operation>(), std::move(request));
   operation->is_async = is_async;
   {
     const std::lock_guard lock(submit_mutex_);

@@ -6,20 +6,9 @@
 #include <vector>
 
 #include "multi/job.hpp"
+#include "sanitizers.hpp"
 
 namespace bluefog::test {
-
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-inline constexpr bool is_sanitized = true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-inline constexpr bool is_sanitized = true;
-#else
-inline constexpr bool is_sanitized = false;
-#endif
-#else
-inline constexpr bool is_sanitized = false;
-#endif
 
 /// Sanitized builds are 5 to 20 times slower, so they go through less. TEST_MATRIX=full or =reduced
 /// overrides.

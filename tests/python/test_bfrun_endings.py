@@ -153,7 +153,9 @@ def test_ctrl_c_ends_even_ranks_that_ignore_it(job: Job) -> None:
 
 
 def seconds_after_second_ctrl_c(job: Job) -> float:
-    program = "rm -f $DIR/trapped; trap 'touch $DIR/trapped' INT; touch $DIR/ready; while :; do sleep 0.01; done"
+    program = (
+        "rm -f $DIR/trapped; trap 'touch $DIR/trapped' INT; touch $DIR/ready; while :; do sleep 0.01; done"
+    )
     process = job.start("-np", "1", *shell(program))
     job.wait_for_files("ready")
     process.send_signal(signal.SIGINT)

@@ -104,7 +104,8 @@ def test_a_rank_that_waits_for_others_to_join(tmp_path):
 
             while not handles_the_signal():  # it would be killed
                 time.sleep(0.01)
-            while "report: rank 0 waits for all 2 ranks to join" not in (directory / "output.txt").read_text():
+            output = directory / "output.txt"
+            while "report: rank 0 waits for all 2 ranks to join" not in output.read_text():
                 os.kill(pid, signal.SIGUSR1)
                 time.sleep(0.01)
             import bluefog.torch as bf

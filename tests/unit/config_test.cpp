@@ -133,6 +133,19 @@ TEST(Config, TellsOldNamesFromMisspeltOnes) {
   EXPECT_NE(warnings[1].find("BLUEFOG_OP_TIMOUT is unknown"), std::string::npos) << warnings[1];
 }
 
+TEST(Config, SaysThatRanksOfOtherLaunchersAreAlone) {
+  const auto by_torchrun = base::warnings_about_other_launchers(
+      {{"TORCHELASTIC_RUN_ID", "none"}, {"RANK", "1"}, {"WORLD_SIZE", "4"}});
+  ASSERT_EQ(by_torchrun.size(), 1U);
+  EXPECT_NE(by_torchrun[0].find("started by torchrun (WORLD_SIZE is 4)"), std::string::npos)
+      << by_torchrun[0];
+  EXPECT_EQ(base::warnings_about_other_launchers({{"OMPI_COMM_WORLD_SIZE", "4"}}).size(), 1U);
+  EXPECT_TRUE(base::warnings_about_other_launchers({{"OMPI_COMM_WORLD_SIZE", "1"}}).empty());
+  EXPECT_TRUE(base::warnings_about_other_launchers({{"SLURM_NTASKS", "4"}}).empty());
+  EXPECT_TRUE(
+      base::warnings_about_other_launchers({{"PMI_SIZE", "4"}, {"BLUEFOG_RENDEZVOUS", "unix:@z"}}).empty());
+}
+
 TEST(Config, FromEnvironmentWarnsOnceOfEachName) {
   ::setenv("BLUEFOG_NO_SUCH_NAME", "1", 1);
   log::configure(log::Level::warning, true, 3);

@@ -99,7 +99,8 @@ std::vector<Variant> make_variants(Context& context, const Problem& problem) {
   variants.push_back(make_variant(context, problem, "zero copy", true, true, false, false));
   variants.push_back(make_variant(context, problem, "ring", false, false, false, false));
   variants.push_back(make_variant(context, problem, "ring, meeting", false, false, true, true));
-  variants.push_back(make_variant(context, problem, "ring, meeting, without log", false, false, true, true, false));
+  variants.push_back(
+      make_variant(context, problem, "ring, meeting, without log", false, false, true, true, false));
   return variants;
 }
 
