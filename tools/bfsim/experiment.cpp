@@ -33,8 +33,7 @@ double peak_resident_mb() {
 }
 
 void check(const Experiment& experiment, const MixingPlan& plan) {
-  if (experiment.steps < 1) throw InvalidArgument("at least one step is needed");
-  if (!(experiment.model_bytes > 0)) throw InvalidArgument("the model must have a size");
+  check(experiment);
   if (experiment.algorithm == Algorithm::Awc && !can_overlap(plan)) {
     throw InvalidArgument("a hierarchical round cannot overlap computing: its parts follow each other");
   }
@@ -104,10 +103,23 @@ void run_ranks(const Experiment& experiment, std::size_t elements, StepTimes& ti
 
 }  // namespace
 
+void check(const Experiment& experiment) {
+  const ComputeTime& compute = experiment.compute;
+  if (experiment.steps < 1) throw InvalidArgument("at least one step is needed");
+  if (!(experiment.model_bytes > 0)) throw InvalidArgument("the model must have a size");
+  if (compute.slow_rank >= experiment.plan.ranks) {
+    throw InvalidArgument("the slow rank " + std::to_string(compute.slow_rank) + " is none of the " +
+                          std::to_string(experiment.plan.ranks));
+  }
+  if (compute.hiccup * (compute.hiccup_factor - 1) <= -1) {
+    throw InvalidArgument("hiccups leave nothing of the compute time");
+  }
+}
+
 std::size_t Experiment::default_elements() const {
   constexpr std::size_t flat = 1000;
   constexpr std::size_t most_that_travel_with_a_post = (std::size_t{64} << 10) / sizeof(float);
-  return plan.schedule == "hierarchical" ? most_that_travel_with_a_post + 1 : flat;
+  return plan.schedule == hierarchical_plan_name ? most_that_travel_with_a_post + 1 : flat;
 }
 
 Outcome simulate(const Experiment& experiment) {

@@ -57,6 +57,9 @@ struct Outcome {
   Cost cost;
 };
 
+/// @throws bluefog::InvalidArgument for settings that do not fit each other, whatever the plan
+void check(const Experiment& experiment);
+
 /// @throws bluefog::InvalidArgument for settings that do not fit each other
 [[nodiscard]] Outcome simulate(const Experiment& experiment);
 

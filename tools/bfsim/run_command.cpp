@@ -27,6 +27,10 @@ struct Report {
 Report make_report(const RunCommand& command) {
   const Experiment& experiment = command.experiment;
   if (experiment.plan.schedule != ring_all_reduce_name) return {"engine", simulate(experiment)};
+  check(experiment);
+  if (experiment.algorithm == Algorithm::Awc) {
+    throw bluefog::InvalidArgument("ring-all-reduce cannot overlap computing: it averages what was computed");
+  }
   const double all_reduce = ring_all_reduce_seconds(experiment.plan.ranks, experiment.model_bytes,
                                                     experiment.network.between_hosts);
   StepTimes times =
