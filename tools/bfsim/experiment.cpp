@@ -4,8 +4,6 @@
 #include <functional>
 #include <utility>
 
-#include <sys/resource.h>
-
 #include <bluefog/error.hpp>
 
 #include "consensus.hpp"
@@ -16,21 +14,6 @@ namespace bfsim {
 namespace {
 
 using bluefog::InvalidArgument;
-
-double cpu_seconds() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  const auto seconds_of = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
-  };
-  return seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
-}
-
-double peak_resident_mb() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) * 1024 / 1e6;
-}
 
 void check(const Experiment& experiment, const MixingPlan& plan) {
   check(experiment);
@@ -123,7 +106,7 @@ std::size_t Experiment::default_elements() const {
 }
 
 Outcome simulate(const Experiment& experiment) {
-  const double cpu_before = cpu_seconds();
+  const Cost before = cost_until_now();
   const MixingPlan plan = make_plan(experiment.plan);
   check(experiment, plan);
   const std::size_t elements = elements_of(experiment, plan);
@@ -132,7 +115,9 @@ Outcome simulate(const Experiment& experiment) {
   run_ranks(experiment, elements, times, consensus, [&](int rank, int step, Nanoseconds /*now*/) {
     return experiment.compute.of(rank, static_cast<std::uint64_t>(step));
   });
-  return {std::move(times), consensus.distances(), {cpu_seconds() - cpu_before, peak_resident_mb()}};
+  Cost cost = cost_until_now();
+  cost.cpu_seconds -= before.cpu_seconds;
+  return {std::move(times), consensus.distances(), elements, cost};
 }
 
 std::vector<double> time_rounds(const Experiment& experiment, int rounds) {
