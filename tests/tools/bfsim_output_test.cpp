@@ -150,6 +150,20 @@ TEST(Text, OfATableComparesTheEngineWithTheFormula) {
   EXPECT_NE(result.out.find("one-peer exponential-2, AWC"), std::string::npos) << result.out;
 }
 
+TEST(Table, ShowsWhatShardsInsideAHostWouldTake) {
+  const auto lines = json_lines(run_bfsim("table --ranks 32 --json").out);
+  const auto row_of = [&](const std::string& way) {
+    return *std::find_if(lines.begin(), lines.end(), [&](const auto& line) { return line["way"] == way; });
+  };
+  const double across = 20e-6 + 102e6 / 3.125e9;
+  const double inside = 102e6 / 50e9;
+  const auto sharded = row_of("hierarchical one-peer, sharded (model)");
+  EXPECT_NEAR(sharded["round_formula_s"], 14 * 5e-6 + 14.0 / 8 * inside + across, 1e-9);
+  EXPECT_NEAR(row_of("hierarchical one-peer, ATC")["round_formula_s"], 5e-6 + 21.0 / 8 * inside + across,
+              1e-9);
+  EXPECT_GT(sharded["step_mean_s"], 0.15 + sharded["round_formula_s"].get<double>());
+}
+
 TEST(Text, OfATableOfOneRankHasNoDifferenceToShow) {
   const Result result = run_bfsim("table --ranks 1 --ranks-per-host 1");
   ASSERT_EQ(result.exit_code, 0) << result.err;

@@ -37,6 +37,22 @@ TableRow all_reduce_row(const Experiment& common, int ranks, bool hides_behind_b
   return row;
 }
 
+/// The hierarchical round that reduces, sends and gathers shares of the model, with rings inside the hosts:
+/// what is left to gain over the engine's, which averages whole tensors inside the hosts.
+TableRow sharded_row(const Experiment& hierarchical) {
+  const MixingPlan plan = make_plan(hierarchical.plan);
+  TableRow row;
+  row.way = "hierarchical one-peer, sharded (model)";
+  row.ranks = hierarchical.plan.ranks;
+  // One peer in every round, so all rounds are alike.
+  row.round_by_formula = hierarchical_round_seconds(*plan.schedule->shared_round(0), hierarchical);
+  const auto over_ranks = bluefog::hierarchical(plan.schedule, hierarchical.plan.ranks_per_host);
+  row.steps = recur_mixing(hierarchical.compute, *over_ranks, Algorithm::Atc, recursion_steps,
+                           nanoseconds(row.round_by_formula))
+                  .summary(0);
+  return row;
+}
+
 TableRow engine_row(const std::string& way, const Experiment& experiment, const Length& length,
                     std::optional<double> round_by_engine = {}) {
   const int period = make_plan(experiment.plan).period();
@@ -131,8 +147,9 @@ std::vector<TableRow> table_rows(const Experiment& common, int ranks) {
   rows.push_back(engine_row("one-peer exponential-2, ATC", one_peer, periods));
   rows.push_back(engine_row("one-peer exponential-2, AWC", experiment("one-peer-exp", Algorithm::Awc),
                             periods, rows.back().round_by_engine));
-  rows.push_back(
-      engine_row("hierarchical one-peer, ATC", experiment(hierarchical_plan_name, Algorithm::Atc), periods));
+  const Experiment hierarchical = experiment(hierarchical_plan_name, Algorithm::Atc);
+  rows.push_back(engine_row("hierarchical one-peer, ATC", hierarchical, periods));
+  rows.push_back(sharded_row(hierarchical));
   return rows;
 }
 
