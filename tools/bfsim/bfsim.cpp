@@ -15,8 +15,8 @@ int bfsim(const std::vector<std::string>& arguments, std::ostream& out, std::ost
   try {
     const Command command = parse_command(arguments, out, err);
     if (const auto* finished = std::get_if<Finished>(&command)) return finished->exit_code;
-    if (const auto* one = std::get_if<RunCommand>(&command)) run(*one, out);
-    if (const auto* table = std::get_if<TableCommand>(&command)) print_table(*table, out);
+    if (const auto* one = std::get_if<RunCommand>(&command)) run(*one, out, err);
+    if (const auto* table = std::get_if<TableCommand>(&command)) print_table(*table, out, err);
     if (const auto* noise = std::get_if<NoiseCommand>(&command)) print_noise(*noise, out);
     return 0;
   } catch (const bluefog::InvalidArgument& error) {

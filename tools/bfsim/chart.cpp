@@ -1,10 +1,17 @@
 #include "chart.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
-#include <cstdio>
+#include <cstring>
+#include <fstream>
 #include <limits>
 #include <set>
+#include <utility>
+
+#include <bluefog/error.hpp>
+
+#include "text.hpp"
 
 namespace bfsim {
 
@@ -22,9 +29,7 @@ constexpr const char* colors[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
                                   "#E69F00", "#56B4E9", "#000000"};
 
 std::string number(double value) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.6g", value);
-  return text;
+  return format("%.6g", value);
 }
 
 std::string escaped(const std::string& text) {
@@ -162,6 +167,10 @@ void write_chart(std::ostream& out, const Chart& chart, double origin) {
   }
 }
 
+[[noreturn]] void fail_to_write(const std::string& path) {
+  throw bluefog::Error("cannot write the picture to " + path + ": " + std::strerror(errno));
+}
+
 }  // namespace
 
 void write_svg(std::ostream& out, const std::vector<Chart>& charts) {
@@ -172,6 +181,19 @@ void write_svg(std::ostream& out, const std::vector<Chart>& charts) {
   for (std::size_t i = 0; i < charts.size(); ++i)
     write_chart(out, charts[i], height * static_cast<double>(i));
   out << "</svg>\n";
+}
+
+Picture::Picture(std::string path) : path_(std::move(path)) {
+  // Appends nothing: an older picture stays until there is a new one.
+  if (!path_.empty() && !std::ofstream(path_, std::ios::app)) fail_to_write(path_);
+}
+
+void Picture::draw(const std::vector<Chart>& charts) const {
+  if (path_.empty()) return;
+  std::ofstream file(path_);
+  write_svg(file, charts);
+  file.close();
+  if (!file) fail_to_write(path_);
 }
 
 }  // namespace bfsim

@@ -25,4 +25,17 @@ struct Chart {
 /// One below the other.
 void write_svg(std::ostream& out, const std::vector<Chart>& charts);
 
+/// A file for charts.
+class Picture {
+ public:
+  /// Makes sure that the file can be written, so that nobody learns after a long simulation that it cannot.
+  /// @param path  empty: nothing is drawn
+  /// @throws bluefog::Error
+  explicit Picture(std::string path);
+  void draw(const std::vector<Chart>& charts) const;
+
+ private:
+  std::string path_;
+};
+
 }  // namespace bfsim

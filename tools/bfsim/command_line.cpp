@@ -1,26 +1,65 @@
 #include "command_line.hpp"
 
-#include <algorithm>
-#include <map>
+#include <limits>
+#include <optional>
 
 #include <CLI/CLI.hpp>
+
+#include "quantity.hpp"
+#include "text.hpp"
 
 namespace bfsim {
 
 namespace {
 
-const std::map<std::string, double> time_units{{"s", 1}, {"ms", 1e-3}, {"us", 1e-6}, {"ns", 1e-9}};
-const std::map<std::string, double> rate_units{
-    {"Gbps", 0.125e9}, {"Mbps", 0.125e6}, {"GBps", 1e9}, {"MBps", 1e6}};
-const std::map<std::string, double> size_units{{"B", 1},        {"kB", 1e3},     {"MB", 1e6},    {"GB", 1e9},
-                                               {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}};
+/// Longer than anything that makes sense, and short enough to add up in nanoseconds.
+constexpr double longest_seconds = 3600;
+constexpr double most_times_as_long = 1000;
+constexpr double any_size = std::numeric_limits<double>::max();
 
-CLI::Option* add_quantity(CLI::App& app, const std::string& name, double& value,
-                          const std::map<std::string, double>& units, const char* unit,
-                          const std::string& help) {
-  return app.add_option(name, value, help)
-      ->transform(CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::CASE_SENSITIVE, unit))
-      ->check(CLI::NonNegativeNumber);
+/// CLI11's own transformation of units keeps six digits, and its ranges let NaN pass.
+void add_quantity(CLI::App& app, const std::string& name, double& value, const Units& units, double most,
+                  const std::string& help) {
+  const auto set = [&value, &units, name, most](const std::string& text) {
+    const std::optional<double> given = parse_quantity(text, units);
+    if (!given) {
+      throw CLI::ValidationError(name,
+                                 "\"" + text + "\" is no number with one of the units " + names_of(units));
+    }
+    if (*given < 0) throw CLI::ValidationError(name, text + " is negative");
+    if (*given > most) throw CLI::ValidationError(name, text + " is too much");
+    value = *given;
+  };
+  app.add_option_function<std::string>(name, set, help)->type_name(names_of(units));
+}
+void add_time(CLI::App& app, const std::string& name, double& value, const std::string& help) {
+  add_quantity(app, name, value, time_units(), longest_seconds, help);
+}
+
+void add_number(CLI::App& app, const std::string& name, double& value, double most, const std::string& help) {
+  const auto check = [most](const std::string& text) {
+    const std::optional<double> given = parse_quantity(text, {});
+    if (given && *given >= 0 && *given <= most) return std::string();
+    return "\"" + text + "\" is no number from 0 to " + format("%g", most);
+  };
+  app.add_option(name, value, help)
+      ->check(CLI::Validator(check, format("0 to %g", most)))
+      ->capture_default_str();
+}
+
+/// CLI11 takes -1 for the largest number that has no sign.
+const CLI::Validator& whole_number() {
+  static const CLI::Validator validator(
+      [](const std::string& text) {
+        const bool is_whole = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+        return is_whole ? std::string() : "\"" + text + "\" is no whole number from 0 on";
+      },
+      "UINT");
+  return validator;
+}
+
+void add_seed(CLI::App& app, std::uint64_t& seed, const std::string& help) {
+  app.add_option("--seed", seed, help)->check(whole_number())->type_name("")->capture_default_str();
 }
 
 /// Numbers as the user gives them.
@@ -58,33 +97,37 @@ void add_host_options(CLI::App& app, Settings& settings, Experiment& experiment)
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_flag("--own-ports", settings.own_ports, "Each rank of a host has a port of its own");
-  add_quantity(app, "--latency", settings.between.latency, time_units, "s, ms, us, ns",
-               "Of a message between hosts; default 20us");
-  add_quantity(app, "--bandwidth", settings.between.bandwidth, rate_units, "Gbps, Mbps, GBps, MBps",
+  add_time(app, "--latency", settings.between.latency, "Of a message between hosts; default 20us");
+  add_quantity(app, "--bandwidth", settings.between.bandwidth, rate_units(), any_size,
                "Of a port; default 25Gbps, 0: unlimited");
-  add_quantity(app, "--link-jitter", settings.between.jitter, time_units, "s, ms, us, ns",
-               "Messages are late by up to this; default 0");
-  add_quantity(app, "--inside-latency", settings.inside.latency, time_units, "s, ms, us, ns",
-               "Until a rank of the same host looks; default 5us");
-  add_quantity(app, "--inside-bandwidth", settings.inside.bandwidth, rate_units, "Gbps, Mbps, GBps, MBps",
+  add_time(app, "--link-jitter", settings.between.jitter, "Messages are late by up to this; default 0");
+  add_time(app, "--inside-latency", settings.inside.latency,
+           "Until a rank of the same host looks; default 5us");
+  add_quantity(app, "--inside-bandwidth", settings.inside.bandwidth, rate_units(), any_size,
                "At which a rank reads or writes another's memory; default 400Gbps, 0: unlimited");
 }
 
 void add_work_options(CLI::App& app, Experiment& experiment) {
-  add_quantity(app, "--bytes", experiment.model_bytes, size_units, "B, kB, MB, GB, KiB, MiB, GiB",
+  add_quantity(app, "--bytes", experiment.model_bytes, size_units(), any_size,
                "Size of the model; default 102MB (ResNet-50 in float32)");
-  add_quantity(app, "--compute", experiment.compute.mean, time_units, "s, ms, us, ns",
-               "Mean time that a rank computes in a step; default 150ms");
-  app.add_option("--seed", experiment.compute.seed, "Of compute times, values and random schedules")
-      ->capture_default_str();
+  add_time(app, "--compute", experiment.compute.mean,
+           "Mean time that a rank computes in a step; default 150ms");
+  add_seed(app, experiment.compute.seed, "Of compute times, values and random schedules");
+}
+
+void add_jitter(CLI::App& app, ComputeTime& compute) {
+  constexpr double most = 10;
+  add_number(app, "--jitter", compute.jitter, most,
+             "Standard deviation of the compute time, as a share of the mean");
 }
 
 void add_run_options(CLI::App& app, Settings& settings) {
   Experiment& experiment = settings.run.experiment;
-  std::vector<std::string> names = plan_names();
+  std::vector<std::string> names = flat_plan_names();
   app.add_option("--over-hosts", experiment.plan.over_hosts, "Schedule of the hosts, if that is hierarchical")
       ->check(CLI::IsMember(names))
       ->capture_default_str();
+  names.emplace_back(hierarchical_plan_name);
   names.emplace_back(ring_all_reduce_name);
   app.add_option("--schedule", experiment.plan.schedule,
                  "Who mixes with whom; ring-all-reduce is a cost model, not run by the engine")
@@ -107,25 +150,20 @@ void add_run_options(CLI::App& app, Settings& settings) {
   add_host_options(app, settings, experiment);
   add_work_options(app, experiment);
   ComputeTime& compute = experiment.compute;
-  app.add_option("--jitter", compute.jitter, "Standard deviation of the compute time, as a share of the mean")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  app.add_option("--tail", compute.tail, "Share of the mean that is exponentially distributed")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  app.add_option("--hiccup", compute.hiccup, "Probability that a step takes --hiccup-factor times as long")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  app.add_option("--hiccup-factor", compute.hiccup_factor)
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  app.add_option("--slow-rank", compute.slow_rank, "A rank that always takes --slow-factor times as long");
-  app.add_option("--slow-factor", compute.slow_factor)->check(CLI::NonNegativeNumber)->capture_default_str();
+  add_jitter(app, compute);
+  add_number(app, "--tail", compute.tail, 1, "Share of the mean that is exponentially distributed");
+  add_number(app, "--hiccup", compute.hiccup, 1,
+             "Probability that a step takes --hiccup-factor times as long");
+  add_number(app, "--hiccup-factor", compute.hiccup_factor, most_times_as_long, "See --hiccup");
+  app.add_option("--slow-rank", compute.slow_rank, "A rank that always takes --slow-factor times as long")
+      ->check(CLI::NonNegativeNumber);
+  add_number(app, "--slow-factor", compute.slow_factor, most_times_as_long, "See --slow-rank");
   app.add_option(
-      "--elements", experiment.elements,
-      "float32 numbers that are really moved, in place of all; default 1000, and for a hierarchical\n"
-      "schedule the fewest that are mixed by slices (64 KiB). Above 64 KiB a message waits for the\n"
-      "receiver's grant, as a large tensor does");
+         "--elements", experiment.elements,
+         "float32 numbers that are really moved, in place of all; default 1000, and for a hierarchical\n"
+         "schedule the fewest that are mixed by slices (64 KiB). Above 64 KiB a message waits for the\n"
+         "receiver's grant, as a large tensor does")
+      ->check(whole_number());
   app.add_flag("--check-topology", experiment.check_topology,
                "Ranks wait for the headers of those that they send to, too");
   add_output_options(app, settings.run.output);
@@ -141,10 +179,7 @@ void add_table_options(CLI::App& app, Settings& settings) {
       ->capture_default_str();
   add_host_options(app, settings, common);
   add_work_options(app, common);
-  app.add_option("--jitter", common.compute.jitter,
-                 "Standard deviation of the compute time, as a share of the mean")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  add_jitter(app, common.compute);
   add_output_options(app, settings.table.output);
 }
 
@@ -159,7 +194,7 @@ void add_noise_options(CLI::App& app, NoiseCommand& noise) {
   app.add_option("--engine-steps", noise.engine_steps, "First steps that the engine runs too; 0: none")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app.add_option("--seed", noise.seed, "Of compute times and random schedules")->capture_default_str();
+  add_seed(app, noise.seed, "Of compute times and random schedules");
   add_output_options(app, noise.output);
 }
 

@@ -4,8 +4,6 @@
 #include <functional>
 #include <utility>
 
-#include <sys/resource.h>
-
 #include <bluefog/error.hpp>
 
 #include "consensus.hpp"
@@ -17,24 +15,8 @@ namespace {
 
 using bluefog::InvalidArgument;
 
-double cpu_seconds() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  const auto seconds_of = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
-  };
-  return seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
-}
-
-double peak_resident_mb() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) * 1024 / 1e6;
-}
-
 void check(const Experiment& experiment, const MixingPlan& plan) {
-  if (experiment.steps < 1) throw InvalidArgument("at least one step is needed");
-  if (!(experiment.model_bytes > 0)) throw InvalidArgument("the model must have a size");
+  check(experiment);
   if (experiment.algorithm == Algorithm::Awc && !can_overlap(plan)) {
     throw InvalidArgument("a hierarchical round cannot overlap computing: its parts follow each other");
   }
@@ -104,14 +86,27 @@ void run_ranks(const Experiment& experiment, std::size_t elements, StepTimes& ti
 
 }  // namespace
 
+void check(const Experiment& experiment) {
+  const ComputeTime& compute = experiment.compute;
+  if (experiment.steps < 1) throw InvalidArgument("at least one step is needed");
+  if (!(experiment.model_bytes > 0)) throw InvalidArgument("the model must have a size");
+  if (compute.slow_rank >= experiment.plan.ranks) {
+    throw InvalidArgument("the slow rank " + std::to_string(compute.slow_rank) + " is none of the " +
+                          std::to_string(experiment.plan.ranks));
+  }
+  if (compute.hiccup * (compute.hiccup_factor - 1) <= -1) {
+    throw InvalidArgument("hiccups leave nothing of the compute time");
+  }
+}
+
 std::size_t Experiment::default_elements() const {
   constexpr std::size_t flat = 1000;
   constexpr std::size_t most_that_travel_with_a_post = (std::size_t{64} << 10) / sizeof(float);
-  return plan.schedule == "hierarchical" ? most_that_travel_with_a_post + 1 : flat;
+  return plan.schedule == hierarchical_plan_name ? most_that_travel_with_a_post + 1 : flat;
 }
 
 Outcome simulate(const Experiment& experiment) {
-  const double cpu_before = cpu_seconds();
+  const Cost before = cost_until_now();
   const MixingPlan plan = make_plan(experiment.plan);
   check(experiment, plan);
   const std::size_t elements = elements_of(experiment, plan);
@@ -120,7 +115,9 @@ Outcome simulate(const Experiment& experiment) {
   run_ranks(experiment, elements, times, consensus, [&](int rank, int step, Nanoseconds /*now*/) {
     return experiment.compute.of(rank, static_cast<std::uint64_t>(step));
   });
-  return {std::move(times), consensus.distances(), {cpu_seconds() - cpu_before, peak_resident_mb()}};
+  Cost cost = cost_until_now();
+  cost.cpu_seconds -= before.cpu_seconds;
+  return {std::move(times), consensus.distances(), elements, cost};
 }
 
 std::vector<double> time_rounds(const Experiment& experiment, int rounds) {

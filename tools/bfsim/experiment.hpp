@@ -8,6 +8,7 @@
 #include <bluefog/simulation.hpp>
 
 #include "compute_time.hpp"
+#include "cost.hpp"
 #include "mixing_plan.hpp"
 #include "step_times.hpp"
 
@@ -43,19 +44,17 @@ struct Experiment {
   [[nodiscard]] std::size_t default_elements() const;
 };
 
-/// What a run took of the machine that simulates.
-struct Cost {
-  double cpu_seconds = 0;       ///< user and system
-  double peak_resident_mb = 0;  ///< of the process, since its start
-};
-
 struct Outcome {
   StepTimes times;
   /// Distance of the ranks from their mean after each step, over that at the start; both are root mean
   /// squares over the ranks and the first elements.
   std::vector<double> consensus;
+  std::size_t elements = 0;  ///< that were really moved and mixed
   Cost cost;
 };
+
+/// @throws bluefog::InvalidArgument for settings that do not fit each other, whatever the plan
+void check(const Experiment& experiment);
 
 /// @throws bluefog::InvalidArgument for settings that do not fit each other
 [[nodiscard]] Outcome simulate(const Experiment& experiment);

@@ -15,8 +15,6 @@ using bluefog::InvalidArgument;
 using bluefog::SchedulePtr;
 using bluefog::static_schedule;
 
-constexpr const char* hierarchical_name = "hierarchical";
-
 struct Size {
   int ranks;
   int ranks_per_host;
@@ -92,7 +90,7 @@ int MixingPlan::period() const {
 }
 
 MixingPlan make_plan(const PlanOptions& options) {
-  if (options.schedule != hierarchical_name) {
+  if (options.schedule != hierarchical_plan_name) {
     return {make_schedule(options.schedule, options, {options.ranks, options.ranks_per_host}), false};
   }
   if (options.ranks % options.ranks_per_host != 0) {
@@ -102,10 +100,9 @@ MixingPlan make_plan(const PlanOptions& options) {
   return {make_schedule(options.over_hosts, options, {options.ranks / options.ranks_per_host, 1}), true};
 }
 
-std::vector<std::string> plan_names() {
+std::vector<std::string> flat_plan_names() {
   std::vector<std::string> names;
   for (const auto& [name, maker] : makers()) names.push_back(name);
-  names.emplace_back(hierarchical_name);
   return names;
 }
 

@@ -20,6 +20,8 @@ struct MixingPlan {
   [[nodiscard]] int period() const;
 };
 
+inline constexpr const char* hierarchical_plan_name = "hierarchical";
+
 struct PlanOptions {
   std::string schedule = "one-peer-exp";
   /// Of a hierarchical plan.
@@ -35,7 +37,7 @@ struct PlanOptions {
 /// @throws bluefog::InvalidArgument for an unknown name, or one that does not fit the number of ranks
 [[nodiscard]] MixingPlan make_plan(const PlanOptions& options);
 
-/// Names that make_plan knows.
-[[nodiscard]] std::vector<std::string> plan_names();
+/// Names that make_plan knows, but hierarchical_plan_name.
+[[nodiscard]] std::vector<std::string> flat_plan_names();
 
 }  // namespace bfsim

@@ -1,7 +1,5 @@
 #include "noise_command.hpp"
 
-#include <fstream>
-
 #include <nlohmann/json.hpp>
 
 #include <bluefog/error.hpp>
@@ -102,6 +100,7 @@ void print_json(const NoiseCell& cell, std::ostream& out) {
 }  // namespace
 
 void print_noise(const NoiseCommand& command, std::ostream& out) {
+  const Picture picture(command.output.picture);
   if (!command.output.json) {
     out << format(
         "Mean step time, mean of computing 1, messages take no time; recursion of %d steps\n%-16s %6s",
@@ -139,11 +138,7 @@ void print_noise(const NoiseCommand& command, std::ostream& out) {
     out << format("The engine's first %d steps differ from the recursion's by %.2g at most.\n",
                   command.engine_steps, largest_difference);
   }
-  if (command.output.picture.empty()) return;
-  std::ofstream file(command.output.picture);
-  write_svg(file, charts);
-  file.close();
-  if (!file) throw bluefog::Error("cannot write the picture to " + command.output.picture);
+  picture.draw(charts);
 }
 
 }  // namespace bfsim

@@ -1,7 +1,6 @@
 #include "run_command.hpp"
 
 #include <algorithm>
-#include <fstream>
 
 #include <nlohmann/json.hpp>
 
@@ -27,19 +26,23 @@ struct Report {
 Report make_report(const RunCommand& command) {
   const Experiment& experiment = command.experiment;
   if (experiment.plan.schedule != ring_all_reduce_name) return {"engine", simulate(experiment)};
+  check(experiment);
+  if (experiment.algorithm == Algorithm::Awc) {
+    throw bluefog::InvalidArgument("ring-all-reduce cannot overlap computing: it averages what was computed");
+  }
   const double all_reduce = ring_all_reduce_seconds(experiment.plan.ranks, experiment.model_bytes,
                                                     experiment.network.between_hosts);
   StepTimes times =
       recur_all_reduce(experiment.compute, experiment.plan.ranks, experiment.steps, nanoseconds(all_reduce));
   std::vector<double> exact(static_cast<std::size_t>(experiment.steps), 0.0);
-  return {"cost model and recursion", {std::move(times), std::move(exact), {}}};
+  return {"cost model and recursion", {std::move(times), std::move(exact), 0, {}}};
 }
 
 const char* name_of(Algorithm algorithm) {
   return algorithm == Algorithm::Awc ? "awc" : "atc";
 }
 
-nlohmann::json describe(const Experiment& experiment) {
+nlohmann::json describe(const Experiment& experiment, std::size_t elements) {
   const auto link = [](const bluefog::LinkModel& model) {
     return nlohmann::json{{"latency_s", seconds(model.latency)},
                           {"bytes_per_s", model.bandwidth},
@@ -53,7 +56,7 @@ nlohmann::json describe(const Experiment& experiment) {
           {"ranks_per_host", experiment.plan.ranks_per_host},
           {"algorithm", name_of(experiment.algorithm)},
           {"model_bytes", experiment.model_bytes},
-          {"elements", experiment.elements},
+          {"elements", elements},
           {"steps", experiment.steps},
           {"seed", compute.seed},
           {"between_hosts", link(experiment.network.between_hosts)},
@@ -63,7 +66,10 @@ nlohmann::json describe(const Experiment& experiment) {
           {"jitter", compute.jitter},
           {"tail", compute.tail},
           {"hiccup", compute.hiccup},
-          {"slow_rank", compute.slow_rank}};
+          {"hiccup_factor", compute.hiccup_factor},
+          {"slow_rank", compute.slow_rank},
+          {"slow_factor", compute.slow_factor},
+          {"check_topology", experiment.check_topology}};
 }
 
 void print_json(const RunCommand& command, const Report& report, const StepSummary& summary,
@@ -78,7 +84,7 @@ void print_json(const RunCommand& command, const Report& report, const StepSumma
                           {"consensus", outcome.consensus[static_cast<std::size_t>(step)]}}
         << "\n";
   }
-  nlohmann::json line = describe(command.experiment);
+  nlohmann::json line = describe(command.experiment, outcome.elements);
   line["kind"] = "summary";
   line["source"] = report.source;
   line["warm_up"] = command.warm_up;
@@ -88,8 +94,6 @@ void print_json(const RunCommand& command, const Report& report, const StepSumma
   line["computed_s"] = summary.compute;
   line["efficiency"] = summary.efficiency;
   line["consensus"] = outcome.consensus.back();
-  line["cpu_s"] = outcome.cost.cpu_seconds;
-  line["peak_resident_mb"] = outcome.cost.peak_resident_mb;
   out << line << "\n";
 }
 
@@ -114,12 +118,9 @@ void print_text(const RunCommand& command, const Report& report, const StepSumma
                 duration_text(summary.mean).c_str(), duration_text(summary.p50).c_str(),
                 duration_text(summary.p99).c_str(), duration_text(summary.compute).c_str(),
                 summary.efficiency);
-  if (outcome.cost.cpu_seconds <= 0) return;
-  out << format("simulated %d steps in %.2f s of CPU time: %.1f a second; memory at most %.0f MB\n", steps,
-                outcome.cost.cpu_seconds, steps / outcome.cost.cpu_seconds, outcome.cost.peak_resident_mb);
 }
 
-void draw(const std::string& path, const Outcome& outcome) {
+void draw(const Picture& picture, const Outcome& outcome) {
   Series mean{"mean of the ranks", {}};
   Series p99{"p99", {}};
   Series compute{"computing", {}};
@@ -131,21 +132,18 @@ void draw(const std::string& path, const Outcome& outcome) {
     compute.points.emplace_back(step + 1, of_step.compute);
     consensus.points.emplace_back(step + 1, outcome.consensus[static_cast<std::size_t>(step)]);
   }
-  std::ofstream file(path);
-  write_svg(
-      file,
+  picture.draw(
       {{"Step time", "step", "s", false, false, {mean, p99, compute}},
        {"Distance from the mean of the ranks", "step", "of that at the start", false, true, {consensus}}});
-  file.close();
-  if (!file) throw bluefog::Error("cannot write the picture to " + path);
 }
 
 }  // namespace
 
-void run(const RunCommand& command, std::ostream& out) {
+void run(const RunCommand& command, std::ostream& out, std::ostream& err) {
   if (command.warm_up >= command.experiment.steps) {
     throw bluefog::InvalidArgument("--warm-up leaves no step of " + std::to_string(command.experiment.steps));
   }
+  const Picture picture(command.output.picture);
   const Report report = make_report(command);
   const StepSummary summary = report.outcome.times.summary(command.warm_up);
   if (command.output.json) {
@@ -153,7 +151,10 @@ void run(const RunCommand& command, std::ostream& out) {
   } else {
     print_text(command, report, summary, out);
   }
-  if (!command.output.picture.empty()) draw(command.output.picture, report.outcome);
+  draw(picture, report.outcome);
+  if (report.outcome.cost.cpu_seconds > 0) {
+    print_cost(report.outcome.cost, command.output.json, err);
+  }
 }
 
 }  // namespace bfsim

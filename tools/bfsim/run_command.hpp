@@ -7,6 +7,6 @@
 
 namespace bfsim {
 
-void run(const RunCommand& command, std::ostream& out);
+void run(const RunCommand& command, std::ostream& out, std::ostream& err);
 
 }  // namespace bfsim

@@ -1,8 +1,6 @@
 #include "table_command.hpp"
 
 #include <algorithm>
-#include <fstream>
-#include <map>
 #include <numeric>
 
 #include <nlohmann/json.hpp>
@@ -39,6 +37,22 @@ TableRow all_reduce_row(const Experiment& common, int ranks, bool hides_behind_b
   return row;
 }
 
+/// The hierarchical round that reduces, sends and gathers shares of the model, with rings inside the hosts:
+/// what is left to gain over the engine's, which averages whole tensors inside the hosts.
+TableRow sharded_row(const Experiment& hierarchical) {
+  const MixingPlan plan = make_plan(hierarchical.plan);
+  TableRow row;
+  row.way = "hierarchical one-peer, sharded (model)";
+  row.ranks = hierarchical.plan.ranks;
+  // One peer in every round, so all rounds are alike.
+  row.round_by_formula = hierarchical_round_seconds(*plan.schedule->shared_round(0), hierarchical);
+  const auto over_ranks = bluefog::hierarchical(plan.schedule, hierarchical.plan.ranks_per_host);
+  row.steps = recur_mixing(hierarchical.compute, *over_ranks, Algorithm::Atc, recursion_steps,
+                           nanoseconds(row.round_by_formula))
+                  .summary(0);
+  return row;
+}
+
 TableRow engine_row(const std::string& way, const Experiment& experiment, const Length& length,
                     std::optional<double> round_by_engine = {}) {
   const int period = make_plan(experiment.plan).period();
@@ -54,9 +68,7 @@ TableRow engine_row(const std::string& way, const Experiment& experiment, const 
   }
   Experiment steps = experiment;
   steps.steps = length.warm_up + length.measured;
-  const Outcome outcome = simulate(steps);
-  row.steps = outcome.times.summary(length.warm_up);
-  row.cost = outcome.cost;
+  row.steps = simulate(steps).times.summary(length.warm_up);
   return row;
 }
 
@@ -69,11 +81,7 @@ nlohmann::json to_json(const TableRow& row) {
                       {"step_p50_s", row.steps.p50},
                       {"step_p99_s", row.steps.p99},
                       {"efficiency", row.steps.efficiency}};
-  if (row.round_by_engine) {
-    line["round_engine_s"] = *row.round_by_engine;
-    line["cpu_s"] = row.cost.cpu_seconds;
-    line["peak_resident_mb"] = row.cost.peak_resident_mb;
-  }
+  if (row.round_by_engine) line["round_engine_s"] = *row.round_by_engine;
   return line;
 }
 
@@ -82,7 +90,8 @@ std::string to_text(const TableRow& row) {
   std::string difference = "-";
   if (row.round_by_engine) {
     engine = duration_text(*row.round_by_engine);
-    difference = format("%+.2f %%", (*row.round_by_engine / row.round_by_formula - 1) * 100);
+    if (row.round_by_formula > 0)
+      difference = format("%+.2f %%", (*row.round_by_engine / row.round_by_formula - 1) * 100);
   }
   return format("%6d  %-42s %10s %10s %9s  %10s %10s %10s  %6.3f\n", row.ranks, row.way.c_str(),
                 duration_text(row.round_by_formula).c_str(), engine.c_str(), difference.c_str(),
@@ -107,7 +116,7 @@ void print_head(const TableCommand& command, std::ostream& out) {
                 "differs", "step mean", "p50", "p99", "effic.");
 }
 
-void draw(const TableCommand& command, const std::vector<TableRow>& rows) {
+void draw(const Picture& picture, const std::vector<TableRow>& rows) {
   std::vector<Series> series;
   for (const TableRow& row : rows) {
     auto known =
@@ -115,10 +124,7 @@ void draw(const TableCommand& command, const std::vector<TableRow>& rows) {
     if (known == series.end()) known = series.insert(series.end(), {row.way, {}});
     known->points.emplace_back(row.ranks, row.steps.mean);
   }
-  std::ofstream file(command.output.picture);
-  write_svg(file, {{"Step time", "ranks", "s", true, true, series}});
-  file.close();
-  if (!file) throw bluefog::Error("cannot write the picture to " + command.output.picture);
+  picture.draw({{"Step time", "ranks", "s", true, true, series}});
 }
 
 }  // namespace
@@ -141,18 +147,21 @@ std::vector<TableRow> table_rows(const Experiment& common, int ranks) {
   rows.push_back(engine_row("one-peer exponential-2, ATC", one_peer, periods));
   rows.push_back(engine_row("one-peer exponential-2, AWC", experiment("one-peer-exp", Algorithm::Awc),
                             periods, rows.back().round_by_engine));
-  rows.push_back(
-      engine_row("hierarchical one-peer, ATC", experiment("hierarchical", Algorithm::Atc), periods));
+  const Experiment hierarchical = experiment(hierarchical_plan_name, Algorithm::Atc);
+  rows.push_back(engine_row("hierarchical one-peer, ATC", hierarchical, periods));
+  rows.push_back(sharded_row(hierarchical));
   return rows;
 }
 
-void print_table(const TableCommand& command, std::ostream& out) {
+void print_table(const TableCommand& command, std::ostream& out, std::ostream& err) {
   for (const int ranks : command.ranks) {
     if (ranks % command.common.plan.ranks_per_host != 0) {
       throw bluefog::InvalidArgument(std::to_string(ranks) + " ranks do not fill hosts of " +
                                      std::to_string(command.common.plan.ranks_per_host));
     }
   }
+  const Picture picture(command.output.picture);
+  const Cost before = cost_until_now();
   if (!command.output.json) print_head(command, out);
   std::vector<TableRow> all;
   for (const int ranks : command.ranks) {
@@ -166,7 +175,10 @@ void print_table(const TableCommand& command, std::ostream& out) {
     }
     out << std::flush;
   }
-  if (!command.output.picture.empty()) draw(command, all);
+  draw(picture, all);
+  Cost cost = cost_until_now();
+  cost.cpu_seconds -= before.cpu_seconds;
+  print_cost(cost, command.output.json, err);
 }
 
 }  // namespace bfsim

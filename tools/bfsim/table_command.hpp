@@ -20,12 +20,11 @@ struct TableRow {
   std::optional<double> round_by_engine;
   /// Of steps with computing and jitter: by the engine, or by the recursion where round_by_engine is missing.
   StepSummary steps;
-  Cost cost;
 };
 
 /// All ways for one number of ranks.
 [[nodiscard]] std::vector<TableRow> table_rows(const Experiment& common, int ranks);
 
-void print_table(const TableCommand& command, std::ostream& out);
+void print_table(const TableCommand& command, std::ostream& out, std::ostream& err);
 
 }  // namespace bfsim
