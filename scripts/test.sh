@@ -41,6 +41,7 @@ for suite in "$@"; do
   esac
   [[ "$built" == *" $preset "* ]] || "$ROOT/scripts/build.sh" "$preset"
   built+=" $preset "
+  [[ "$suite" != cluster ]] || "$ROOT/scripts/setup_cluster.sh"
   case "$suite" in
     python | cluster) run_pytest "$suite" ;;
     *) run_ctest "$suite" "$preset" ;;

@@ -94,11 +94,13 @@ class Job:
         wait_until(lambda: file.exists() and file.read_text().endswith("\n"), f"a number in {name}")
         return int(file.read_text())
 
-    def agent(self) -> int:
+    def children_of_bfrun(self) -> list[int]:
         assert self.process is not None
-        children = [pid for pid in self.pids() if state_and_parent(pid)[1] == self.process.pid]
-        assert len(children) == 1
-        return children[0]
+        return [pid for pid in self.pids() if state_and_parent(pid)[1] == self.process.pid]
+
+    def agent(self) -> int:
+        [agent] = self.children_of_bfrun()
+        return agent
 
 
 def state_and_parent(pid: int) -> tuple[str, int]:

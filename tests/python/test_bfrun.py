@@ -173,9 +173,6 @@ def test_version(job: Job, flag: str) -> None:
         (["-np", "2", "--bogus", "true"], "--bogus"),
         (["-np", "2", "--bind-to", "socket", "true"], "socket"),
         (["-np", "2", "--on-rank-death=shrug", "true"], "shrug"),
-        (["-np", "2", "-H", "a:1,b:1", "true"], "not supported yet"),
-        (["-np", "2", "--hostfile", "hosts", "true"], "not supported yet"),
-        (["-np", "2", "-hostfile", "hosts", "true"], "not supported yet"),
     ],
 )
 def test_mistakes_in_the_command_line(job: Job, arguments: list[str], complaint: str) -> None:

@@ -1,20 +1,33 @@
 #pragma once
-/// @file agent.hpp  The process between bfrun and the ranks: starts them, watches them, ends them.
+/// @file agent.hpp  The process between bfrun and the ranks of one host: starts them, watches them, ends
+/// them.
 ///
-/// It outlives bfrun's sudden death just long enough to end every process of the job. For this it runs in a
-/// session of its own and holds the read end of a pipe whose write end only bfrun has.
+/// It is the same on bfrun's own host and on others. It says what happens (events.hpp); what follows from it
+/// for the job, bfrun decides. Only when a rank's death stops the job it does not wait to be told, and when
+/// bfrun dies it outlives it just long enough to end every process of the job.
+
+#include <memory>
 
 #include "base/unique_fd.hpp"
-#include "options.hpp"
+#include "job_description.hpp"
 
 namespace bfrun {
 
-inline constexpr int exit_code_command_not_found = 127;
-inline constexpr int exit_code_command_not_executable = 126;
+class Agent {
+ public:
+  /// @param orders    each byte is an order; the end of the stream is bfrun's death
+  /// @param upstream  for events and collected output
+  Agent(JobDescription job, bluefog::base::UniqueFd orders, bluefog::base::UniqueFd upstream);
+  ~Agent();
+  Agent(const Agent&) = delete;
+  Agent& operator=(const Agent&) = delete;
 
-/// Runs the whole job; returns bfrun's exit code.
-/// @param foreground  bfrun may read from the terminal
-/// @param orders  each byte is a signal that bfrun received; the end of the stream is bfrun's death
-[[nodiscard]] int run_agent(const Options& options, bool foreground, bluefog::base::UniqueFd orders);
+  /// Until no process of the job is left on this host. The caller is a child subreaper.
+  void run();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 }  // namespace bfrun

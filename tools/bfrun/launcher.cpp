@@ -1,121 +1,101 @@
 #include "launcher.hpp"
 
-#include <array>
-#include <cerrno>
-#include <chrono>
+#include <filesystem>
 #include <set>
 #include <string>
-#include <system_error>
 #include <utility>
+#include <vector>
 
-#include <asio/io_context.hpp>
-#include <asio/signal_set.hpp>
-#include <asio/steady_timer.hpp>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent.hpp"
-#include "base/unique_fd.hpp"
+#include "agent_link.hpp"
 #include "descendants.hpp"
-#include "rank_process.hpp"
-#include "report.hpp"
+#include "environment.hpp"
+#include "hosts.hpp"
+#include "job.hpp"
+#include "job_description.hpp"
+#include "times.hpp"
 
 namespace bfrun {
 namespace {
 
-using bluefog::base::UniqueFd;
+// A setting that no rank could read is one error here rather than one from each rank.
+bluefog::Config read_settings(Environment environment) {
+  for (const char* name : {"BLUEFOG_RANK", "BLUEFOG_SIZE", "BLUEFOG_RENDEZVOUS"}) environment.erase(name);
+  return bluefog::base::read_config(environment);
+}
 
-constexpr std::chrono::milliseconds patience_with_agent{2000};
-constexpr std::chrono::milliseconds patience_with_killed_processes{30'000};
+std::vector<HostRanks> hosts_of(const Options& options) {
+  if (options.hosts.empty()) return {{"localhost", true, 0, options.num_proc}};
+  return place_ranks(options.hosts, options.num_proc, options.oversubscribe);
+}
 
-class Launcher {
- public:
-  Launcher(pid_t agent, UniqueFd orders)
-      : agent_(agent), orders_(std::move(orders)), signals_(io_), timer_(io_) {
-    signals_.add(SIGINT);
-    signals_.add(SIGTERM);
-    signals_.add(SIGCHLD);
-    if (!is_ignored(SIGHUP)) signals_.add(SIGHUP);  // nohup bfrun ...
+// A rank has a session of its own, so the kernel would let it read from the terminal even while bfrun is in
+// background; the shell would lose its input.
+bool may_read_standard_input() {
+  return ::tcgetpgrp(STDIN_FILENO) == ::getpgrp() || ::isatty(STDIN_FILENO) == 0;
+}
+
+JobDescription describe(const Options& options, const std::vector<HostRanks>& hosts,
+                        const Environment& environment, const bluefog::Config& settings) {
+  const bool only_here = hosts.size() == 1 && hosts.front().local;
+  JobDescription job;
+  job.key = random_job_key();
+  job.job_id = random_job_id();
+  job.size = options.num_proc;
+  job.command = options.command;
+  job.environment = only_here ? explicit_variables(environment, options.forwarded_variables)
+                              : forwarded(environment, options.forwarded_variables);
+  if (!only_here) job.directory = std::filesystem::current_path();
+  job.network_interface = options.network_interface;
+  job.timeline_filename = options.timeline_filename;
+  job.on_rank_death = options.on_rank_death;
+  job.bind_to = options.bind_to;
+  job.verbose = options.verbose;
+  job.tag_output = options.tag_output;
+  job.collect_output = options.tag_output || !only_here;
+  job.standard_input = hosts.front().local && may_read_standard_input();
+  if (!only_here)
+    job.sign_of_life_ms = static_cast<int>(settings.heartbeat.count()) * heartbeats_per_sign_of_life;
+  return job;
+}
+
+std::vector<AgentProcess> start_agents(const Options& options, const std::vector<HostRanks>& hosts) {
+  std::vector<AgentProcess> agents(hosts.size());
+  for (std::size_t i = 0; i < hosts.size(); ++i) {
+    if (hosts[i].local) agents[i] = start_local_agent();
   }
-
-  /// Until the agent has ended; returns its wait status.
-  int run() {
-    wait_for_signal();
-    if (!agent_has_ended()) io_.run();
-    return status_;
+  for (std::size_t i = 0; i < hosts.size(); ++i) {
+    if (!hosts[i].local) agents[i] = start_remote_agent(options.remote, hosts[i].name);
   }
-
- private:
-  static bool is_ignored(int signal) {
-    struct sigaction current {};
-    return ::sigaction(signal, nullptr, &current) == 0 && current.sa_handler == SIG_IGN;
-  }
-
-  void wait_for_signal() {
-    signals_.async_wait([this](const asio::error_code& error, int signal) {
-      if (error) return;
-      if (signal != SIGCHLD) {
-        pass_on(signal);
-      } else if (agent_has_ended()) {
-        return io_.stop();
-      }
-      wait_for_signal();
-    });
-  }
-
-  void pass_on(int signal) {
-    const auto order = static_cast<unsigned char>(signal);
-    (void)!::write(orders_.get(), &order, 1);  // fails only if the agent is dead, which SIGCHLD tells
-    if (!std::exchange(stopping_, true)) return;
-    // Asked twice: the agent ends everything at once, unless it is stuck itself.
-    timer_.expires_after(patience_with_agent);
-    timer_.async_wait([this](const asio::error_code& error) {
-      if (!error) ::kill(agent_, SIGKILL);
-    });
-  }
-
-  bool agent_has_ended() { return ::waitpid(agent_, &status_, WNOHANG) == agent_; }
-
-  asio::io_context io_;
-  pid_t agent_;
-  UniqueFd orders_;
-  asio::signal_set signals_;
-  asio::steady_timer timer_;
-  bool stopping_ = false;
-  int status_ = 0;
-};
+  return agents;
+}
 
 }  // namespace
 
 int launch(const Options& options) {
+  const Environment environment = bluefog::base::current_environment();
+  const bluefog::Config settings = read_settings(environment);
+  const std::vector<HostRanks> hosts = hosts_of(options);
+  const JobDescription description = describe(options, hosts, environment, settings);
+
   ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   // A shell that replaces itself by bfrun leaves it children that are none of the job, `bfrun > >(tee log)`.
   const std::vector<pid_t> before = descendants();
-  const bool foreground = ::tcgetpgrp(STDIN_FILENO) == ::getpgrp();
-
-  std::array<int, 2> ends{};
-  if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
-  UniqueFd read_end(ends[0]);
-  UniqueFd write_end(ends[1]);
-  const pid_t agent = ::fork();
-  if (agent < 0) throw std::system_error(errno, std::generic_category(), "cannot start the agent");
-  if (agent == 0) {
-    write_end.reset();
-    ::setsid();
-    return run_agent(options, foreground, std::move(read_end));
+  const std::set<pid_t> bystanders(before.begin(), before.end());
+  int exit_code = 0;
+  try {
+    std::vector<AgentProcess> agents = start_agents(options, hosts);
+    ::signal(SIGPIPE, SIG_IGN);
+    exit_code = Job(description, hosts, std::move(agents), settings.start_timeout, bystanders).run();
+  } catch (...) {
+    end_descendants(bystanders, patience_with_killed_processes);
+    throw;
   }
-  read_end.reset();
-  ::signal(SIGPIPE, SIG_IGN);
-
-  const int status = Launcher(agent, std::move(write_end)).run();
-  if (WIFSIGNALED(status)) {
-    report("its agent (pid " + std::to_string(agent) + ") " + describe_end(status) + "; the job is stopped");
-  }
-  end_descendants({before.begin(), before.end()}, patience_with_killed_processes);
-  return exit_code_of(status);
+  end_descendants(bystanders, patience_with_killed_processes);
+  return exit_code;
 }
 
 }  // namespace bfrun

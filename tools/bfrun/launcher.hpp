@@ -1,6 +1,6 @@
 #pragma once
-/// @file launcher.hpp  The process that the user sees: passes signals on to the agent and cleans up should it
-/// die.
+/// @file launcher.hpp  The process that the user sees: starts an agent for each host, and cleans up after
+/// them.
 
 #include "options.hpp"
 

@@ -10,6 +10,8 @@
 
 #include <bluefog/error.hpp>
 
+#include "agent_process.hpp"
+#include "exit_codes.hpp"
 #include "launcher.hpp"
 #include "options.hpp"
 #include "report.hpp"
@@ -25,13 +27,6 @@ void open_standard_descriptors() {
   if (fd >= 0) ::close(fd);
 }
 
-// A setting that no rank could read is one error here rather than one from each rank.
-void check_settings() {
-  bluefog::base::Environment environment = bluefog::base::current_environment();
-  for (const char* name : {"BLUEFOG_RANK", "BLUEFOG_SIZE", "BLUEFOG_RENDEZVOUS"}) environment.erase(name);
-  (void)bluefog::base::read_config(environment);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -39,13 +34,13 @@ int main(int argc, char** argv) {
   try {
     const auto parsed = bfrun::parse_options(std::vector<std::string>(argv + 1, argv + argc));
     if (const auto* finished = std::get_if<bfrun::Finished>(&parsed)) return finished->exit_code;
-    check_settings();
+    if (std::holds_alternative<bfrun::ServeAsAgent>(parsed)) return bfrun::serve_bfrun_of_another_host();
     return bfrun::launch(std::get<bfrun::Options>(parsed));
   } catch (const bluefog::InvalidArgument& error) {
     bfrun::report(error.what());
     return bfrun::exit_code_of_usage_errors;
   } catch (const std::exception& error) {
     bfrun::report(error.what());
-    return 1;
+    return bfrun::exit_code_of_failures;
   }
 }

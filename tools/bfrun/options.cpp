@@ -7,10 +7,15 @@
 
 #include <CLI/CLI.hpp>
 
+#include <bluefog/error.hpp>
 #include <bluefog/version.hpp>
+
+#include "exit_codes.hpp"
 
 namespace bfrun {
 namespace {
+
+using bluefog::InvalidArgument;
 
 const std::map<std::string, OnRankDeath> death_policies{{"stop", OnRankDeath::stop},
                                                         {"keep", OnRankDeath::keep}};
@@ -29,7 +34,9 @@ struct Parsed {
   bool version = false;
   std::string on_rank_death = "stop";
   std::string bind_to = "none";
-  std::string not_yet;
+  std::string hosts;
+  std::string hostfile;
+  bool agent = false;
 };
 
 void add_options(CLI::App& app, Parsed& parsed) {
@@ -46,10 +53,39 @@ void add_options(CLI::App& app, Parsed& parsed) {
       ->check(CLI::IsMember(names_of(death_policies)));
   app.add_option("--bind-to", parsed.bind_to, "Pin each rank to one CPU, or to one NUMA node's; default none")
       ->check(CLI::IsMember(names_of(bindings)));
-  // Of BlueFog 0.3; known, so that their values are not taken for the command. An empty group hides them.
-  for (const char* name : {"-H,--hosts", "--hostfile", "-p,--ssh-port", "--network-interface"}) {
-    app.add_option(name, parsed.not_yet)->group("");
-  }
+}
+
+void add_options_for_hosts(CLI::App& app, Parsed& parsed) {
+  Options& options = parsed.options;
+  app.add_option("-H,--hosts", parsed.hosts,
+                 "Where ranks run, in this order: a host's name and how many ranks it takes (default 1)")
+      ->type_name("HOST:N,...");
+  app.add_option("--hostfile", parsed.hostfile,
+                 "The same from a file: lines HOST:N, or HOST slots=N max_slots=M; comments after #")
+      ->type_name("FILE");
+  app.add_flag("--oversubscribe", options.oversubscribe, "Allow more ranks than the hosts have slots");
+  app.add_option("-p,--ssh-port", options.remote.ssh_port, "The port of ssh on the other hosts")
+      ->type_name("PORT")
+      ->check(CLI::Range(1, 65535));
+  app.add_option(
+         "--ssh-command", options.remote.ssh_command,
+         "What to run instead of ssh; {host}, {port} and {command} stand for these, else host and command "
+         "are appended")
+      ->type_name("TEXT");
+  app.add_option("--remote-bfrun", options.remote.remote_bfrun,
+                 "bfrun on the other hosts; default: the same path as here, else the one on PATH there")
+      ->type_name("PATH");
+  app.add_option("--network-interface", options.network_interface,
+                 "The network interface by which hosts reach each other, for example eth0")
+      ->type_name("NAME");
+  app.add_option(
+         "-x,--forward", options.forwarded_variables,
+         "An environment variable for the ranks; also several times. Other hosts get BLUEFOG_*, OMP_*, "
+         "PYTHON*, PATH, LD_LIBRARY_PATH, VIRTUAL_ENV and the like by themselves")
+      ->type_name("NAME[=VALUE]")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_flag("--agent", parsed.agent)->group("");  // hidden: how bfrun starts itself on another host
 }
 
 // BlueFog's spellings with one dash, which CLI11 would read as a row of one-letter options.
@@ -89,20 +125,29 @@ Finished complain(const std::string& problem) {
   return {exit_code_of_usage_errors};
 }
 
-const char* first_option_for_later(const CLI::App& app) {
-  for (const char* name : {"--hosts", "--hostfile", "--ssh-port", "--network-interface"}) {
-    if (app.count(name) > 0) return name;
+void read_hosts(const CLI::App& app, const Parsed& parsed, Options& options) {
+  const bool listed = app.count("--hosts") > 0;
+  if (listed && app.count("--hostfile") > 0) throw InvalidArgument("-H and --hostfile exclude each other");
+  if (listed) options.hosts = parse_host_list(parsed.hosts);
+  if (app.count("--hostfile") > 0) options.hosts = read_hostfile(parsed.hostfile);
+  for (const char* name : {"--oversubscribe", "--ssh-port", "--ssh-command", "--remote-bfrun"}) {
+    if (app.count(name) > 0 && options.hosts.empty()) {
+      throw InvalidArgument(std::string(name) + " is for jobs on several hosts: -H or --hostfile names them");
+    }
   }
-  return nullptr;
 }
 
 }  // namespace
 
-std::variant<Options, Finished> parse_options(const std::vector<std::string>& arguments) {
-  CLI::App app{"Starts a command as several ranks of one BlueFog job on this machine.", "bfrun"};
-  app.footer("The command follows, with arguments of its own:\n  bfrun -np 4 python3 train.py --epochs 3");
+std::variant<Options, ServeAsAgent, Finished> parse_options(const std::vector<std::string>& arguments) {
+  CLI::App app{"Starts a command as several ranks of one BlueFog job, on this machine or on several.",
+               "bfrun"};
+  app.footer(
+      "The command follows, with arguments of its own:\n  bfrun -np 4 python3 train.py --epochs 3\n"
+      "  bfrun -np 8 -H host1:4,host2:4 python3 train.py");
   Parsed parsed;
   add_options(app, parsed);
+  add_options_for_hosts(app, parsed);
   SplitLine line = split_at_command(app, arguments);
   try {
     std::reverse(line.own.begin(), line.own.end());  // as CLI11 wants it
@@ -118,9 +163,7 @@ std::variant<Options, Finished> parse_options(const std::vector<std::string>& ar
     std::cout << "bfrun (BlueFog) " BLUEFOG_VERSION "\n";
     return Finished{0};
   }
-  if (const char* name = first_option_for_later(app)) {
-    return complain(std::string(name) + " is not supported yet: all ranks run on this machine");
-  }
+  if (parsed.agent) return ServeAsAgent{};
   if (app.count("--num-proc") == 0) return complain("how many ranks? -np N is required");
   Options& options = parsed.options;
   constexpr int most_ranks = 65536;
@@ -133,6 +176,7 @@ std::variant<Options, Finished> parse_options(const std::vector<std::string>& ar
     return complain("no command is given; for example: bfrun -np 4 python3 train.py");
   options.on_rank_death = death_policies.at(parsed.on_rank_death);
   options.bind_to = bindings.at(parsed.bind_to);
+  read_hosts(app, parsed, options);
   return std::move(options);
 }
 

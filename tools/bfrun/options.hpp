@@ -5,6 +5,9 @@
 #include <variant>
 #include <vector>
 
+#include "hosts.hpp"
+#include "remote_command.hpp"
+
 namespace bfrun {
 
 /// What becomes of the others when a rank is killed, or ends with another exit code than 0.
@@ -21,6 +24,11 @@ struct Options {
   std::string timeline_filename;
   OnRankDeath on_rank_death = OnRankDeath::stop;
   BindTo bind_to = BindTo::none;
+  std::vector<HostSlots> hosts;  ///< empty: all ranks on this machine
+  bool oversubscribe = false;
+  RemoteStart remote;
+  std::string network_interface;
+  std::vector<std::string> forwarded_variables;  ///< of -x: NAME, or NAME=VALUE
   std::vector<std::string> command;
 };
 
@@ -29,10 +37,14 @@ struct Finished {
   int exit_code = 0;
 };
 
-inline constexpr int exit_code_of_usage_errors = 2;
+/// bfrun is to be the agent of this host for a bfrun of another.
+struct ServeAsAgent {};
 
 /// Reads the arguments (without the program's name); prints help, version or the error if there is nothing to
-/// run. Everything after the first word that is no option of bfrun, or after "--", is the command, verbatim.
-[[nodiscard]] std::variant<Options, Finished> parse_options(const std::vector<std::string>& arguments);
+/// run. `--agent` gives ServeAsAgent. Everything after the first word that is no option of bfrun, or after
+/// "--", is the command, verbatim.
+/// @throws InvalidArgument  a list or file of hosts that cannot be read
+[[nodiscard]] std::variant<Options, ServeAsAgent, Finished> parse_options(
+    const std::vector<std::string>& arguments);
 
 }  // namespace bfrun

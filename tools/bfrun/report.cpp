@@ -36,24 +36,26 @@ void report(const std::string& text) {
   (void)!::write(STDERR_FILENO, line.data(), line.size());
 }
 
-void report_settings(const Options& options, const Environment& environment,
-                     const std::vector<std::vector<int>>& cpus_of_ranks) {
-  report("command: " + joined(options.command));
-  report("ranks: " + std::to_string(options.num_proc) +
-         ", usable CPUs: " + std::to_string(bluefog::base::usable_cpus()));
+std::vector<std::string> describe_settings(const JobDescription& job, const Environment& environment,
+                                           const std::vector<std::vector<int>>& cpus_of_ranks) {
+  std::vector<std::string> lines;
+  lines.push_back("command: " + joined(job.command));
+  lines.push_back("ranks: " + std::to_string(job.ranks) +
+                  ", usable CPUs: " + std::to_string(bluefog::base::usable_cpus()));
   for (const char* name : {"OMP_NUM_THREADS", "OMP_WAIT_POLICY", "MASTER_ADDR", "MASTER_PORT"}) {
-    report(std::string(name) + "=" + environment.at(name));
+    lines.push_back(std::string(name) + "=" + environment.at(name));
   }
-  Environment of_rank_0 = environment;
-  set_rank(of_rank_0, 0);
-  for (const auto& [name, value] : bluefog::base::read_config(of_rank_0).to_map()) {
-    if (name != "BLUEFOG_RANK") report(name + "=" + value);
+  Environment of_a_rank = environment;
+  set_rank(of_a_rank, job.first_rank, 0);
+  for (const auto& [name, value] : bluefog::base::read_config(of_a_rank).to_map()) {
+    if (name != "BLUEFOG_RANK") lines.push_back(name + "=" + value);
   }
-  for (std::size_t rank = 0; rank < cpus_of_ranks.size(); ++rank) {
-    if (!cpus_of_ranks[rank].empty()) {
-      report("rank " + std::to_string(rank) + " is pinned to CPU " + joined(cpus_of_ranks[rank]));
-    }
+  for (std::size_t i = 0; i < cpus_of_ranks.size(); ++i) {
+    if (cpus_of_ranks[i].empty()) continue;
+    lines.push_back("rank " + std::to_string(job.first_rank + static_cast<int>(i)) + " is pinned to CPU " +
+                    joined(cpus_of_ranks[i]));
   }
+  return lines;
 }
 
 }  // namespace bfrun

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "environment.hpp"
-#include "options.hpp"
+#include "job_description.hpp"
 
 namespace bfrun {
 
@@ -15,8 +15,9 @@ namespace bfrun {
 /// Writes that line at once, in one piece.
 void report(const std::string& text);
 
-/// For --verbose: the command, what bfrun sets or pins, and the Config that the ranks will read.
-void report_settings(const Options& options, const Environment& environment,
-                     const std::vector<std::vector<int>>& cpus_of_ranks);
+/// For --verbose: the command, what bfrun sets or pins on a host, and the Config that its ranks will read.
+[[nodiscard]] std::vector<std::string> describe_settings(const JobDescription& job,
+                                                         const Environment& environment,
+                                                         const std::vector<std::vector<int>>& cpus_of_ranks);
 
 }  // namespace bfrun
