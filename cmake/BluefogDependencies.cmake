@@ -10,6 +10,7 @@ if(BLUEFOG_BUILD_BENCHMARKS OR BLUEFOG_BUILD_TESTS)
   find_package(nlohmann_json 3.9 REQUIRED)
 endif()
 find_package(CLI11 REQUIRED)
+find_package(OpenSSL 3.0 REQUIRED COMPONENTS Crypto)
 
 find_path(BLUEFOG_ASIO_INCLUDE_DIR asio.hpp)
 if(NOT BLUEFOG_ASIO_INCLUDE_DIR)

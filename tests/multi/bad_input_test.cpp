@@ -387,7 +387,9 @@ INSTANTIATE_TEST_SUITE_P(Settings, BadInput,
                                          Setting{Ranks::SimulatedPairs, false},
                                          Setting{Ranks::SimulatedPairs, true},
                                          Setting{Ranks::SimulatedHosts, false},
-                                         Setting{Ranks::SimulatedHosts, true}),
+                                         Setting{Ranks::SimulatedHosts, true},
+                                         Setting{Ranks::TcpThreads, false}, Setting{Ranks::TcpThreads, true},
+                                         Setting{Ranks::TcpProcesses, true}),
                          testing::PrintToStringParamName());
 
 }  // namespace

@@ -31,7 +31,9 @@ Pool& pool() {
 }
 
 std::unique_ptr<std::byte[]> take(std::size_t size_class) {
-  const std::lock_guard lock(pool().mutex);
+  // Never waits: in a forked child the lock may stay locked.
+  const std::unique_lock lock(pool().mutex, std::try_to_lock);
+  if (!lock.owns_lock()) return nullptr;
   auto& free = pool().free[size_class];
   if (free.empty()) return nullptr;
   auto memory = std::move(free.back());
@@ -62,8 +64,8 @@ Payload::Payload(const std::byte* data, std::size_t bytes) : Payload(bytes) {
 Payload::~Payload() {
   if (memory_ == nullptr || class_of(size_) > largest_class) return;
   const std::size_t size_class = class_of(size_);
-  const std::lock_guard lock(pool().mutex);
-  if (pool().bytes + (std::size_t{1} << size_class) > kept_bytes) return;
+  const std::unique_lock lock(pool().mutex, std::try_to_lock);
+  if (!lock.owns_lock() || pool().bytes + (std::size_t{1} << size_class) > kept_bytes) return;
   try {
     pool().free[size_class].push_back(std::move(memory_));
     pool().bytes += std::size_t{1} << size_class;
