@@ -6,6 +6,7 @@
 
 #include <bluefog/error.hpp>
 
+#include "base/hash.hpp"
 #include "transport/hosts/host_transport.hpp"
 
 namespace bluefog::engine {
@@ -34,6 +35,23 @@ int host_of(const Config& config, int rank) {
 
 bool has_far_ranks(const Config& config) {
   return host_of(config, 0) != host_of(config, config.size - 1);
+}
+
+std::uint64_t placement_of(const Config& config) {
+  std::uint64_t hash = 0;
+  for (int rank = 0; rank < config.size; ++rank) {
+    hash = base::hash_combine(hash, static_cast<std::uint64_t>(host_of(config, rank)));
+  }
+  return hash;
+}
+
+void check_placement(const Config& config, const membership::Roster& roster) {
+  for (const membership::Card& card : roster.members) {
+    if (card.placement == placement_of(config)) continue;
+    throw Mismatch("rank " + std::to_string(config.rank) + " and rank " + std::to_string(card.rank) +
+                   " do not agree on which ranks share memory; give BLUEFOG_TRANSPORT and "
+                   "BLUEFOG_NODES_PER_MACHINE alike on all ranks");
+  }
 }
 
 void check_network(const Config& config) {
@@ -65,14 +83,7 @@ Network network_of(const Config& config, const membership::Roster& roster,
   network.key = roster.key;
   network.listeners = std::move(listeners);
   for (const membership::Card& card : roster.members) {
-    const int host = host_of(config, card.rank);
-    if (card.machine != host) {
-      throw Mismatch("rank " + std::to_string(card.rank) + " counts itself to machine " +
-                     std::to_string(card.machine) + ", rank " + std::to_string(config.rank) +
-                     " counts it to machine " + std::to_string(host) +
-                     "; give BLUEFOG_TRANSPORT and BLUEFOG_NODES_PER_MACHINE alike on all ranks");
-    }
-    const bool is_far = host != host_of(config, config.rank);
+    const bool is_far = host_of(config, card.rank) != host_of(config, config.rank);
     network.addresses.push_back(is_far ? card.endpoints : std::vector<tcp::Endpoint>());
   }
   return network;

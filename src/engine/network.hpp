@@ -19,6 +19,10 @@ namespace bluefog::engine {
 /// The host of a rank, as far as sharing memory goes: its machine, which may be a pretended one.
 [[nodiscard]] int host_of(const Config& config, int rank);
 [[nodiscard]] bool has_far_ranks(const Config& config);
+/// Hash of which ranks share memory.
+[[nodiscard]] std::uint64_t placement_of(const Config& config);
+/// @throws Mismatch if the ranks do not agree on that
+void check_placement(const Config& config, const membership::Roster& roster);
 /// @throws InvalidArgument for settings of the network that make no sense
 void check_network(const Config& config);
 
@@ -34,7 +38,6 @@ struct Network {
   std::vector<transport::tcp::Listener> listeners;
 };
 
-/// @throws Mismatch if the ranks do not agree on who is where
 [[nodiscard]] Network network_of(const Config& config, const membership::Roster& roster,
                                  std::vector<transport::tcp::Listener> listeners);
 /// Of ranks that are threads of one process, by rank; none in a job of one host.

@@ -69,7 +69,7 @@ Card own_card(const Config& config, const Arena& arena, const std::vector<tcp::L
   if (!card.pidfd.valid()) {
     throw Error(std::string("this kernel gives no pidfd (Linux 5.3 or newer does): ") + std::strerror(errno));
   }
-  card.machine = host_of(config, config.rank);
+  card.placement = placement_of(config);
   for (const tcp::Listener& listener : listeners) card.endpoints.push_back(listener.endpoint);
   return card;
 }
@@ -158,6 +158,7 @@ std::shared_ptr<Session> Session::join(const Config& config, const Interposition
   Roster roster;
   auto rendezvous = membership::RendezvousClient::join(
       config.rendezvous, config.size, own_card(config, *arena, listeners), config.start_timeout, roster);
+  check_placement(config, roster);
   Parts parts;
   parts.generation = roster.job ^ roster.generation;
   parts.arena = std::move(arena);

@@ -32,7 +32,7 @@ struct Card {
   std::uint64_t arena_bytes = 0;  ///< reserved size of the arena
   base::UniqueFd arena;           ///< memfd of the arena
   base::UniqueFd pidfd;           ///< readable when the process has died, zombies included
-  int machine = 0;                ///< on which machine, also a pretended one, it believes itself to be
+  std::uint64_t placement = 0;    ///< hash of which ranks share memory, as it believes
   std::vector<transport::tcp::Endpoint> endpoints;  ///< where it listens; at most most_endpoints
 };
 inline constexpr std::size_t most_endpoints = 8;

@@ -215,7 +215,7 @@ std::unique_ptr<RendezvousClient> RendezvousClient::join(const std::string& addr
   self.rank = own.rank;
   self.pid = own.pid;
   self.arena_bytes = own.arena_bytes;
-  self.machine = own.machine;
+  self.placement = own.placement;
   self.endpoints = own.endpoints;
   roster = std::move(complete);
   return client;

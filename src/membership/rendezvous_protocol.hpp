@@ -31,9 +31,9 @@ struct Header {
   Kind kind{};
 };
 
-/// Where a rank is, and where it listens.
+/// What a rank says of the network.
 struct Presence {
-  std::int64_t machine = 0;
+  std::uint64_t placement = 0;
   std::array<transport::tcp::Endpoint, most_endpoints> endpoints{};  ///< the rest is not set
 };
 
@@ -87,13 +87,13 @@ struct Missing {
 
 [[nodiscard]] inline Presence presence_of(const Card& card) {
   Presence presence;
-  presence.machine = card.machine;
+  presence.placement = card.placement;
   std::copy_n(card.endpoints.begin(), std::min(card.endpoints.size(), most_endpoints),
               presence.endpoints.begin());
   return presence;
 }
 inline void read_presence(const Presence& presence, Card& card) {
-  card.machine = static_cast<int>(presence.machine);
+  card.placement = presence.placement;
   card.endpoints.clear();
   for (const auto& endpoint : presence.endpoints) {
     if (endpoint.is_set != 0) card.endpoints.push_back(endpoint);

@@ -14,12 +14,12 @@ namespace bluefog::transport::tcp {
 /// So long a stranger has to prove the job key; and so long a dialler waits for the answers.
 inline constexpr auto handshake_time = std::chrono::seconds(5);
 
-/// Closes a socket after handshake_time, unless it ends before.
+/// Closes a socket after some time, unless it ends before.
 class Alarm {
  public:
-  Alarm(asio::io_context& io, const std::shared_ptr<Socket>& socket)
+  Alarm(asio::io_context& io, const std::shared_ptr<Socket>& socket, std::chrono::nanoseconds time)
       : timer_(io), socket_(std::make_shared<std::weak_ptr<Socket>>(socket)) {
-    timer_.expires_after(handshake_time);
+    timer_.expires_after(time);
     // A timer that has expired already cannot be cancelled any more: then the socket is gone from here.
     timer_.async_wait([weak = socket_](const asio::error_code& error) {
       const auto late = weak->lock();

@@ -1,6 +1,7 @@
 #pragma once
 /// @file dialer.hpp  Opens a connection to a rank, and proves the job key to it.
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -32,6 +33,7 @@ struct Dialled {
 /// @param key  of handshakes
 [[nodiscard]] asio::awaitable<Dialled> dial(asio::io_context& io, Endpoint endpoint, Hello hello,
                                             const base::JobKey& key, const SocketOptions& options,
+                                            std::chrono::nanoseconds patience,
                                             std::shared_ptr<Socket>& current);
 
 }  // namespace bluefog::transport::tcp

@@ -115,7 +115,7 @@ asio::awaitable<void> Doorman::question(std::shared_ptr<Socket> stranger) {
 }
 
 asio::awaitable<bool> Doorman::hear(const std::shared_ptr<Socket>& stranger) {
-  const Alarm alarm(io_, stranger);
+  const Alarm alarm(io_, stranger, handshake_time);
   asio::error_code error;
   auto token = asio::redirect_error(asio::use_awaitable, error);
   HelloBytes hello_text{};

@@ -84,6 +84,7 @@ asio::awaitable<void> TcpWire::Impl::sleep(Clock::duration duration) {
 
 asio::awaitable<void> TcpWire::Impl::open(Link& link) {
   const auto start = Clock::now();
+  const auto patience = std::min<Clock::duration>(handshake_time, options_.start_timeout);
   Clock::duration pause = shortest_pause;
   int deserted = 0;
   while (true) {
@@ -93,7 +94,7 @@ asio::awaitable<void> TcpWire::Impl::open(Link& link) {
       if (link.state() != Link::State::Wanted) co_return;
       link.is_attempting = true;
       const Dialled dialled = co_await dial(io_, endpoint, hello_to(link.peer.rank, Role::Control, 0),
-                                            options_.identity.key, options_.sockets, link.attempt);
+                                            options_.identity.key, options_.sockets, patience, link.attempt);
       link.is_attempting = false;
       link.attempt.reset();
       if (link.state() != Link::State::Wanted || conclude(link, dialled)) co_return;
@@ -148,7 +149,7 @@ asio::awaitable<void> TcpWire::Impl::open_data(Link& link, std::uint8_t index) {
       if (link.state() != Link::State::Up || is_finishing_) co_return;
       std::shared_ptr<Socket> attempt;
       const Dialled dialled = co_await dial(io_, endpoint, hello_to(link.peer.rank, Role::Data, index),
-                                            options_.identity.key, options_.sockets, attempt);
+                                            options_.identity.key, options_.sockets, handshake_time, attempt);
       if (link.state() != Link::State::Up) co_return;
       if (dialled.outcome == Dialled::Outcome::Accepted) co_return use_for_data(link, dialled.socket);
       if (dialled.outcome == Dialled::Outcome::Leaving) co_return;
