@@ -73,12 +73,12 @@ Digest hkdf_sha256(Bytes secret, Bytes salt, Bytes purpose) {
   const std::unique_ptr<EVP_KDF_CTX, decltype(&EVP_KDF_CTX_free)> context(EVP_KDF_CTX_new(kdf.get()),
                                                                           EVP_KDF_CTX_free);
   char hash[] = "SHA256";
-  const OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, hash, 0),
-                                   parameter(OSSL_KDF_PARAM_KEY, secret),
-                                   parameter(OSSL_KDF_PARAM_INFO, purpose),
-                                   // No salt is the same as one of zeros.
-                                   salt.empty() ? OSSL_PARAM_construct_end() : parameter(OSSL_KDF_PARAM_SALT, salt),
-                                   OSSL_PARAM_construct_end()};
+  const OSSL_PARAM parameters[] = {
+      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, hash, 0), parameter(OSSL_KDF_PARAM_KEY, secret),
+      parameter(OSSL_KDF_PARAM_INFO, purpose),
+      // No salt is the same as one of zeros.
+      salt.empty() ? OSSL_PARAM_construct_end() : parameter(OSSL_KDF_PARAM_SALT, salt),
+      OSSL_PARAM_construct_end()};
   Digest derived{};
   if (context == nullptr ||
       EVP_KDF_derive(context.get(), octets(derived.data()), derived.size(), parameters) <= 0) {

@@ -99,8 +99,8 @@ std::vector<Network> networks_in_process(const std::vector<Config>& configs) {
   }
   for (std::size_t rank = 0; rank < configs.size(); ++rank) {
     for (std::size_t peer = 0; peer < configs.size(); ++peer) {
-      const bool is_far = host_of(configs[rank], static_cast<int>(peer)) !=
-                          host_of(configs[rank], static_cast<int>(rank));
+      const bool is_far =
+          host_of(configs[rank], static_cast<int>(peer)) != host_of(configs[rank], static_cast<int>(rank));
       networks[rank].addresses.push_back(is_far ? endpoints_of(networks[peer].listeners)
                                                 : std::vector<tcp::Endpoint>());
     }
@@ -120,9 +120,8 @@ std::unique_ptr<transport::Transport> transport_over(const Config& config, Netwo
   options.addresses = std::move(network.addresses);
   std::vector<int> hosts;
   for (int rank = 0; rank < config.size; ++rank) hosts.push_back(host_of(config, rank));
-  return std::make_unique<transport::hosts::HostTransport>(std::move(memory), std::move(hosts),
-                                                           std::move(options), std::move(network.listeners),
-                                                           executor);
+  return std::make_unique<transport::hosts::HostTransport>(
+      std::move(memory), std::move(hosts), std::move(options), std::move(network.listeners), executor);
 }
 
 }  // namespace bluefog::engine

@@ -102,9 +102,9 @@ Made make_session(const Config& config, Parts parts, const Interposition& interp
   } else {
     transport = std::move(memory);
   }
-  auto session = std::make_shared<Session>(config, parts.generation, std::move(executor), std::move(transport),
-                                           tuning,
-                                           std::make_shared<const Topology>(exponential_graph(config.size)));
+  auto session =
+      std::make_shared<Session>(config, parts.generation, std::move(executor), std::move(transport), tuning,
+                                std::make_shared<const Topology>(exponential_graph(config.size)));
   session->report_on_signal();
   return {std::move(session), shared};
 }
@@ -175,7 +175,8 @@ std::shared_ptr<Session> Session::join(const Config& config, const Interposition
       peers.push_back({card.rank, base::UnsharedFd(std::move(card.pidfd))});
     }
     // What lies on another machine is out of reach, also where that is only pretended.
-    arenas->push_back({base::UnsharedFd(is_near ? std::move(card.arena) : base::UniqueFd()), card.arena_bytes});
+    arenas->push_back(
+        {base::UnsharedFd(is_near ? std::move(card.arena) : base::UniqueFd()), card.arena_bytes});
   }
   parts.map_peer = [arenas](int peer) {
     const PeerArena& at = (*arenas)[static_cast<std::size_t>(peer)];
@@ -210,7 +211,9 @@ std::vector<std::shared_ptr<Session>> Session::in_process(int size, const Config
     Parts parts;
     parts.arena = (*arenas)[rank];
     // One mapping for all: tools that look for races see only one address for each word.
-    parts.map_peer = [arenas](int peer) { return (*arenas)[static_cast<std::size_t>(peer)]->share_mapping(); };
+    parts.map_peer = [arenas](int peer) {
+      return (*arenas)[static_cast<std::size_t>(peer)]->share_mapping();
+    };
     if (!networks.empty()) parts.network = std::move(networks[rank]);
     sessions.push_back(make_session(configs[rank], std::move(parts),
                                     rank < interpositions.size() ? interpositions[rank] : Interposition{})

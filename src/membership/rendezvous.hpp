@@ -29,10 +29,10 @@ namespace bluefog::membership {
 struct Card {
   int rank = -1;
   pid_t pid = 0;
-  std::uint64_t arena_bytes = 0;  ///< reserved size of the arena
-  base::UniqueFd arena;           ///< memfd of the arena
-  base::UniqueFd pidfd;           ///< readable when the process has died, zombies included
-  std::uint64_t placement = 0;    ///< hash of which ranks share memory, as it believes
+  std::uint64_t arena_bytes = 0;                    ///< reserved size of the arena
+  base::UniqueFd arena;                             ///< memfd of the arena
+  base::UniqueFd pidfd;                             ///< readable when the process has died, zombies included
+  std::uint64_t placement = 0;                      ///< hash of which ranks share memory, as it believes
   std::vector<transport::tcp::Endpoint> endpoints;  ///< where it listens; at most most_endpoints
 };
 inline constexpr std::size_t most_endpoints = 8;

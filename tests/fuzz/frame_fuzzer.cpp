@@ -25,7 +25,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (result == tcp::FrameReader::Result::Refused) return 0;
     if (result == tcp::FrameReader::Result::Message) {
       if (message.payload.size() > tcp::longest_payload) std::abort();
-      if (message.kind == remote::Message::Kind::Post) static_cast<void>(bluefog::mixing::decode(*message.row));
+      if (message.kind == remote::Message::Kind::Post)
+        static_cast<void>(bluefog::mixing::decode(*message.row));
     }
     if (result != tcp::FrameReader::Result::Incomplete) continue;
     if (bytes.empty()) return 0;

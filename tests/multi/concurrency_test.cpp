@@ -212,8 +212,8 @@ std::vector<JobSize> crowded_jobs() {
             {Ranks::TcpThreads, 3},
             {Ranks::TcpPairs, 4}};
   }
-  return {{Ranks::Threads, 2},       {Ranks::Threads, 4},       {Ranks::Threads, 7},
-          {Ranks::Processes, 4},     {Ranks::SimulatedHost, 3}, {Ranks::SimulatedPairs, 3},
+  return {{Ranks::Threads, 2},        {Ranks::Threads, 4},       {Ranks::Threads, 7},
+          {Ranks::Processes, 4},      {Ranks::SimulatedHost, 3}, {Ranks::SimulatedPairs, 3},
           {Ranks::SimulatedHosts, 3}, {Ranks::TcpThreads, 3},    {Ranks::TcpPairs, 4},
           {Ranks::TcpProcesses, 3}};
 }

@@ -62,7 +62,9 @@ TEST(JobKey, IsRandomAndDiffersByPurpose) {
 }
 
 template <class T>
-concept Printable = requires(std::ostream& out, const T& value) { out << value; };
+concept Printable = requires(std::ostream& out, const T& value) {
+  out << value;
+};
 static_assert(!Printable<JobKey>, "a key must not come into any log");
 
 }  // namespace

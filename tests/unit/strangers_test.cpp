@@ -29,8 +29,9 @@ void expect_undisturbed(Stations& stations) {
 
 TEST(Strangers, WhoSayAnythingElseAreSentAway) {
   Stations stations(2);
-  for (const std::string& text : {std::string("GET / HTTP/1.1\r\nHost: somebody.example\r\n\r\n") + std::string(100, 'x'),
-                                  std::string(1000, '\0'), std::string(100'000, '\xff')}) {
+  for (const std::string& text :
+       {std::string("GET / HTTP/1.1\r\nHost: somebody.example\r\n\r\n") + std::string(100, 'x'),
+        std::string(1000, '\0'), std::string(100'000, '\xff')}) {
     const RawSocket stranger(stations[1].endpoints.front());
     stranger.send(std::as_bytes(std::span(text)));
     EXPECT_TRUE(stranger.is_closed_by_peer());
@@ -67,7 +68,8 @@ TEST_P(WrongHello, IsSentAwayAlthoughTheKeyIsRight) {
 
 INSTANTIATE_TEST_SUITE_P(All, WrongHello,
                          testing::Values(Change{"AnotherJob", [](Hello& hello) { ++hello.job; }},
-                                         Change{"AnotherGeneration", [](Hello& hello) { --hello.generation; }},
+                                         Change{"AnotherGeneration",
+                                                [](Hello& hello) { --hello.generation; }},
                                          Change{"AnotherSize", [](Hello& hello) { ++hello.size; }},
                                          Change{"ForAnotherRank", [](Hello& hello) { hello.to = 2; }},
                                          Change{"FromItself", [](Hello& hello) { hello.from = 1; }},
@@ -136,7 +138,8 @@ TEST(Strangers, AListenerThatKnowsNoKeyIsNoRank) {
   ASSERT_EQ(::poll(&entry, 1, 20'000), 1);
   const base::UniqueFd accepted(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
   HelloBytes hello{};
-  ASSERT_EQ(::recv(accepted.get(), hello.data(), hello.size(), MSG_WAITALL), static_cast<ssize_t>(hello.size()));
+  ASSERT_EQ(::recv(accepted.get(), hello.data(), hello.size(), MSG_WAITALL),
+            static_cast<ssize_t>(hello.size()));
   Nonce nonce{};
   const ChallengeBytes forged = make_challenge(base::JobKey::random(), hello, nonce);
   ASSERT_EQ(::send(accepted.get(), forged.data(), forged.size(), 0), static_cast<ssize_t>(forged.size()));

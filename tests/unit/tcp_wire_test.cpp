@@ -54,7 +54,8 @@ TEST_P(Order, IsKeptOverAllConnections) {
   Stations stations(2, [](WireOptions& options) { options.data_connections = GetParam(); });
   constexpr std::uint64_t count = 600;
   const auto talk = [](Station& from, int to) {
-    for (std::uint64_t i = 0; i < count; ++i) from.wire->send(to, chunk(i, i % 3 == 0 ? 1 + i : 20'000 + 100 * i));
+    for (std::uint64_t i = 0; i < count; ++i)
+      from.wire->send(to, chunk(i, i % 3 == 0 ? 1 + i : 20'000 + 100 * i));
   };
   std::thread other([&] { talk(stations[1], 0); });  // so both may dial
   talk(stations[0], 1);

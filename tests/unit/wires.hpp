@@ -102,9 +102,9 @@ class Stations {
       options.addresses = addresses;
       options.addresses[static_cast<std::size_t>(rank)].clear();
       if (change) change(options);
-      station.wire = std::make_unique<TcpWire>(std::move(options),
-                                               std::move(listeners[static_cast<std::size_t>(rank)]), executor_,
-                                               [&station] { station.ring(); });
+      station.wire =
+          std::make_unique<TcpWire>(std::move(options), std::move(listeners[static_cast<std::size_t>(rank)]),
+                                    executor_, [&station] { station.ring(); });
     }
   }
   [[nodiscard]] Station& operator[](int rank) { return *stations_[static_cast<std::size_t>(rank)]; }
@@ -174,7 +174,8 @@ inline Hello hello_of(const Identity& identity, int peer) {
 }
 
 /// The dialler's part of a handshake. @returns the verdict; nothing if the listener hangs up
-inline std::optional<Verdict> shake_hands(const RawSocket& socket, const Hello& hello, const base::JobKey& key) {
+inline std::optional<Verdict> shake_hands(const RawSocket& socket, const Hello& hello,
+                                          const base::JobKey& key) {
   const HelloBytes text = encode(hello);
   socket.send(text);
   ChallengeBytes challenge{};

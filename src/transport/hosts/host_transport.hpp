@@ -1,6 +1,6 @@
 #pragma once
-/// @file host_transport.hpp  The transport of a job on several hosts: ranks of this host share memory, all others
-/// are reached by TCP.
+/// @file host_transport.hpp  The transport of a job on several hosts: ranks of this host share memory, all
+/// others are reached by TCP.
 
 #include <atomic>
 #include <deque>

@@ -61,6 +61,17 @@ Payload::Payload(const std::byte* data, std::size_t bytes) : Payload(bytes) {
   if (bytes > 0) std::memcpy(memory_.get(), data, bytes);
 }
 
+Payload Payload::borrowed(std::span<const std::byte> bytes) {
+  Payload payload;
+  payload.borrowed_ = bytes.data();
+  payload.size_ = bytes.size();
+  return payload;
+}
+
+void Payload::own() {
+  if (borrowed_ != nullptr) *this = Payload(borrowed_, size_);
+}
+
 Payload::~Payload() {
   if (memory_ == nullptr || class_of(size_) > largest_class) return;
   const std::size_t size_class = class_of(size_);

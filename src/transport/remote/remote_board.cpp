@@ -73,7 +73,7 @@ void RemoteBoard::send_post(OwnPost& own, int peer) {
   // Published together with the post: small, and sent unasked.
   const std::size_t bytes = bytes_of(own.post);
   if (shown.is_destination && own.produced == 1 && bytes <= own.post.chunk_bytes) {
-    message.payload = Payload(own.ring.data(), bytes);
+    message.payload = Payload::borrowed(own.ring.first(bytes));
     shown.chunks = 1;
   }
   own.shown.push_back(shown);
@@ -98,7 +98,7 @@ void RemoteBoard::send_chunks(OwnPost& own, Shown& shown) {
     Message message;
     message.kind = Message::Kind::Chunk;
     message.key = own.post.key;
-    message.payload = Payload(from.data(), from.size());
+    message.payload = Payload::borrowed(from);
     wire_.send(shown.peer, std::move(message));
   }
   shown.is_held = false;
@@ -261,7 +261,8 @@ bool RemoteBoard::receive_chunk(Mirror& mirror, Payload chunk) {
   if (!mirror.has_post) return false;
   const std::size_t bytes = bytes_of(mirror.post);
   const std::size_t start = (mirror.dropped + mirror.chunks.size()) * mirror.post.chunk_bytes;
-  if (start >= bytes || chunk.size() != std::min<std::size_t>(mirror.post.chunk_bytes, bytes - start)) return false;
+  if (start >= bytes || chunk.size() != std::min<std::size_t>(mirror.post.chunk_bytes, bytes - start))
+    return false;
   mirror.chunks.push_back(std::move(chunk));
   return true;
 }

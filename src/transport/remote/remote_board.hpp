@@ -4,9 +4,9 @@
 ///
 /// Flow control: a chunk beyond the eager one is sent only when the peer's post for the same key has arrived
 /// (it is the grant), and when the peer has consumed all but a ring of chunks. Posts that nobody here has
-/// asked for yet wait in the mirror; they and one eager chunk each are all that a peer can pile up. A slot is kept
-/// until the peers have answered (is_settled()), so these are never more than a rank has slots. Chunks that find
-/// no room on the wire stay in their ring.
+/// asked for yet wait in the mirror; they and one eager chunk each are all that a peer can pile up. A slot is
+/// kept until the peers have answered (is_settled()), so these are never more than a rank has slots. Chunks
+/// that find no room on the wire stay in their ring.
 
 #include <cstdint>
 #include <deque>

@@ -1,6 +1,6 @@
 #pragma once
-/// @file split_transport.hpp  A transport between ranks of which some share memory with this one (near) and the
-/// others get messages (far).
+/// @file split_transport.hpp  A transport between ranks of which some share memory with this one (near) and
+/// the others get messages (far).
 
 #include <optional>
 #include <span>

@@ -28,7 +28,10 @@ class SimTransport final : private remote::Wire, public remote::SplitTransport {
   [[nodiscard]] bool shares_memory(int peer) const override { return memory_.shares_memory(peer); }
 
  private:
-  void send(int peer, remote::Message message) override { network_.send(rank(), peer, std::move(message)); }
+  void send(int peer, remote::Message message) override {
+    message.payload.own();
+    network_.send(rank(), peer, std::move(message));
+  }
   void send_left(std::span<const int> peers) override { network_.announce_end(rank(), peers); }
 
   Network& network_;

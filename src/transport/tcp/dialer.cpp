@@ -28,7 +28,6 @@ Dialled problem_of_connect(const Endpoint& endpoint, int error) {
   return problem_at(endpoint, std::generic_category().message(error), outcome);
 }
 
-
 /// @returns the verdict; nothing if the other end has hung up, or is no rank of this job
 asio::awaitable<std::optional<Verdict>> shake_hands(Socket& socket, const Hello& hello,
                                                     const base::JobKey& key) {
@@ -52,8 +51,7 @@ asio::awaitable<std::optional<Verdict>> shake_hands(Socket& socket, const Hello&
 }  // namespace
 
 asio::awaitable<Dialled> dial(asio::io_context& io, Endpoint endpoint, Hello hello, const base::JobKey& key,
-                              const SocketOptions& options, std::chrono::nanoseconds patience,
-                              std::shared_ptr<Socket>& current) {
+                              const SocketOptions& options, std::chrono::nanoseconds patience) {
   base::UniqueFd fd(
       ::socket(endpoint.is_v6 != 0 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) co_return problem_at(endpoint, std::generic_category().message(errno));
@@ -62,7 +60,6 @@ asio::awaitable<Dialled> dial(asio::io_context& io, Endpoint endpoint, Hello hel
   const int connecting = ::connect(fd.get(), name.get(), name.length) == 0 ? 0 : errno;
   if (connecting != 0 && connecting != EINPROGRESS) co_return problem_of_connect(endpoint, connecting);
   const auto socket = std::make_shared<Socket>(io, std::move(fd));
-  current = socket;
   const Alarm alarm(io, socket, patience);
   if (connecting == EINPROGRESS) {
     asio::error_code error;

@@ -29,11 +29,11 @@ struct Dialled {
   std::shared_ptr<Socket> socket;  ///< if accepted
 };
 
-/// One attempt. `current` holds the socket meanwhile: who closes that ends the attempt.
-/// @param key  of handshakes
+/// One attempt.
+/// @param key       of handshakes
+/// @param patience  with the peer, until it has answered
 [[nodiscard]] asio::awaitable<Dialled> dial(asio::io_context& io, Endpoint endpoint, Hello hello,
                                             const base::JobKey& key, const SocketOptions& options,
-                                            std::chrono::nanoseconds patience,
-                                            std::shared_ptr<Socket>& current);
+                                            std::chrono::nanoseconds patience);
 
 }  // namespace bluefog::transport::tcp

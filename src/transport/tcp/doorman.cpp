@@ -141,8 +141,8 @@ asio::awaitable<bool> Doorman::hear(const std::shared_ptr<Socket>& stranger) {
 
 bool Doorman::answer(const std::shared_ptr<Socket>& stranger, const Hello& hello, const VerdictBytes& bytes,
                      Verdict verdict) {
-  const bool is_told = ::send(stranger->fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
-                       static_cast<ssize_t>(bytes.size());
+  const bool is_told =
+      ::send(stranger->fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
   if (verdict != Verdict::Accepted || !is_told) return false;
   callbacks_.admit(hello, stranger);
   return true;

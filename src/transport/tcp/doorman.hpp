@@ -20,8 +20,8 @@
 
 namespace bluefog::transport::tcp {
 
-/// Accepts connections. Until a stranger has proved the job key it costs one socket and a hundred bytes, for at
-/// most handshake_time, and there are never more than a bounded number: whoever is silent for longest goes
+/// Accepts connections. Until a stranger has proved the job key it costs one socket and a hundred bytes, for
+/// at most handshake_time, and there are never more than a bounded number: whoever is silent for longest goes
 /// first. Lives on the thread of the event loop, but for its numbers.
 class Doorman {
  public:

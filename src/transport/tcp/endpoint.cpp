@@ -75,8 +75,9 @@ Listener listen_at(Endpoint endpoint, PortRange ports) {
   const std::string address = endpoint.to_string();
   const std::string where = address.substr(0, address.rfind(':'));
   throw Error("cannot listen at " + where +
-              (ports.first == 0 ? std::string()
-                                : ", ports " + std::to_string(ports.first) + " to " + std::to_string(ports.last)) +
+              (ports.first == 0
+                   ? std::string()
+                   : ", ports " + std::to_string(ports.first) + " to " + std::to_string(ports.last)) +
               ": " + reason + "; look at BLUEFOG_LISTEN and BLUEFOG_PORT_RANGE");
 }
 

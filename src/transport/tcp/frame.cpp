@@ -156,7 +156,8 @@ bool take_post(ByteReader& from, const PeerFacts& peer, const Header& header, Me
   const auto dtype = from.take<std::uint8_t>();
   const unsigned flags = from.take<std::uint8_t>();
   post.dims = from.take<std::uint8_t>();
-  if (!from.ok() || kind >= operation_kinds || dtype > static_cast<std::uint8_t>(DType::Float64)) return false;
+  if (!from.ok() || kind >= operation_kinds || dtype > static_cast<std::uint8_t>(DType::Float64))
+    return false;
   if (flags > all_bits || post.dims > Shape::max_dims) return false;
   if (post.chunk_bytes == 0 || post.chunk_bytes > longest_payload) return false;
   post.kind = static_cast<OperationKind>(kind);
@@ -240,7 +241,8 @@ std::optional<Header> decode_header(std::span<const std::byte, header_bytes> byt
   header.sequence = from.take<std::uint64_t>();
   if (version != protocol_version || zero != 0 || more_zeros != 0) return {};
   if (kind > static_cast<std::uint8_t>(Header::Kind::Heartbeat)) return {};
-  if (phase != static_cast<std::uint8_t>(Phase::Posted) && phase != static_cast<std::uint8_t>(Phase::Withdrawn)) {
+  if (phase != static_cast<std::uint8_t>(Phase::Posted) &&
+      phase != static_cast<std::uint8_t>(Phase::Withdrawn)) {
     return {};
   }
   header.kind = static_cast<Header::Kind>(kind);

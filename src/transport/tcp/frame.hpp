@@ -1,8 +1,9 @@
 #pragma once
 /// @file frame.hpp  How messages look on a connection. All numbers are little-endian.
 ///
-/// A frame is a header, a head (everything of the message but tensor bytes), and a payload. Nothing that comes
-/// from the network is believed: what no rank sends is refused, and memory is taken only up to the limits.
+/// A frame is a header, a head (everything of the message but tensor bytes), and a payload. Nothing that
+/// comes from the network is believed: what no rank sends is refused, and memory is taken only up to the
+/// limits.
 
 #include <cstddef>
 #include <cstdint>

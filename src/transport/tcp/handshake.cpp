@@ -45,7 +45,8 @@ base::Digest digest_at(Bytes bytes) {
 
 }  // namespace
 
-base::JobKey Identity::handshake_key(const base::JobKey& job_key, std::uint64_t job, std::uint64_t generation) {
+base::JobKey Identity::handshake_key(const base::JobKey& job_key, std::uint64_t job,
+                                     std::uint64_t generation) {
   return job_key.derive(salt_of(job, generation), "bluefog tcp handshake");
 }
 
@@ -124,8 +125,8 @@ VerdictBytes make_verdict(const base::JobKey& key, Verdict verdict, const HelloB
   return bytes;
 }
 
-std::optional<Verdict> read_verdict(const base::JobKey& key, const VerdictBytes& bytes, const HelloBytes& hello,
-                                    const ChallengeBytes& challenge) {
+std::optional<Verdict> read_verdict(const base::JobKey& key, const VerdictBytes& bytes,
+                                    const HelloBytes& hello, const ChallengeBytes& challenge) {
   const base::Digest mac = digest_at(Bytes(bytes).subspan(1));
   if (!base::equal(mac, mac_of_verdict(key, bytes.front(), hello, challenge))) return {};
   if (bytes.front() > static_cast<std::byte>(Verdict::Leaving)) return {};

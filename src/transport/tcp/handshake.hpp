@@ -7,9 +7,9 @@
 ///     Proof: MAC("dialer", Hello, Challenge) ->
 ///                                           <- Verdict, MAC("verdict", Verdict, Hello, Challenge)
 ///
-/// Every message has a fixed length. The MACs are HMAC-SHA256 under a key that is derived from the job key for
-/// this job, generation and version; the words that they begin with tell them apart, so none can be sent back
-/// to whom it came from. Both nonces go into all of them, so none can be replayed.
+/// Every message has a fixed length. The MACs are HMAC-SHA256 under a key that is derived from the job key
+/// for this job, generation and version; the words that they begin with tell them apart, so none can be sent
+/// back to whom it came from. Both nonces go into all of them, so none can be replayed.
 
 #include <array>
 #include <cstddef>

@@ -56,7 +56,7 @@ void Connection::send(const std::vector<std::byte>& head, remote::Payload payloa
   if (queue.empty()) {
     std::array<iovec, parts_at_a_time> parts;
     parts[0] = {const_cast<std::byte*>(head.data()), head.size()};
-    parts[1] = {payload.data(), payload.size()};
+    parts[1] = {const_cast<std::byte*>(std::as_const(payload).data()), payload.size()};
     const ssize_t written = write_parts(socket->fd(), parts, payload.empty() ? 1 : 2);
     if (written < 0) {
       is_broken = true;
@@ -65,6 +65,7 @@ void Connection::send(const std::vector<std::byte>& head, remote::Payload payloa
     sent = static_cast<std::size_t>(written);
     if (sent == head.size() + payload.size()) return;
   }
+  payload.own();
   queue.push_back({head, std::move(payload), sent});
   queued_bytes += queue.back().left();
 }
@@ -118,12 +119,14 @@ void Link::send_locked(remote::Message message) {
   head_.clear();
   encode(message, sequence, head_);
   if (state_ == State::Up) return write(connection_for(message), head_, std::move(message.payload));
+  message.payload.own();
   waiting_.push_back({head_, std::move(message.payload)});
   waiting_bytes_ += waiting_.back().left();
 }
 
 void Link::leave() {
   const std::lock_guard lock(mutex_);
+  is_leaving_ = true;
   if (state_ == State::Idle) state_ = State::Closed;
   if (state_ != State::Closed) send_locked({});
 }
@@ -164,6 +167,8 @@ std::size_t Link::queued_bytes() const {
 
 void Link::attach_control(std::shared_ptr<Connection> opened) {
   const std::lock_guard lock(mutex_);
+  // A peer that came in just before the farewell has not heard it.
+  const bool is_late = is_leaving_ && state_ == State::Closed;
   control_ = std::move(opened);
   state_ = State::Up;
   while (!waiting_.empty()) {
@@ -171,6 +176,7 @@ void Link::attach_control(std::shared_ptr<Connection> opened) {
     waiting_.pop_front();
   }
   waiting_bytes_ = 0;
+  if (is_late) send_locked({});
 }
 
 void Link::attach_data(std::shared_ptr<Connection> opened) {

@@ -43,9 +43,9 @@ struct Connection {
   std::shared_ptr<Socket> socket;
   std::deque<Outgoing> queue;
   std::size_t queued_bytes = 0;
-  bool is_broken = false;      ///< for writing; reading will tell why
-  bool is_finished = false;    ///< nothing more is written
-  bool is_waiting = false;     ///< until the socket takes more
+  bool is_broken = false;    ///< for writing; reading will tell why
+  bool is_finished = false;  ///< nothing more is written
+  bool is_waiting = false;   ///< until the socket takes more
 
   FrameReader reader;
   bool has_ended = false;  ///< the peer sends no more on it
@@ -87,17 +87,16 @@ class Link {
                              std::vector<remote::Message>& ready);
 
   const PeerFacts peer;
-  /// Called with the link's lock held, when a connection has something to write that its socket does not take.
+  /// Called with the link's lock held, when a connection has something to write that its socket does not
+  /// take.
   std::function<void(std::shared_ptr<Connection>)> on_full;
 
   // What the event loop remembers of the peer.
   bool is_dialled_by_us = false;
-  bool is_attempting = false;            ///< the own dialling is under way, not between two attempts
-  std::shared_ptr<Socket> attempt;       ///< while it is
-  std::size_t announced_connections = 0; ///< for data, by the dialler
-  std::vector<bool> known_connections;   ///< for data, by index
-  bool has_left = false;                 ///< the peer has said so
-  bool was_heard = false;                ///< since the last tick
+  bool is_attempting = false;           ///< the own dialling is under way, not between two attempts
+  std::vector<bool> known_connections;  ///< for data, by index
+  bool has_left = false;                ///< the peer has said so
+  bool was_heard = false;               ///< since the last tick
   int silent_ticks = 0;
   int ticks_since_end = 0;  ///< since one of the connections has ended
 
@@ -116,6 +115,7 @@ class Link {
   std::size_t waiting_bytes_ = 0;
   std::uint64_t sent_ = 0;  ///< messages that keep their order
   bool wants_room_ = false;
+  bool is_leaving_ = false;
   bool is_finishing_ = false;
   std::vector<std::byte> head_;  ///< the last one; kept for its memory
 

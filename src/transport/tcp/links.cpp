@@ -73,8 +73,15 @@ void TcpWire::Impl::use_for_data(Link& link, std::shared_ptr<Socket> socket) {
 
 Hello TcpWire::Impl::hello_to(int peer, Role role, std::uint8_t index) const {
   const Identity& self = options_.identity;
-  return {role,      index,    static_cast<std::uint8_t>(options_.data_connections), self.rank, peer,
-          self.size, self.job, self.generation, {}};
+  return {role,
+          index,
+          static_cast<std::uint8_t>(options_.data_connections),
+          self.rank,
+          peer,
+          self.size,
+          self.job,
+          self.generation,
+          {}};
 }
 
 asio::awaitable<void> TcpWire::Impl::sleep(Clock::duration duration) {
@@ -94,15 +101,15 @@ asio::awaitable<void> TcpWire::Impl::open(Link& link) {
       if (link.state() != Link::State::Wanted) co_return;
       link.is_attempting = true;
       const Dialled dialled = co_await dial(io_, endpoint, hello_to(link.peer.rank, Role::Control, 0),
-                                            options_.identity.key, options_.sockets, patience, link.attempt);
+                                            options_.identity.key, options_.sockets, patience);
       link.is_attempting = false;
-      link.attempt.reset();
       if (link.state() != Link::State::Wanted || conclude(link, dialled)) co_return;
       is_deserted = is_deserted && dialled.outcome == Dialled::Outcome::Deserted;
       problem += (problem.empty() ? "" : "; ") + dialled.problem;
     }
     deserted = is_deserted ? deserted + 1 : 0;
-    if (deserted >= looks_at_a_deserted_address) co_return lose(link, "nobody listens there any more: " + problem);
+    if (deserted >= looks_at_a_deserted_address)
+      co_return lose(link, "nobody listens there any more: " + problem);
     if (Clock::now() - start >= options_.start_timeout) {
       co_return lose(link, "rank " + std::to_string(options_.identity.rank) + " could not reach it within " +
                                seconds_text(Clock::now() - start) + ": " + problem);
@@ -147,9 +154,8 @@ asio::awaitable<void> TcpWire::Impl::open_data(Link& link, std::uint8_t index) {
   while (Clock::now() < until) {
     for (const Endpoint& endpoint : addresses_of(link)) {
       if (link.state() != Link::State::Up || is_finishing_) co_return;
-      std::shared_ptr<Socket> attempt;
       const Dialled dialled = co_await dial(io_, endpoint, hello_to(link.peer.rank, Role::Data, index),
-                                            options_.identity.key, options_.sockets, handshake_time, attempt);
+                                            options_.identity.key, options_.sockets, handshake_time);
       if (link.state() != Link::State::Up) co_return;
       if (dialled.outcome == Dialled::Outcome::Accepted) co_return use_for_data(link, dialled.socket);
       if (dialled.outcome == Dialled::Outcome::Leaving) co_return;

@@ -17,7 +17,8 @@ namespace bluefog::transport::tcp {
 namespace {
 
 void set(int fd, int level, int option, int value) {
-  ::setsockopt(fd, level, option, &value, sizeof(value));  // a refusal costs speed, or time until a loss shows
+  ::setsockopt(fd, level, option, &value,
+               sizeof(value));  // a refusal costs speed, or time until a loss shows
 }
 
 bool set_congestion(int fd, std::string_view name) {
@@ -60,7 +61,8 @@ void configure(int fd, const SocketOptions& options, bool is_loopback) {
   // Our own heartbeats come first; these end what they cannot see. A peer's event loop always reads, so a
   // window that stays shut is a peer that does not run.
   constexpr std::int64_t least_timeout = 10'000;
-  const std::int64_t timeout = std::clamp<std::int64_t>(10 * options.heartbeat.count(), least_timeout, 1 << 30);
+  const std::int64_t timeout =
+      std::clamp<std::int64_t>(10 * options.heartbeat.count(), least_timeout, 1 << 30);
   set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(timeout));
   set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   set(fd, IPPROTO_TCP, TCP_KEEPIDLE, whole_seconds(2 * options.heartbeat));

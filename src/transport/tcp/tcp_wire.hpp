@@ -1,10 +1,10 @@
 #pragma once
-/// @file tcp_wire.hpp  Messages between ranks over TCP: one control connection for each pair that talks, and some
-/// for data.
+/// @file tcp_wire.hpp  Messages between ranks over TCP: one control connection for each pair that talks, and
+/// some for data.
 ///
-/// Connections are opened when they are first needed, by whoever needs them first. If both ends dial at the same
-/// time, the connection of the lower rank is used. One thread, the event loop, opens them, reads, and watches over
-/// the peers; writing is tried on the sender's thread first.
+/// Connections are opened when they are first needed, by whoever needs them first. If both ends dial at the
+/// same time, the connection of the lower rank is used. One thread, the event loop, opens them, reads, and
+/// watches over the peers; writing is tried on the sender's thread first.
 
 #include <chrono>
 #include <cstddef>
@@ -29,7 +29,8 @@ struct WireOptions {
   Identity identity;
   SocketOptions sockets;
   std::size_t data_connections = 1;  ///< for each peer that this rank dials; at most most_data_connections
-  std::chrono::milliseconds start_timeout = std::chrono::seconds(120);  ///< until a peer must have been reached
+  std::chrono::milliseconds start_timeout =
+      std::chrono::seconds(120);  ///< until a peer must have been reached
   /// Where each rank listens; empty for this rank, and for ranks that it does not talk to by TCP.
   std::vector<std::vector<Endpoint>> addresses;
 };

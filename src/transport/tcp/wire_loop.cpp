@@ -27,11 +27,10 @@ TcpWire::Impl::Impl(WireOptions options, std::vector<Listener> listeners, base::
     : options_(std::move(options)),
       ring_(std::move(ring)),
       links_(options_.addresses.size()),
-      doorman_(io_, std::move(listeners), options_.identity, options_.sockets,
-               {[this](const Hello& hello) { return judge(hello); },
-                [this](const Hello& hello, std::shared_ptr<Socket> socket) {
-                  admit(hello, std::move(socket));
-                }}) {
+      doorman_(
+          io_, std::move(listeners), options_.identity, options_.sockets,
+          {[this](const Hello& hello) { return judge(hello); },
+           [this](const Hello& hello, std::shared_ptr<Socket> socket) { admit(hello, std::move(socket)); }}) {
   for (std::size_t rank = 0; rank < links_.size(); ++rank) {
     if (options_.addresses[rank].empty()) continue;
     links_[rank] = std::make_unique<Link>(PeerFacts{static_cast<int>(rank), options_.identity.size});
@@ -127,9 +126,8 @@ asio::awaitable<void> TcpWire::Impl::receive(Link& link, std::shared_ptr<Connect
   asio::error_code error;
   while (connection->socket->is_open()) {
     const std::span<std::byte> space = connection->reader.space();
-    const std::size_t bytes =
-        co_await connection->socket->stream().async_read_some(asio::buffer(space.data(), space.size()),
-                                                              asio::redirect_error(asio::use_awaitable, error));
+    const std::size_t bytes = co_await connection->socket->stream().async_read_some(
+        asio::buffer(space.data(), space.size()), asio::redirect_error(asio::use_awaitable, error));
     if (error) {
       why = error == asio::error::eof ? "it has closed the connection"
                                       : "the connection broke: " + error.message();
@@ -213,11 +211,12 @@ void TcpWire::Impl::watch(Link& link) {
   link.send_heartbeat();
   link.silent_ticks = std::exchange(link.was_heard, false) ? 0 : link.silent_ticks + 1;
   if (link.silent_ticks >= beats_until_lost) {
-    return lose(link, "it gave no sign of life for " +
-                          std::to_string(beats_until_lost * options_.sockets.heartbeat.count()) + " ms");
+    return end(link, "it gave no sign of life for " +
+                         std::to_string(beats_until_lost * options_.sockets.heartbeat.count()) + " ms");
   }
   const auto all = link.connections();
-  const bool has_end = std::any_of(all.begin(), all.end(), [](const auto& other) { return other->has_ended; });
+  const bool has_end =
+      std::any_of(all.begin(), all.end(), [](const auto& other) { return other->has_ended; });
   if (has_end && ++link.ticks_since_end > ticks_between_ends) end(link, "one of its connections broke");
 }
 

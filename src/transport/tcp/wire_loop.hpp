@@ -1,5 +1,6 @@
 #pragma once
-/// @file wire_loop.hpp  The event loop of a TcpWire: opens links, reads from them, and watches over the peers.
+/// @file wire_loop.hpp  The event loop of a TcpWire: opens links, reads from them, and watches over the
+/// peers.
 
 #include <atomic>
 #include <condition_variable>
