@@ -84,6 +84,9 @@ Network network_of(const Config& config, const membership::Roster& roster,
   network.listeners = std::move(listeners);
   for (const membership::Card& card : roster.members) {
     const bool is_far = host_of(config, card.rank) != host_of(config, config.rank);
+    if (is_far && card.endpoints.empty()) {
+      throw Error("rank " + std::to_string(card.rank) + " lies on another machine, but listens nowhere");
+    }
     network.addresses.push_back(is_far ? card.endpoints : std::vector<tcp::Endpoint>());
   }
   return network;

@@ -158,7 +158,7 @@ TEST(Ports, AndAddressesThatCannotBeReadAreNamed) {
   EXPECT_EQ(parse_port_range("5000-5100").last, 5100);
   EXPECT_EQ(parse_port_range("5000").last, 5000);
   EXPECT_EQ(parse_port_range("").first, 0);
-  for (const char* text : {"localhost", "127.0.0.1:80", "1.2.3", ","}) {
+  for (const char* text : {"localhost", "127.0.0.1:80", "1.2.3", ",", "0.0.0.0", "::"}) {
     EXPECT_THROW(static_cast<void>(parse_addresses(text)), InvalidArgument) << text;
   }
   EXPECT_EQ(parse_addresses("127.0.0.1,::1").size(), 2U);

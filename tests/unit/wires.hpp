@@ -29,7 +29,6 @@ inline constexpr auto patience = std::chrono::seconds(30);
 struct Station {
   std::vector<Endpoint> endpoints;
   Identity identity;
-  std::unique_ptr<TcpWire> wire;
   std::vector<TcpWire::News> news;
 
   void ring() {
@@ -77,6 +76,7 @@ struct Station {
   std::mutex mutex;
   std::condition_variable rung;
   int ring_count = 0;
+  std::unique_ptr<TcpWire> wire;  // ends before what it rings
 };
 
 class Stations {

@@ -129,6 +129,10 @@ std::vector<Endpoint> parse_addresses(std::string_view text) {
     if (!address) {
       throw InvalidArgument("BLUEFOG_LISTEN holds \"" + one + "\", which is no IPv4 or IPv6 address");
     }
+    if (address->address == decltype(address->address){}) {
+      throw InvalidArgument("BLUEFOG_LISTEN holds \"" + one +
+                            "\", at which nobody can be reached; name the addresses that peers shall use");
+    }
     addresses.push_back(*address);
   }
   return addresses;
