@@ -3,7 +3,7 @@
 # Installs the compilers and libraries that are missing, and nothing else, through apt.
 source "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
 
-LIBRARIES=(libcli11-dev libspdlog-dev nlohmann-json3-dev libasio-dev libgtest-dev libbenchmark-dev
+LIBRARIES=(libcli11-dev libspdlog-dev nlohmann-json3-dev libasio-dev libssl-dev libgtest-dev libbenchmark-dev
   ca-certificates)
 python="${1:-$(user_python)}"
 

@@ -20,13 +20,32 @@ struct BLUEFOG_API Config {
   std::string rendezvous;
   /// BLUEFOG_NODES_PER_MACHINE: pretend that every so many consecutive ranks are a machine of their own.
   std::optional<int> nodes_per_machine;
-  /// BLUEFOG_START_TIMEOUT (seconds): until all ranks have joined.
+  /// BLUEFOG_TRANSPORT: what carries tensors between ranks; equal on all of them. "auto": shared memory
+  /// inside a machine, also a pretended one, and TCP between machines. "shm": shared memory between all
+  /// ranks. "tcp": TCP between all.
+  std::string transport = "auto";
+  /// BLUEFOG_LISTEN: IP addresses of this host, separated by commas, at which a rank listens for TCP
+  /// connections of others; they try them in this order. Empty: the loopback device, which no other host can
+  /// reach.
+  std::string listen;
+  /// BLUEFOG_PORT_RANGE: ports for that, as in "5000-5100"; each rank takes a free one. Empty: any free port.
+  std::string port_range;
+  /// BLUEFOG_TCP_CONNECTIONS: connections for tensors to each peer, beside one for small messages; 1 to 64.
+  /// More pay on long or lossy paths.
+  int tcp_connections = 1;
+  /// BLUEFOG_TCP_CONGESTION: congestion control, as the kernel calls it ("cubic", "reno", "bbr"). "auto": the
+  /// kernel's default, but cubic or reno instead of bbr on the loopback device, where bbr halves the
+  /// throughput.
+  std::string tcp_congestion = "auto";
+  /// BLUEFOG_TCP_BUFFER (bytes): size of each socket's send and receive buffer; 0: as the kernel sizes them.
+  std::size_t tcp_buffer = 0;
+  /// BLUEFOG_START_TIMEOUT (seconds): until all ranks have joined; and for reaching a peer by TCP.
   std::chrono::milliseconds start_timeout = std::chrono::seconds(120);
   /// BLUEFOG_OP_TIMEOUT (seconds): an operation errs after this although all its peers live.
   std::chrono::milliseconds op_timeout = std::chrono::minutes(30);
   /// BLUEFOG_HEARTBEAT (seconds): between two signs of life of a rank, which a thread of its own gives. Ranks
-  /// of a host that see none of another for five such times kill it, and operations that need it throw
-  /// PeerLost. Raise it before you stop a rank in a debugger.
+  /// of a host that see none of another for five such times kill it, ranks of other hosts close their
+  /// connections, and operations that need it throw PeerLost. Raise it before you stop a rank in a debugger.
   std::chrono::milliseconds heartbeat = std::chrono::seconds(1);
   /// BLUEFOG_STALL_WARNING (seconds): warn about a live but slow peer after this, and again after each such
   /// time: what is missing, of whom, and which calls both sides are in.

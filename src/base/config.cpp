@@ -24,13 +24,31 @@ using base::Environment;
 
 // Read by Config, or by other parts of the project, or set by bfrun for scripts.
 constexpr std::array known_names{
-    "BLUEFOG_RANK",          "BLUEFOG_SIZE",       "BLUEFOG_LOCAL_RANK",
-    "BLUEFOG_LOCAL_SIZE",    "BLUEFOG_RENDEZVOUS", "BLUEFOG_NODES_PER_MACHINE",
-    "BLUEFOG_START_TIMEOUT", "BLUEFOG_OP_TIMEOUT", "BLUEFOG_STALL_WARNING",
-    "BLUEFOG_ARENA_SIZE",    "BLUEFOG_TIMELINE",   "BLUEFOG_LOG_LEVEL",
-    "BLUEFOG_LOG_HIDE_TIME", "BLUEFOG_STORE",      "BLUEFOG_BUCKET_SIZE",
-    "BLUEFOG_BFRUN",         "BLUEFOG_UNDO_LOG",   "BLUEFOG_HEARTBEAT",
+    "BLUEFOG_RANK",
+    "BLUEFOG_SIZE",
+    "BLUEFOG_LOCAL_RANK",
+    "BLUEFOG_LOCAL_SIZE",
+    "BLUEFOG_RENDEZVOUS",
+    "BLUEFOG_NODES_PER_MACHINE",
+    "BLUEFOG_START_TIMEOUT",
+    "BLUEFOG_OP_TIMEOUT",
+    "BLUEFOG_STALL_WARNING",
+    "BLUEFOG_ARENA_SIZE",
+    "BLUEFOG_TIMELINE",
+    "BLUEFOG_LOG_LEVEL",
+    "BLUEFOG_LOG_HIDE_TIME",
+    "BLUEFOG_STORE",
+    "BLUEFOG_BUCKET_SIZE",
+    "BLUEFOG_BFRUN",
+    "BLUEFOG_UNDO_LOG",
+    "BLUEFOG_HEARTBEAT",
     "BLUEFOG_SIGUSR1",
+    "BLUEFOG_TRANSPORT",
+    "BLUEFOG_LISTEN",
+    "BLUEFOG_PORT_RANGE",
+    "BLUEFOG_TCP_CONNECTIONS",
+    "BLUEFOG_TCP_CONGESTION",
+    "BLUEFOG_TCP_BUFFER",
 };
 
 // BlueFog 0.3 read these; scripts still set them.
@@ -141,6 +159,21 @@ void read_rank_and_size(const Environment& environment, Config& config) {
   }
 }
 
+void read_network(const Environment& environment, Config& config) {
+  read_text(environment, "BLUEFOG_TRANSPORT", config.transport);
+  if (config.transport != "auto" && config.transport != "shm" && config.transport != "tcp") {
+    reject("BLUEFOG_TRANSPORT", config.transport, "auto, shm or tcp");
+  }
+  read_text(environment, "BLUEFOG_LISTEN", config.listen);
+  read_text(environment, "BLUEFOG_PORT_RANGE", config.port_range);
+  read_integer(environment, "BLUEFOG_TCP_CONNECTIONS", 1, config.tcp_connections);
+  if (config.tcp_connections > 64) {
+    reject("BLUEFOG_TCP_CONNECTIONS", std::to_string(config.tcp_connections), "at most 64");
+  }
+  read_text(environment, "BLUEFOG_TCP_CONGESTION", config.tcp_congestion);
+  read_integer(environment, "BLUEFOG_TCP_BUFFER", std::size_t{0}, config.tcp_buffer);
+}
+
 std::string seconds_text(std::chrono::milliseconds duration) {
   std::array<char, 32> text{};
   const int length =
@@ -172,6 +205,7 @@ Config read_config(const Environment& environment) {
     read_integer(environment, "BLUEFOG_NODES_PER_MACHINE", 1, ranks);
     config.nodes_per_machine = ranks;
   }
+  read_network(environment, config);
   read_seconds(environment, "BLUEFOG_START_TIMEOUT", config.start_timeout);
   read_seconds(environment, "BLUEFOG_OP_TIMEOUT", config.op_timeout);
   read_seconds(environment, "BLUEFOG_HEARTBEAT", config.heartbeat);
@@ -256,6 +290,12 @@ std::map<std::string, std::string> Config::to_map() const {
       {"BLUEFOG_SIZE", std::to_string(size)},
       {"BLUEFOG_RENDEZVOUS", rendezvous},
       {"BLUEFOG_NODES_PER_MACHINE", nodes_per_machine ? std::to_string(*nodes_per_machine) : ""},
+      {"BLUEFOG_TRANSPORT", transport},
+      {"BLUEFOG_LISTEN", listen},
+      {"BLUEFOG_PORT_RANGE", port_range},
+      {"BLUEFOG_TCP_CONNECTIONS", std::to_string(tcp_connections)},
+      {"BLUEFOG_TCP_CONGESTION", tcp_congestion},
+      {"BLUEFOG_TCP_BUFFER", std::to_string(tcp_buffer)},
       {"BLUEFOG_START_TIMEOUT", seconds_text(start_timeout)},
       {"BLUEFOG_OP_TIMEOUT", seconds_text(op_timeout)},
       {"BLUEFOG_HEARTBEAT", seconds_text(heartbeat)},

@@ -218,6 +218,7 @@ void Engine::admit() {
 }
 
 bool Engine::pass() {
+  transport_.progress();
   admit();
   bool moved = false;
   for (auto at = open_.begin(); at != open_.end();) {

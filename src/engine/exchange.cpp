@@ -60,6 +60,7 @@ bool Publication::is_awaited() const {
 }
 
 bool Publication::readers_are_done() const {
+  if (!transport_.has_sent_all(operation_.slot)) return false;
   return is_ring_ || std::all_of(destinations_.begin(), destinations_.end(),
                                  [&](const PeerView* peer) { return has_finished(*peer); });
 }

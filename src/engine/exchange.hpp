@@ -25,7 +25,7 @@ class Publication {
   void advance();
   /// Whether a destination is in the middle of the operation and may wait for a chunk.
   [[nodiscard]] bool is_awaited() const;
-  /// Destinations that read the tensor itself have finished.
+  /// Destinations that read the tensor itself have finished, and what others wait for is on its way.
   [[nodiscard]] bool readers_are_done() const;
 
  private:

@@ -106,8 +106,8 @@ void Engine::retire(Operation& operation) {
   const auto keep_for = [&](int peer) {
     const bool listed = std::any_of(retired.peers.begin(), retired.peers.end(),
                                     [&](const PeerView& view) { return view.rank == peer; });
-    if (peer != rank_ && !listed && transport_.shares_memory(peer)) {
-      retired.peers.push_back({peer, false, {}, {}});
+    if (peer != rank_ && !listed) {
+      retired.peers.push_back({peer, false, {}, {}, !transport_.shares_memory(peer)});
     }
   };
   // Destinations that were not waited for still read what is published here.
@@ -123,7 +123,8 @@ void Engine::retire(Operation& operation) {
 }
 
 bool Engine::is_forgotten(const Retired& retired, const PeerView& peer) {
-  if (is_gone(peer.rank) || peer.is_far) return true;  // far peers have been sent all they need
+  if (is_gone(peer.rank)) return true;
+  if (peer.is_far) return transport_.is_settled(peer.rank, retired.slot);
   PeerView view = peer;
   if (!view.found) {
     const auto lookup = transport_.find(view.rank, retired.key, view.slot, view.post);

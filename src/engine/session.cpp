@@ -14,6 +14,7 @@
 
 #include "base/cpu.hpp"
 #include "base/log.hpp"
+#include "engine/network.hpp"
 #include "mixing/store_choice.hpp"
 #include "transport/shm/shm_transport.hpp"
 
@@ -26,6 +27,7 @@ using membership::Roster;
 using transport::shm::Arena;
 using transport::shm::Mapping;
 using transport::shm::ShmTransport;
+namespace tcp = transport::tcp;
 
 constexpr base::Duration shutdown_patience = std::chrono::seconds(10);
 
@@ -57,7 +59,7 @@ Tuning tuning_for(const Config& config, ShmTransport& transport, const base::Clo
   return tuning;
 }
 
-Card own_card(const Config& config, const Arena& arena) {
+Card own_card(const Config& config, const Arena& arena, const std::vector<tcp::Listener>& listeners) {
   Card card;
   card.rank = config.rank;
   card.pid = ::getpid();
@@ -67,30 +69,44 @@ Card own_card(const Config& config, const Arena& arena) {
   if (!card.pidfd.valid()) {
     throw Error(std::string("this kernel gives no pidfd (Linux 5.3 or newer does): ") + std::strerror(errno));
   }
+  card.placement = placement_of(config);
+  for (const tcp::Listener& listener : listeners) card.endpoints.push_back(listener.endpoint);
   return card;
 }
 
-/// A session over the arenas of one host. @param made  gets the transport, which the session owns
-std::shared_ptr<Session> make_session(const Config& config, std::uint64_t generation,
-                                      std::shared_ptr<Arena> arena, transport::shm::MapPeer map_peer,
-                                      const Interposition& interposition, ShmTransport** made = nullptr) {
+/// What a session is made of.
+struct Parts {
+  std::uint64_t generation = 0;
+  std::shared_ptr<Arena> arena;
+  transport::shm::MapPeer map_peer;
+  std::optional<Network> network;  ///< in a job of several hosts
+};
+
+struct Made {
+  std::shared_ptr<Session> session;
+  ShmTransport* memory;  ///< of this host; the session owns it
+};
+
+Made make_session(const Config& config, Parts parts, const Interposition& interposition) {
   auto executor = std::make_shared<base::ThreadExecutor>();
-  auto shared =
-      std::make_unique<ShmTransport>(config.rank, config.size, std::move(arena), std::move(map_peer));
-  if (made != nullptr) *made = shared.get();
-  Tuning tuning = tuning_for(config, *shared, executor->clock());
+  auto memory = std::make_unique<ShmTransport>(config.rank, config.size, std::move(parts.arena),
+                                               std::move(parts.map_peer));
+  ShmTransport* const shared = memory.get();
+  Tuning tuning = tuning_for(config, *memory, executor->clock());
   tuning.stores = interposition.stores;
   std::unique_ptr<transport::Transport> transport;
-  if (interposition.transport) {
-    transport = interposition.transport(std::move(shared));
+  if (parts.network) {
+    transport = transport_over(config, std::move(*parts.network), std::move(memory), *executor);
+  } else if (interposition.transport) {
+    transport = interposition.transport(std::move(memory));
   } else {
-    transport = std::move(shared);
+    transport = std::move(memory);
   }
   auto session =
-      std::make_shared<Session>(config, generation, std::move(executor), std::move(transport), tuning,
+      std::make_shared<Session>(config, parts.generation, std::move(executor), std::move(transport), tuning,
                                 std::make_shared<const Topology>(exponential_graph(config.size)));
   session->report_on_signal();
-  return session;
+  return {std::move(session), shared};
 }
 
 void check(const Config& config) {
@@ -103,6 +119,7 @@ void check(const Config& config) {
     throw InvalidArgument("BLUEFOG_NODES_PER_MACHINE=" + std::to_string(*config.nodes_per_machine) +
                           " does not divide the " + std::to_string(config.size) + " ranks");
   }
+  check_network(config);
 }
 
 }  // namespace
@@ -123,7 +140,7 @@ std::shared_ptr<Session> Session::join(const Config& config, const Interposition
                  config.rank);
   auto arena = ShmTransport::make_arena(config.rank, arena_bytes(config));
   if (config.size == 1 && config.rendezvous.empty()) {
-    return make_session(config, 0, std::move(arena), nullptr, interposition);
+    return make_session(config, {0, std::move(arena), nullptr, {}}, interposition).session;
   }
   if (config.rendezvous.empty()) {
     throw InvalidArgument("BLUEFOG_SIZE is " + std::to_string(config.size) +
@@ -137,9 +154,15 @@ std::shared_ptr<Session> Session::join(const Config& config, const Interposition
                   " ranks to join at " + config.rendezvous);
     });
   }
+  std::vector<tcp::Listener> listeners = listeners_for(config);
   Roster roster;
   auto rendezvous = membership::RendezvousClient::join(
-      config.rendezvous, config.size, own_card(config, *arena), config.start_timeout, roster);
+      config.rendezvous, config.size, own_card(config, *arena, listeners), config.start_timeout, roster);
+  check_placement(config, roster);
+  Parts parts;
+  parts.generation = roster.job ^ roster.generation;
+  parts.arena = std::move(arena);
+  if (has_far_ranks(config)) parts.network = network_of(config, roster, std::move(listeners));
   std::vector<membership::PeerWatch::Peer> peers;
   struct PeerArena {
     base::UnsharedFd fd;
@@ -147,44 +170,54 @@ std::shared_ptr<Session> Session::join(const Config& config, const Interposition
   };
   auto arenas = std::make_shared<std::vector<PeerArena>>();
   for (Card& card : roster.members) {
-    if (card.rank != config.rank) peers.push_back({card.rank, base::UnsharedFd(std::move(card.pidfd))});
-    arenas->push_back({base::UnsharedFd(std::move(card.arena)), card.arena_bytes});
+    const bool is_near = host_of(config, card.rank) == host_of(config, config.rank);
+    if (card.rank != config.rank && is_near) {
+      peers.push_back({card.rank, base::UnsharedFd(std::move(card.pidfd))});
+    }
+    // What lies on another machine is out of reach, also where that is only pretended.
+    arenas->push_back(
+        {base::UnsharedFd(is_near ? std::move(card.arena) : base::UniqueFd()), card.arena_bytes});
   }
-  const auto map_peer = [arenas](int peer) {
+  parts.map_peer = [arenas](int peer) {
     const PeerArena& at = (*arenas)[static_cast<std::size_t>(peer)];
     return std::make_shared<Mapping>(at.fd.get(), at.bytes);
   };
-  ShmTransport* transport = nullptr;
-  auto session = make_session(config, roster.job ^ roster.generation, std::move(arena), map_peer,
-                              interposition, &transport);
+  auto [session, memory] = make_session(config, std::move(parts), interposition);
   session->rendezvous_ = std::move(rendezvous);
+  ShmTransport* const shared = memory;
   session->watch_ = std::make_unique<membership::PeerWatch>(
       *session->executor_, std::move(peers),
       membership::PeerWatch::Periods{config.heartbeat, config.start_timeout},
-      membership::PeerWatch::Callbacks{[transport] { transport->beat(); },
-                                       [transport](int rank) { return transport->beats_of(rank); },
-                                       [transport](int rank) { transport->set_lost(rank); }});
+      membership::PeerWatch::Callbacks{[shared] { shared->beat(); },
+                                       [shared](int rank) { return shared->beats_of(rank); },
+                                       [shared](int rank) { shared->set_lost(rank); }});
   return session;
 }
 
 std::vector<std::shared_ptr<Session>> Session::in_process(int size, const Config& config,
                                                           const std::vector<Interposition>& interpositions) {
+  std::vector<Config> configs(static_cast<std::size_t>(size), config);
   auto arenas = std::make_shared<std::vector<std::shared_ptr<Arena>>>();
-  for (int rank = 0; rank < size; ++rank)
-    arenas->push_back(ShmTransport::make_arena(rank, arena_bytes(config)));
-  std::vector<std::shared_ptr<Session>> sessions;
   for (int rank = 0; rank < size; ++rank) {
-    Config own = config;
+    Config& own = configs[static_cast<std::size_t>(rank)];
     own.rank = rank;
     own.size = size;
     check(own);
+    arenas->push_back(ShmTransport::make_arena(rank, arena_bytes(own)));
+  }
+  std::vector<Network> networks = networks_in_process(configs);
+  std::vector<std::shared_ptr<Session>> sessions;
+  for (std::size_t rank = 0; rank < configs.size(); ++rank) {
+    Parts parts;
+    parts.arena = (*arenas)[rank];
     // One mapping for all: tools that look for races see only one address for each word.
-    const auto map_peer = [arenas](int peer) {
+    parts.map_peer = [arenas](int peer) {
       return (*arenas)[static_cast<std::size_t>(peer)]->share_mapping();
     };
-    const auto index = static_cast<std::size_t>(rank);
-    sessions.push_back(make_session(own, 0, (*arenas)[index], map_peer,
-                                    index < interpositions.size() ? interpositions[index] : Interposition{}));
+    if (!networks.empty()) parts.network = std::move(networks[rank]);
+    sessions.push_back(make_session(configs[rank], std::move(parts),
+                                    rank < interpositions.size() ? interpositions[rank] : Interposition{})
+                           .session);
   }
   return sessions;
 }

@@ -15,7 +15,9 @@
 #include <sys/types.h>
 
 #include "base/fork_guard.hpp"
+#include "base/job_key.hpp"
 #include "base/unique_fd.hpp"
+#include "transport/tcp/endpoint.hpp"
 
 namespace asio {
 class io_context;
@@ -27,15 +29,19 @@ namespace bluefog::membership {
 struct Card {
   int rank = -1;
   pid_t pid = 0;
-  std::uint64_t arena_bytes = 0;  ///< reserved size of the arena
-  base::UniqueFd arena;           ///< memfd of the arena
-  base::UniqueFd pidfd;           ///< readable when the process has died, zombies included
+  std::uint64_t arena_bytes = 0;                    ///< reserved size of the arena
+  base::UniqueFd arena;                             ///< memfd of the arena
+  base::UniqueFd pidfd;                             ///< readable when the process has died, zombies included
+  std::uint64_t placement = 0;                      ///< hash of which ranks share memory, as it believes
+  std::vector<transport::tcp::Endpoint> endpoints;  ///< where it listens; at most most_endpoints
 };
+inline constexpr std::size_t most_endpoints = 8;
 
 /// All ranks of one generation, as one of them sees it.
 struct Roster {
   std::uint64_t job = 0;         ///< random, differs from job to job
   std::uint64_t generation = 0;  ///< counts from 0
+  base::JobKey key;              ///< of the job, known to its ranks and to the rendezvous alone
   int size = 0;
   std::vector<Card> members;  ///< by rank; the own card has no descriptors
 };

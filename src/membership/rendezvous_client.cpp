@@ -59,6 +59,7 @@ class Joining {
     hello.size = size_;
     hello.pid = own_.pid;
     hello.arena_bytes = own_.arena_bytes;
+    hello.presence = protocol::presence_of(own_);
     const std::array fds{own_.arena.get(), own_.pidfd.get()};
     Transfer state = Transfer::again;
     while ((state = send_message(socket, protocol::bytes_of(hello), fds)) == Transfer::again) {
@@ -103,6 +104,7 @@ class Joining {
     card.arena_bytes = member->arena_bytes;
     card.arena = std::move(message->received.fds[0]);
     card.pidfd = std::move(message->received.fds[1]);
+    protocol::read_presence(member->presence, card);
     return card;
   }
 
@@ -111,6 +113,11 @@ class Joining {
   static constexpr const char* nonsense = "the rendezvous sent what no rendezvous sends";
 
   struct Incoming {
+    Incoming() = default;
+    Incoming(Incoming&&) = default;
+    Incoming& operator=(Incoming&&) = default;
+    ~Incoming() { base::wipe(buffer); }  // the key may be in it
+
     protocol::Buffer buffer{};
     Received received;
 
@@ -192,10 +199,12 @@ std::unique_ptr<RendezvousClient> RendezvousClient::join(const std::string& addr
   const int socket = client->socket_.get();
   joining.say_hello(socket);
 
-  const protocol::RosterStart start = joining.wait_for_roster(socket);
+  protocol::RosterStart start = joining.wait_for_roster(socket);
   Roster complete;
   complete.job = start.job;
   complete.generation = start.generation;
+  complete.key = base::JobKey(start.key);
+  base::wipe(start.key);
   complete.size = size;
   complete.members.resize(static_cast<std::size_t>(size));
   for (int received = 1; received < size; ++received) {
@@ -206,6 +215,8 @@ std::unique_ptr<RendezvousClient> RendezvousClient::join(const std::string& addr
   self.rank = own.rank;
   self.pid = own.pid;
   self.arena_bytes = own.arena_bytes;
+  self.placement = own.placement;
+  self.endpoints = own.endpoints;
   roster = std::move(complete);
   return client;
 }

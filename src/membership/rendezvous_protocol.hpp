@@ -6,6 +6,7 @@
 /// client that runs out of time sends GiveUp; the server takes it out of the generation and answers with
 /// Missing, unless the roster is under way already. Closing the connection leaves.
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -14,6 +15,8 @@
 #include <span>
 #include <string_view>
 #include <type_traits>
+
+#include "membership/rendezvous.hpp"
 
 namespace bluefog::membership::protocol {
 
@@ -28,6 +31,12 @@ struct Header {
   Kind kind{};
 };
 
+/// What a rank says of the network.
+struct Presence {
+  std::uint64_t placement = 0;
+  std::array<transport::tcp::Endpoint, most_endpoints> endpoints{};  ///< the rest is not set
+};
+
 // Header and version keep their place for ever, so that any two versions can at least tell that they differ.
 struct Hello {
   static constexpr Kind kind = Kind::hello;
@@ -37,6 +46,7 @@ struct Hello {
   std::int32_t size = 0;
   std::int64_t pid = 0;
   std::uint64_t arena_bytes = 0;
+  Presence presence;
 };
 
 struct GiveUp {
@@ -55,6 +65,8 @@ struct RosterStart {
   Header header{magic, kind};
   std::uint64_t job = 0;
   std::uint64_t generation = 0;
+  /// Over a UNIX socket to a process of the same user: nobody else sees it.
+  std::array<std::byte, base::JobKey::size> key{};
 };
 
 struct Member {
@@ -63,6 +75,7 @@ struct Member {
   std::int64_t rank = -1;
   std::int64_t pid = 0;
   std::uint64_t arena_bytes = 0;
+  Presence presence;
 };
 
 struct Missing {
@@ -71,6 +84,21 @@ struct Missing {
   std::int64_t count = 0;  ///< may be more than are listed
   std::array<std::int32_t, 128> ranks{};
 };
+
+[[nodiscard]] inline Presence presence_of(const Card& card) {
+  Presence presence;
+  presence.placement = card.placement;
+  std::copy_n(card.endpoints.begin(), std::min(card.endpoints.size(), most_endpoints),
+              presence.endpoints.begin());
+  return presence;
+}
+inline void read_presence(const Presence& presence, Card& card) {
+  card.placement = presence.placement;
+  card.endpoints.clear();
+  for (const auto& endpoint : presence.endpoints) {
+    if (endpoint.is_set != 0) card.endpoints.push_back(endpoint);
+  }
+}
 
 /// Room for the longest message.
 using Buffer = std::array<std::byte, 1024>;

@@ -223,6 +223,7 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
     card.arena_bytes = hello.arena_bytes;
     card.arena = std::move(fds[0]);
     card.pidfd = std::move(fds[1]);
+    protocol::read_presence(hello.presence, card);
     connection->rank = hello.rank;
     connection->card = std::make_shared<const Card>(std::move(card));
     connection->standing = Standing::waiting;
@@ -269,6 +270,7 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
     protocol::RosterStart start;
     start.job = job_;
     start.generation = generation_++;
+    std::copy_n(key_.reveal().begin(), start.key.size(), start.key.begin());
     const std::vector<ConnectionPtr> members = holders_;  // sending may drop one
     for (const ConnectionPtr& member : members) member->standing = Standing::member;
     for (const ConnectionPtr& receiver : members) {
@@ -279,10 +281,12 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
         line.rank = member->rank;
         line.pid = member->card->pid;
         line.arena_bytes = member->card->arena_bytes;
+        line.presence = protocol::presence_of(*member->card);
         queue(receiver, line, member->card);
       }
       flush(receiver);
     }
+    base::wipe(start.key);
   }
 
   template <typename Message>
@@ -304,6 +308,7 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
       if (next.card) fds = {next.card->arena.get(), next.card->pidfd.get()};
       switch (send_message(connection->socket.native_handle(), next.bytes, fds)) {
         case Transfer::done:
+          base::wipe(connection->outgoing.front().bytes);  // the key may be in it
           connection->outgoing.pop_front();
           break;
         case Transfer::again:
@@ -341,6 +346,7 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
   asio::io_context& io_;
   int size_;
   std::uint64_t job_;
+  base::JobKey key_ = base::JobKey::random();
   std::uint64_t generation_ = 0;
   std::string address_;
   asio::posix::stream_descriptor listener_;

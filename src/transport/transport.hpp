@@ -93,6 +93,11 @@ class Transport {
   [[nodiscard]] virtual bool shares_memory(int peer) const = 0;
   /// Tells the peers that this rank will make no more calls.
   virtual void leave() = 0;
+  /// Takes in what has come from peers that share no memory. Posts, words and states of peers change here
+  /// only, under the engine's lock.
+  virtual void progress() {}
+  /// What is known about the loss of a peer, or an empty text.
+  [[nodiscard]] virtual std::string why_lost(int /*peer*/) const { return {}; }
 
   // --- memory
   [[nodiscard]] virtual SharedMemory allocate(std::size_t bytes) = 0;
@@ -126,6 +131,11 @@ class Transport {
   virtual void show(int peer, const SlotRef& at) = 0;
   /// Why the rank withdrew; before the phase says so.
   virtual void set_reason(const SlotRef& own, const Reason& reason) = 0;
+  /// Whether a peer that shares no memory has answered an own operation that it was shown (by its own post,
+  /// or by saying that it has passed the call), and has been sent all there is of it.
+  [[nodiscard]] virtual bool is_settled(int /*peer*/, const SlotRef& /*own*/) const { return true; }
+  /// Whether all chunks that peers have asked for are on their way; some wait while a connection is full.
+  [[nodiscard]] virtual bool has_sent_all(const SlotRef& /*own*/) const { return true; }
   /// Takes the post away; no peer may need it any more.
   virtual void reclaim(const SlotRef& own, const Key& key) = 0;
   /// All own operations with a sequence number below this have been left.

@@ -380,15 +380,15 @@ TEST(BadSize, MoreSharedMemoryThanThereIs) {
   EXPECT_EQ(context.make_shared<double>(3).size(), 3U);
 }
 
-INSTANTIATE_TEST_SUITE_P(Settings, BadInput,
-                         testing::Values(Setting{Ranks::Threads, false}, Setting{Ranks::Threads, true},
-                                         Setting{Ranks::Processes, false}, Setting{Ranks::Processes, true},
-                                         Setting{Ranks::SimulatedHost, true},
-                                         Setting{Ranks::SimulatedPairs, false},
-                                         Setting{Ranks::SimulatedPairs, true},
-                                         Setting{Ranks::SimulatedHosts, false},
-                                         Setting{Ranks::SimulatedHosts, true}),
-                         testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(
+    Settings, BadInput,
+    testing::Values(Setting{Ranks::Threads, false}, Setting{Ranks::Threads, true},
+                    Setting{Ranks::Processes, false}, Setting{Ranks::Processes, true},
+                    Setting{Ranks::SimulatedHost, true}, Setting{Ranks::SimulatedPairs, false},
+                    Setting{Ranks::SimulatedPairs, true}, Setting{Ranks::SimulatedHosts, false},
+                    Setting{Ranks::SimulatedHosts, true}, Setting{Ranks::TcpThreads, false},
+                    Setting{Ranks::TcpThreads, true}, Setting{Ranks::TcpProcesses, true}),
+    testing::PrintToStringParamName());
 
 }  // namespace
 }  // namespace bluefog::test

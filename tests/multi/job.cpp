@@ -180,8 +180,8 @@ void run_simulation(Ranks ranks, int size, const Body& body, const Config& confi
 }  // namespace
 
 std::ostream& operator<<(std::ostream& out, Ranks ranks) {
-  constexpr const char* names[] = {"Threads", "Processes", "SimulatedHost", "SimulatedPairs",
-                                   "SimulatedHosts"};
+  constexpr const char* names[] = {"Threads",        "Processes",  "SimulatedHost", "SimulatedPairs",
+                                   "SimulatedHosts", "TcpThreads", "TcpPairs",      "TcpProcesses"};
   return out << names[static_cast<int>(ranks)];
 }
 
@@ -189,6 +189,12 @@ Config test_config() {
   Config config;
   config.arena_size = std::size_t{4} << 30;
   config.op_timeout = std::chrono::seconds(60);
+  return config;
+}
+
+Config with_transport_of(Ranks ranks, int size, Config config) {
+  if (ranks == Ranks::TcpThreads || ranks == Ranks::TcpProcesses) config.transport = "tcp";
+  if (ranks == Ranks::TcpPairs) config.nodes_per_machine = size % 2 == 0 ? 2 : 1;
   return config;
 }
 
@@ -207,15 +213,15 @@ std::vector<RankEnd> run_processes(int size, const ProcessBody& body, const Conf
 }
 
 void run_job(Ranks ranks, int size, const Body& body, const Config& config) {
-  if (ranks == Ranks::Threads) return run_threads(size, body, config);
   if (is_simulated(ranks)) return run_simulation(ranks, size, body, config);
+  if (!are_processes(ranks)) return run_threads(size, body, with_transport_of(ranks, size, config));
   const auto ends = run_processes(
       size,
       [&body](const Config& own) {
         Context context(own);
         body(context);
       },
-      config);
+      with_transport_of(ranks, size, config));
   for (std::size_t i = 0; i < ends.size(); ++i) {
     EXPECT_TRUE(ends[i].is_clean()) << "rank " << i << ": exit code " << ends[i].exit_code << ", signal "
                                     << ends[i].signal << "\n"

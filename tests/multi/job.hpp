@@ -18,19 +18,32 @@ enum class Ranks {
   SimulatedHost,   ///< all on one virtual host
   SimulatedPairs,  ///< two on each virtual host
   SimulatedHosts,  ///< each on a virtual host of its own
+  TcpThreads,      ///< connected by TCP
+  TcpPairs,        ///< threads of which two each share memory, if their number is even; TCP between the pairs
+  TcpProcesses,
 };
 
-inline constexpr Ranks all_ranks[] = {Ranks::Threads, Ranks::Processes, Ranks::SimulatedHost,
-                                      Ranks::SimulatedPairs, Ranks::SimulatedHosts};
+inline constexpr Ranks all_ranks[] = {Ranks::Threads,        Ranks::Processes,      Ranks::SimulatedHost,
+                                      Ranks::SimulatedPairs, Ranks::SimulatedHosts, Ranks::TcpThreads,
+                                      Ranks::TcpProcesses};
 
 std::ostream& operator<<(std::ostream& out, Ranks ranks);
 
 /// Settings that do not let a test hang for long.
 [[nodiscard]] Config test_config();
 
-[[nodiscard]] inline bool is_simulated(Ranks ranks) {
-  return ranks != Ranks::Threads && ranks != Ranks::Processes;
+[[nodiscard]] constexpr bool is_simulated(Ranks ranks) {
+  return ranks == Ranks::SimulatedHost || ranks == Ranks::SimulatedPairs || ranks == Ranks::SimulatedHosts;
 }
+[[nodiscard]] constexpr bool are_processes(Ranks ranks) {
+  return ranks == Ranks::Processes || ranks == Ranks::TcpProcesses;
+}
+/// Whether no two ranks share memory.
+[[nodiscard]] constexpr bool are_all_far(Ranks ranks) {
+  return ranks == Ranks::SimulatedHosts || ranks == Ranks::TcpThreads || ranks == Ranks::TcpProcesses;
+}
+/// The same settings with the transport of those ranks.
+[[nodiscard]] Config with_transport_of(Ranks ranks, int size, Config config);
 
 /// The virtual network of a simulated job.
 [[nodiscard]] SimulationOptions simulated(Ranks ranks, int size, const Config& config = test_config());

@@ -45,6 +45,12 @@ TEST(Config, ReadsEveryVariable) {
                                      {"BLUEFOG_LOG_LEVEL", "Debug"},
                                      {"BLUEFOG_LOG_HIDE_TIME", "1"},
                                      {"BLUEFOG_SIGUSR1", "0"},
+                                     {"BLUEFOG_TRANSPORT", "tcp"},
+                                     {"BLUEFOG_LISTEN", "127.0.0.1,::1"},
+                                     {"BLUEFOG_PORT_RANGE", "5000-5100"},
+                                     {"BLUEFOG_TCP_CONNECTIONS", "4"},
+                                     {"BLUEFOG_TCP_CONGESTION", "reno"},
+                                     {"BLUEFOG_TCP_BUFFER", "65536"},
                                      {"BLUEFOG_STORE", "plain"},
                                      {"BLUEFOG_BUCKET_SIZE", "4096"}});
   EXPECT_EQ(config.rank, 2);
@@ -61,6 +67,12 @@ TEST(Config, ReadsEveryVariable) {
   EXPECT_EQ(config.log_level, "Debug");
   EXPECT_TRUE(config.log_hide_time);
   EXPECT_FALSE(config.report_on_sigusr1);
+  EXPECT_EQ(config.transport, "tcp");
+  EXPECT_EQ(config.listen, "127.0.0.1,::1");
+  EXPECT_EQ(config.port_range, "5000-5100");
+  EXPECT_EQ(config.tcp_connections, 4);
+  EXPECT_EQ(config.tcp_congestion, "reno");
+  EXPECT_EQ(config.tcp_buffer, 65536U);
   EXPECT_EQ(config.store, "plain");
   EXPECT_EQ(config.bucket_size, 4096U);
 }
@@ -104,6 +116,8 @@ INSTANTIATE_TEST_SUITE_P(
                       BadValue{"BLUEFOG_STALL_WARNING", "1e300"}, BadValue{"BLUEFOG_ARENA_SIZE", "-1"},
                       BadValue{"BLUEFOG_ARENA_SIZE", "99999999999999999999"},
                       BadValue{"BLUEFOG_LOG_LEVEL", "loud"}, BadValue{"BLUEFOG_LOG_HIDE_TIME", "maybe"},
+                      BadValue{"BLUEFOG_TRANSPORT", "pigeon"}, BadValue{"BLUEFOG_TCP_CONNECTIONS", "0"},
+                      BadValue{"BLUEFOG_TCP_CONNECTIONS", "65"}, BadValue{"BLUEFOG_TCP_BUFFER", "-1"},
                       BadValue{"BLUEFOG_STORE", "fast"}, BadValue{"BLUEFOG_BUCKET_SIZE", "0"}));
 
 TEST(Config, SeveralRanksNeedARendezvous) {

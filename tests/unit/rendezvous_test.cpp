@@ -1,5 +1,6 @@
 #include "membership/rendezvous.hpp"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <filesystem>
@@ -172,6 +173,37 @@ TEST(Rendezvous, PidfdOfADeadPeerBecomesReadable) {
   EXPECT_EQ(::waitpid(child, nullptr, 0), child);
   ::close(gate[0]);
   ::close(gate[1]);
+}
+
+TEST(Rendezvous, HandsOutOneKeyAndTheAddressesOfAll) {
+  const RunningServer server(2);
+  const auto join_with = [&server](int rank, std::vector<transport::tcp::Endpoint> endpoints) {
+    return std::async(std::launch::async, [&server, rank, endpoints] {
+      Card card = card_of(rank);
+      card.placement = 40 + static_cast<std::uint64_t>(rank);
+      card.endpoints = endpoints;
+      Joined joined;
+      joined.client =
+          RendezvousClient::join(server.address(), server.size(), std::move(card), patience, joined.roster);
+      return joined;
+    });
+  };
+  auto addresses = transport::tcp::parse_addresses("127.0.0.1,::1");
+  addresses[1].port = 4711;
+  auto first = join_with(0, addresses);
+  auto second = join_with(1, {});
+  const Roster ours = first.get().roster;
+  const Roster theirs = second.get().roster;
+  EXPECT_TRUE(ours.key.is_set());
+  EXPECT_TRUE(std::ranges::equal(ours.key.reveal(), theirs.key.reveal()));
+  for (const Roster* roster : {&ours, &theirs}) {
+    EXPECT_EQ(roster->members[0].endpoints, addresses);
+    EXPECT_TRUE(roster->members[1].endpoints.empty());
+    EXPECT_EQ(roster->members[0].placement, 40U);
+    EXPECT_EQ(roster->members[1].placement, 41U);
+  }
+  const RunningServer other(1);
+  EXPECT_FALSE(std::ranges::equal(join(other, 0).roster.key.reveal(), ours.key.reveal()));
 }
 
 TEST(Rendezvous, LaterGenerationsCountUpwards) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "transport/post.hpp"
@@ -15,23 +16,41 @@ namespace bluefog::transport::remote {
 /// An encoded mixing row; shared by the messages that carry it.
 using RowWords = std::shared_ptr<const std::vector<std::uint64_t>>;
 
-/// Bytes of a tensor on their way. Buffers are kept for the next message: no allocation in a loop.
+/// Bytes of a tensor on their way. Buffers are kept for the next message of about their size, whichever
+/// thread makes it: no allocation in a loop.
 class Payload {
  public:
   Payload() = default;
+  /// Of so many bytes, to be written through data().
+  explicit Payload(std::size_t bytes);
   Payload(const std::byte* data, std::size_t bytes);
-  Payload(Payload&& other) noexcept : bytes_(std::move(other.bytes_)) {}
+  /// Bytes that stay where they are: for as long as their owner does not change them.
+  [[nodiscard]] static Payload borrowed(std::span<const std::byte> bytes);
+  /// Takes a copy of what is only borrowed.
+  void own();
+  Payload(Payload&& other) noexcept { swap(other); }
   Payload& operator=(Payload&& other) noexcept {
-    bytes_.swap(other.bytes_);
+    swap(other);
     return *this;
   }
   ~Payload();
-  [[nodiscard]] const std::byte* data() const noexcept { return bytes_.data(); }
-  [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
-  [[nodiscard]] bool empty() const noexcept { return bytes_.empty(); }
+  /// To fill what was not borrowed.
+  [[nodiscard]] std::byte* data() noexcept { return memory_.get(); }
+  [[nodiscard]] const std::byte* data() const noexcept {
+    return borrowed_ != nullptr ? borrowed_ : memory_.get();
+  }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] bool empty() const noexcept { return size_ == 0; }
 
  private:
-  std::vector<std::byte> bytes_;
+  void swap(Payload& other) noexcept {
+    memory_.swap(other.memory_);
+    std::swap(borrowed_, other.borrowed_);
+    std::swap(size_, other.size_);
+  }
+  std::unique_ptr<std::byte[]> memory_;
+  const std::byte* borrowed_ = nullptr;
+  std::size_t size_ = 0;
 };
 
 struct Message {
@@ -64,7 +83,10 @@ struct Message {
 class Wire {
  public:
   virtual ~Wire() = default;
+  /// A payload may be borrowed, until this returns: a wire that keeps the message owns it first.
   virtual void send(int peer, Message message) = 0;
+  /// Whether chunks for a peer go on their way at once; else they had better wait where they lie.
+  [[nodiscard]] virtual bool has_room(int /*peer*/) { return true; }
   /// Tells several peers that this rank has left.
   virtual void send_left(std::span<const int> peers) {
     for (const int peer : peers) send(peer, {});

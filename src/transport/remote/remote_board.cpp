@@ -73,7 +73,7 @@ void RemoteBoard::send_post(OwnPost& own, int peer) {
   // Published together with the post: small, and sent unasked.
   const std::size_t bytes = bytes_of(own.post);
   if (shown.is_destination && own.produced == 1 && bytes <= own.post.chunk_bytes) {
-    message.payload = Payload(own.ring.data(), bytes);
+    message.payload = Payload::borrowed(own.ring.first(bytes));
     shown.chunks = 1;
   }
   own.shown.push_back(shown);
@@ -87,14 +87,21 @@ void RemoteBoard::send_chunks(OwnPost& own, Shown& shown) {
   const std::size_t chunk = own.post.chunk_bytes;
   const std::size_t bytes = bytes_of(own.post);
   for (; shown.chunks < own.produced; ++shown.chunks) {
+    // What is withdrawn goes at once: the news of it must not overtake these chunks.
+    if (own.phase != Phase::Withdrawn && !wire_.has_room(shown.peer)) {
+      if (!shown.is_held) held_.push_back({shown.peer, static_cast<std::uint32_t>(&own - own_.data())});
+      shown.is_held = true;
+      return;
+    }
     const auto from = own.ring.subspan(shown.chunks % (own.ring.size() / chunk) * chunk,
                                        std::min(chunk, bytes - shown.chunks * chunk));
     Message message;
     message.kind = Message::Kind::Chunk;
     message.key = own.post.key;
-    message.payload = Payload(from.data(), from.size());
+    message.payload = Payload::borrowed(from);
     wire_.send(shown.peer, std::move(message));
   }
+  shown.is_held = false;
 }
 
 /// What the peer may wait for: room in its ring, or that this rank gives up.
@@ -119,6 +126,32 @@ void RemoteBoard::send_progress(OwnPost& own, Shown& shown) {
     message.lost = own.reason.lost;
   }
   wire_.send(shown.peer, std::move(message));
+}
+
+bool RemoteBoard::is_settled(int peer, std::uint32_t slot) const {
+  const OwnPost& own = own_[slot];
+  const auto shown = std::find_if(own.shown.begin(), own.shown.end(),
+                                  [peer](const Shown& known) { return known.peer == peer; });
+  if (shown == own.shown.end()) return true;
+  const Mirror* const answer = mirror_of(peer, own.post.key);
+  if (answer == nullptr) return false;
+  return !answer->has_post || !shown->is_destination || shown->chunks >= own.produced;
+}
+
+bool RemoteBoard::has_sent_all(std::uint32_t slot) const {
+  const auto& shown = own_[slot].shown;
+  return std::none_of(shown.begin(), shown.end(), [](const Shown& known) { return known.is_held; });
+}
+
+void RemoteBoard::resume() {
+  for (const Held& held : std::exchange(held_, {})) {
+    // The slot may hold another operation by now.
+    for (Shown& shown : own_[held.slot].shown) {
+      if (shown.peer != held.peer || !shown.is_held) continue;
+      shown.is_held = false;
+      send_chunks(own_[held.slot], shown);
+    }
+  }
 }
 
 void RemoteBoard::set_consumed(std::uint32_t slot, std::uint64_t chunks) {
@@ -190,14 +223,13 @@ const RemoteBoard::Mirror* RemoteBoard::mirror_of(int peer, const Key& key, std:
   return nullptr;
 }
 
-void RemoteBoard::receive(int from, Message message) {
+bool RemoteBoard::receive(int from, Message message) {
   switch (message.kind) {
     case Message::Kind::Post:
-      receive_post(from, message);
-      break;
+      return receive_post(from, message);
     case Message::Kind::Chunk:
       if (Mirror* const mirror = mirror_of(from, message.key)) {
-        mirror->chunks.push_back(std::move(message.payload));
+        return receive_chunk(*mirror, std::move(message.payload));
       }
       break;
     case Message::Kind::Progress:
@@ -221,9 +253,21 @@ void RemoteBoard::receive(int from, Message message) {
       left_[static_cast<std::size_t>(from)] = true;
       break;
   }
+  return true;
 }
 
-void RemoteBoard::receive_post(int from, Message& message) {
+/// Whoever reads a chunk relies on its size.
+bool RemoteBoard::receive_chunk(Mirror& mirror, Payload chunk) {
+  if (!mirror.has_post) return false;
+  const std::size_t bytes = bytes_of(mirror.post);
+  const std::size_t start = (mirror.dropped + mirror.chunks.size()) * mirror.post.chunk_bytes;
+  if (start >= bytes || chunk.size() != std::min<std::size_t>(mirror.post.chunk_bytes, bytes - start))
+    return false;
+  mirror.chunks.push_back(std::move(chunk));
+  return true;
+}
+
+bool RemoteBoard::receive_post(int from, Message& message) {
   const auto own = own_by_key_.find(message.key);
   const auto calls = calls_.find(message.key.stream);
   if (own == own_by_key_.end() && calls != calls_.end() && calls->second > message.key.count) {
@@ -231,9 +275,10 @@ void RemoteBoard::receive_post(int from, Message& message) {
     passed.kind = Message::Kind::Passed;
     passed.key = message.key;
     wire_.send(from, std::move(passed));
-    return;
+    return true;
   }
   Mirror* mirror = mirror_of(from, message.key);
+  if (mirror != nullptr && mirror->has_post) return false;
   if (mirror == nullptr) mirror = &add_mirror(from, message.key);
   mirror->has_post = true;
   mirror->post = message.post;
@@ -241,8 +286,9 @@ void RemoteBoard::receive_post(int from, Message& message) {
   mirror->phase = message.phase;
   mirror->name = std::move(message.name);
   mirror->reason = {std::move(message.text), message.lost};
-  if (!message.payload.empty()) mirror->chunks.push_back(std::move(message.payload));
+  if (!message.payload.empty() && !receive_chunk(*mirror, std::move(message.payload))) return false;
   if (own != own_by_key_.end()) show(from, own->second);
+  return true;
 }
 
 Lookup RemoteBoard::find(int peer, const Key& key, SlotRef& found, Post& post) const {

@@ -4,7 +4,9 @@
 ///
 /// Flow control: a chunk beyond the eager one is sent only when the peer's post for the same key has arrived
 /// (it is the grant), and when the peer has consumed all but a ring of chunks. Posts that nobody here has
-/// asked for yet wait in the mirror; they and one eager chunk each are all that a peer can pile up.
+/// asked for yet wait in the mirror; they and one eager chunk each are all that a peer can pile up. A slot is
+/// kept until the peers have answered (is_settled()), so these are never more than a rank has slots. Chunks
+/// that find no room on the wire stay in their ring.
 
 #include <cstdint>
 #include <deque>
@@ -38,12 +40,19 @@ class RemoteBoard {
   void set_reason(std::uint32_t slot, const Reason& reason) { own_[slot].reason = reason; }
   void show(int peer, std::uint32_t slot);
   void reclaim(std::uint32_t slot, const Key& key);
+  /// Whether a peer has answered a post that it was shown, and has been sent all there is of it.
+  [[nodiscard]] bool is_settled(int peer, std::uint32_t slot) const;
+  /// Whether no chunk that a peer has asked for waits for room on the wire.
+  [[nodiscard]] bool has_sent_all(std::uint32_t slot) const;
+  /// Sends chunks for which there was no room on the wire, as far as there is now.
+  void resume();
   void complain(int peer, const Key& key, std::string_view text);
   void leave(std::span<const int> peers);
 
   // --- peers' operations
   /// A message has come; something may have changed that this rank waits for.
-  void receive(int from, Message message);
+  /// @returns whether it fits what the peer has said before; else it is not taken
+  [[nodiscard]] bool receive(int from, Message message);
   [[nodiscard]] Lookup find(int peer, const Key& key, SlotRef& found, Post& post) const;
   [[nodiscard]] Phase phase(const SlotRef& at) const;
   [[nodiscard]] std::uint64_t produced(const SlotRef& at) const;
@@ -62,6 +71,7 @@ class RemoteBoard {
     int peer = -1;
     bool is_destination = false;
     bool has_withdrawal = false;
+    bool is_held = false;  ///< chunks wait for room on the wire
     std::uint64_t chunks = 0;
     std::uint64_t consumed = 0;
   };
@@ -101,10 +111,16 @@ class RemoteBoard {
   void send_post(OwnPost& own, int peer);
   void send_chunks(OwnPost& own, Shown& shown);
   void send_progress(OwnPost& own, Shown& shown);
-  void receive_post(int from, Message& message);
+  [[nodiscard]] bool receive_post(int from, Message& message);
+  [[nodiscard]] bool receive_chunk(Mirror& mirror, Payload chunk);
 
   Wire& wire_;
   std::vector<OwnPost> own_;
+  struct Held {
+    int peer;
+    std::uint32_t slot;
+  };
+  std::vector<Held> held_;  ///< where chunks wait for room on the wire
   std::unordered_map<Key, std::uint32_t, KeyHash> own_by_key_;
   std::unordered_map<std::uint64_t, std::uint64_t> calls_;  ///< published, per stream
   std::unordered_map<std::uint64_t, RowWords> rows_;

@@ -1,0 +1,130 @@
+#include "engine/network.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include <bluefog/error.hpp>
+
+#include "base/hash.hpp"
+#include "transport/hosts/host_transport.hpp"
+
+namespace bluefog::engine {
+
+namespace {
+
+namespace tcp = transport::tcp;
+
+tcp::SocketOptions socket_options(const Config& config) {
+  return {config.tcp_congestion, config.tcp_buffer, config.heartbeat};
+}
+
+std::vector<tcp::Endpoint> endpoints_of(const std::vector<tcp::Listener>& listeners) {
+  std::vector<tcp::Endpoint> endpoints;
+  for (const tcp::Listener& listener : listeners) endpoints.push_back(listener.endpoint);
+  return endpoints;
+}
+
+}  // namespace
+
+int host_of(const Config& config, int rank) {
+  if (config.transport == "tcp") return rank;
+  if (config.transport == "auto" && config.nodes_per_machine) return rank / *config.nodes_per_machine;
+  return 0;
+}
+
+bool has_far_ranks(const Config& config) {
+  return host_of(config, 0) != host_of(config, config.size - 1);
+}
+
+std::uint64_t placement_of(const Config& config) {
+  std::uint64_t hash = 0;
+  for (int rank = 0; rank < config.size; ++rank) {
+    hash = base::hash_combine(hash, static_cast<std::uint64_t>(host_of(config, rank)));
+  }
+  return hash;
+}
+
+void check_placement(const Config& config, const membership::Roster& roster) {
+  for (const membership::Card& card : roster.members) {
+    if (card.placement == placement_of(config)) continue;
+    throw Mismatch("rank " + std::to_string(config.rank) + " and rank " + std::to_string(card.rank) +
+                   " do not agree on which ranks share memory; give BLUEFOG_TRANSPORT and "
+                   "BLUEFOG_NODES_PER_MACHINE alike on all ranks");
+  }
+}
+
+void check_network(const Config& config) {
+  if (config.transport != "auto" && config.transport != "shm" && config.transport != "tcp") {
+    throw InvalidArgument("BLUEFOG_TRANSPORT is \"" + config.transport + "\", but must be auto, shm or tcp");
+  }
+  if (config.tcp_connections < 1 || config.tcp_connections > static_cast<int>(tcp::most_data_connections)) {
+    throw InvalidArgument("BLUEFOG_TCP_CONNECTIONS is " + std::to_string(config.tcp_connections) +
+                          ", but must lie between 1 and " + std::to_string(tcp::most_data_connections));
+  }
+  if (tcp::parse_addresses(config.listen).size() > membership::most_endpoints) {
+    throw InvalidArgument("BLUEFOG_LISTEN names more than " + std::to_string(membership::most_endpoints) +
+                          " addresses");
+  }
+  static_cast<void>(tcp::parse_port_range(config.port_range));
+  if (has_far_ranks(config)) tcp::check(socket_options(config));
+}
+
+std::vector<tcp::Listener> listeners_for(const Config& config) {
+  if (!has_far_ranks(config)) return {};
+  return tcp::listen_on(tcp::parse_addresses(config.listen), tcp::parse_port_range(config.port_range));
+}
+
+Network network_of(const Config& config, const membership::Roster& roster,
+                   std::vector<tcp::Listener> listeners) {
+  Network network;
+  network.job = roster.job;
+  network.generation = roster.generation;
+  network.key = roster.key;
+  network.listeners = std::move(listeners);
+  for (const membership::Card& card : roster.members) {
+    const bool is_far = host_of(config, card.rank) != host_of(config, config.rank);
+    if (is_far && card.endpoints.empty()) {
+      throw Error("rank " + std::to_string(card.rank) + " lies on another machine, but listens nowhere");
+    }
+    network.addresses.push_back(is_far ? card.endpoints : std::vector<tcp::Endpoint>());
+  }
+  return network;
+}
+
+std::vector<Network> networks_in_process(const std::vector<Config>& configs) {
+  if (!has_far_ranks(configs.front())) return {};
+  const base::JobKey key = base::JobKey::random();
+  std::vector<Network> networks(configs.size());
+  for (std::size_t rank = 0; rank < configs.size(); ++rank) {
+    networks[rank].key = key;
+    networks[rank].listeners = listeners_for(configs[rank]);
+  }
+  for (std::size_t rank = 0; rank < configs.size(); ++rank) {
+    for (std::size_t peer = 0; peer < configs.size(); ++peer) {
+      const bool is_far =
+          host_of(configs[rank], static_cast<int>(peer)) != host_of(configs[rank], static_cast<int>(rank));
+      networks[rank].addresses.push_back(is_far ? endpoints_of(networks[peer].listeners)
+                                                : std::vector<tcp::Endpoint>());
+    }
+  }
+  return networks;
+}
+
+std::unique_ptr<transport::Transport> transport_over(const Config& config, Network network,
+                                                     std::unique_ptr<transport::shm::ShmTransport> memory,
+                                                     base::Executor& executor) {
+  tcp::WireOptions options;
+  options.identity = {config.rank, config.size, network.job, network.generation,
+                      tcp::Identity::handshake_key(network.key, network.job, network.generation)};
+  options.sockets = socket_options(config);
+  options.data_connections = static_cast<std::size_t>(config.tcp_connections);
+  options.start_timeout = config.start_timeout;
+  options.addresses = std::move(network.addresses);
+  std::vector<int> hosts;
+  for (int rank = 0; rank < config.size; ++rank) hosts.push_back(host_of(config, rank));
+  return std::make_unique<transport::hosts::HostTransport>(
+      std::move(memory), std::move(hosts), std::move(options), std::move(network.listeners), executor);
+}
+
+}  // namespace bluefog::engine

@@ -1,0 +1,51 @@
+#pragma once
+/// @file network.hpp  What a session needs to reach ranks that share no memory with it.
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include <bluefog/config.hpp>
+
+#include "base/executor.hpp"
+#include "base/job_key.hpp"
+#include "membership/rendezvous.hpp"
+#include "transport/shm/shm_transport.hpp"
+#include "transport/tcp/endpoint.hpp"
+#include "transport/transport.hpp"
+
+namespace bluefog::engine {
+
+/// The host of a rank, as far as sharing memory goes: its machine, which may be a pretended one.
+[[nodiscard]] int host_of(const Config& config, int rank);
+[[nodiscard]] bool has_far_ranks(const Config& config);
+/// Hash of which ranks share memory.
+[[nodiscard]] std::uint64_t placement_of(const Config& config);
+/// @throws Mismatch if the ranks do not agree on that
+void check_placement(const Config& config, const membership::Roster& roster);
+/// @throws InvalidArgument for settings of the network that make no sense
+void check_network(const Config& config);
+
+/// Where a rank listens for others; none in a job of one host. @throws Error if it cannot
+[[nodiscard]] std::vector<transport::tcp::Listener> listeners_for(const Config& config);
+
+/// What one rank knows of all others.
+struct Network {
+  std::uint64_t job = 0;
+  std::uint64_t generation = 0;
+  base::JobKey key;
+  std::vector<std::vector<transport::tcp::Endpoint>> addresses;  ///< by rank; none for ranks of this host
+  std::vector<transport::tcp::Listener> listeners;
+};
+
+[[nodiscard]] Network network_of(const Config& config, const membership::Roster& roster,
+                                 std::vector<transport::tcp::Listener> listeners);
+/// Of ranks that are threads of one process, by rank; none in a job of one host.
+[[nodiscard]] std::vector<Network> networks_in_process(const std::vector<Config>& configs);
+
+/// @param memory  of the ranks of this host
+[[nodiscard]] std::unique_ptr<transport::Transport> transport_over(
+    const Config& config, Network network, std::unique_ptr<transport::shm::ShmTransport> memory,
+    base::Executor& executor);
+
+}  // namespace bluefog::engine

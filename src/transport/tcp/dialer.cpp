@@ -1,0 +1,92 @@
+#include "transport/tcp/dialer.hpp"
+
+#include <cerrno>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include <asio/buffer.hpp>
+#include <asio/read.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/use_awaitable.hpp>
+#include <asio/write.hpp>
+#include <sys/socket.h>
+
+#include "transport/tcp/alarm.hpp"
+
+namespace bluefog::transport::tcp {
+
+namespace {
+
+Dialled problem_at(const Endpoint& endpoint, const std::string& what,
+                   Dialled::Outcome outcome = Dialled::Outcome::Failed) {
+  return {outcome, endpoint.to_string() + ": " + what, nullptr};
+}
+
+Dialled problem_of_connect(const Endpoint& endpoint, int error) {
+  const auto outcome = error == ECONNREFUSED ? Dialled::Outcome::Deserted : Dialled::Outcome::Failed;
+  return problem_at(endpoint, std::generic_category().message(error), outcome);
+}
+
+/// @returns the verdict; nothing if the other end has hung up, or is no rank of this job
+asio::awaitable<std::optional<Verdict>> shake_hands(Socket& socket, const Hello& hello,
+                                                    const base::JobKey& key) {
+  asio::error_code error;
+  auto token = asio::redirect_error(asio::use_awaitable, error);
+  const HelloBytes hello_text = encode(hello);
+  co_await asio::async_write(socket.stream(), asio::buffer(hello_text), token);
+  if (error) co_return std::nullopt;
+  ChallengeBytes challenge{};
+  co_await asio::async_read(socket.stream(), asio::buffer(challenge), token);
+  if (error || !is_authentic(key, hello_text, challenge)) co_return std::nullopt;
+  const ProofBytes proof = make_proof(key, hello_text, challenge);
+  co_await asio::async_write(socket.stream(), asio::buffer(proof), token);
+  if (error) co_return std::nullopt;
+  VerdictBytes verdict{};
+  co_await asio::async_read(socket.stream(), asio::buffer(verdict), token);
+  if (error) co_return std::nullopt;
+  co_return read_verdict(key, verdict, hello_text, challenge);
+}
+
+}  // namespace
+
+asio::awaitable<Dialled> dial(asio::io_context& io, Endpoint endpoint, Hello hello, const base::JobKey& key,
+                              const SocketOptions& options, std::chrono::nanoseconds patience) {
+  base::UniqueFd fd(
+      ::socket(endpoint.is_v6 != 0 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) co_return problem_at(endpoint, std::generic_category().message(errno));
+  configure(fd.get(), options, endpoint.is_loopback());
+  const SocketName name = name_of(endpoint);
+  const int connecting = ::connect(fd.get(), name.get(), name.length) == 0 ? 0 : errno;
+  if (connecting != 0 && connecting != EINPROGRESS) co_return problem_of_connect(endpoint, connecting);
+  const auto socket = std::make_shared<Socket>(io, std::move(fd));
+  const Alarm alarm(io, socket, patience);
+  if (connecting == EINPROGRESS) {
+    asio::error_code error;
+    co_await socket->stream().async_wait(asio::posix::stream_descriptor::wait_write,
+                                         asio::redirect_error(asio::use_awaitable, error));
+    if (error || !socket->is_open()) co_return problem_at(endpoint, "no answer");
+    int result = 0;
+    socklen_t length = sizeof(result);
+    ::getsockopt(socket->fd(), SOL_SOCKET, SO_ERROR, &result, &length);
+    if (result != 0) co_return problem_of_connect(endpoint, result);
+  }
+  base::fill_random(hello.nonce);
+  const std::optional<Verdict> verdict = co_await shake_hands(*socket, hello, key);
+  if (!verdict || !socket->is_open()) {
+    co_return problem_at(endpoint, "it ends the connection before it has proved to be a rank of this job");
+  }
+  switch (*verdict) {
+    case Verdict::Accepted:
+      co_return Dialled{Dialled::Outcome::Accepted, {}, socket};
+    case Verdict::Yield:
+      co_return problem_at(endpoint, "it dials too", Dialled::Outcome::Yield);
+    case Verdict::Leaving:
+      co_return problem_at(endpoint, "it leaves the job", Dialled::Outcome::Leaving);
+    case Verdict::Refused:
+      break;
+  }
+  co_return problem_at(endpoint, "it refuses the connection", Dialled::Outcome::Refused);
+}
+
+}  // namespace bluefog::transport::tcp

@@ -1,0 +1,126 @@
+#pragma once
+/// @file link.hpp  The connections between this rank and one other, and what waits for them.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include <asio/io_context.hpp>
+
+#include "transport/remote/message.hpp"
+#include "transport/tcp/frame_reader.hpp"
+#include "transport/tcp/socket.hpp"
+
+namespace bluefog::transport::tcp {
+
+/// A message on its way: its header and head, then its payload.
+struct Outgoing {
+  std::vector<std::byte> head;
+  remote::Payload payload;
+  std::size_t sent = 0;  ///< of both
+  [[nodiscard]] std::size_t left() const { return head.size() + payload.size() - sent; }
+};
+
+/// One connection of a link. Its queue is guarded by the link; the rest belongs to the event loop.
+struct Connection {
+  Connection(std::shared_ptr<Socket> opened, const PeerFacts& peer)
+      : socket(std::move(opened)), reader(peer) {}
+
+  /// Writes at once what the socket takes; keeps the rest. Takes a copy of the head if it must.
+  void send(const std::vector<std::byte>& head, remote::Payload payload);
+  /// Writes what waits, as far as the socket takes it.
+  void flush();
+  /// No more is written: the peer sees the end once it has read all.
+  void finish();
+
+  std::shared_ptr<Socket> socket;
+  std::deque<Outgoing> queue;
+  std::size_t queued_bytes = 0;
+  bool is_broken = false;    ///< for writing; reading will tell why
+  bool is_finished = false;  ///< nothing more is written
+  bool is_waiting = false;   ///< until the socket takes more
+
+  FrameReader reader;
+  bool has_ended = false;  ///< the peer sends no more on it
+};
+
+class Link {
+ public:
+  enum class State : std::uint8_t {
+    Idle,    ///< nobody wanted it yet
+    Wanted,  ///< being opened
+    Up,
+    Closed,  ///< for good: the peer is lost, or one of both has left
+  };
+
+  explicit Link(const PeerFacts& facts) : peer(facts) {}
+
+  // --- any thread
+  /// Writes a message at once, or keeps it. @returns whether the link has to be opened now
+  [[nodiscard]] bool send(remote::Message message);
+  /// Says that this rank has left, to a peer that knows it.
+  void leave();
+  /// Whether more chunks had better not wait here already; if not, somebody is told when that changes.
+  [[nodiscard]] bool has_room();
+
+  // --- the event loop's thread
+  void attach_control(std::shared_ptr<Connection> opened);
+  void attach_data(std::shared_ptr<Connection> opened);
+  /// Drops everything. @returns whether it was not closed before
+  bool close();
+  /// Nothing more will be sent. @returns whether all is written that was there to be
+  bool finish();
+  void send_heartbeat();
+  /// The socket takes more. @returns whether somebody waits for room that there is now
+  [[nodiscard]] bool flush(Connection& connection);
+  [[nodiscard]] State state() const;
+  [[nodiscard]] std::vector<std::shared_ptr<Connection>> connections() const;
+  /// Puts a message in its place in the order. @returns whether it can have this number
+  [[nodiscard]] bool sort_in(std::uint64_t sequence, remote::Message message,
+                             std::vector<remote::Message>& ready);
+
+  const PeerFacts peer;
+  /// Called with the link's lock held, when a connection has something to write that its socket does not
+  /// take.
+  std::function<void(std::shared_ptr<Connection>)> on_full;
+
+  // What the event loop remembers of the peer.
+  bool is_dialled_by_us = false;
+  bool is_attempting = false;           ///< the own dialling is under way, not between two attempts
+  std::vector<bool> known_connections;  ///< for data, by index
+  bool has_left = false;                ///< the peer has said so
+  bool was_heard = false;               ///< since the last tick
+  int silent_ticks = 0;
+  int ticks_since_end = 0;  ///< since one of the connections has ended
+
+ private:
+  [[nodiscard]] Connection& connection_for(const remote::Message& message);
+  void send_locked(remote::Message message);
+  void write(Connection& connection, const std::vector<std::byte>& head, remote::Payload payload);
+  void wait_if_full(Connection& connection);
+  [[nodiscard]] std::size_t queued_bytes() const;
+
+  mutable std::mutex mutex_;
+  State state_ = State::Idle;
+  std::shared_ptr<Connection> control_;
+  std::vector<std::shared_ptr<Connection>> data_;
+  std::deque<Outgoing> waiting_;  ///< for the link to be open
+  std::size_t waiting_bytes_ = 0;
+  std::uint64_t sent_ = 0;  ///< messages that keep their order
+  bool wants_room_ = false;
+  bool is_leaving_ = false;
+  bool is_finishing_ = false;
+  std::vector<std::byte> head_;  ///< the last one; kept for its memory
+
+  std::uint64_t received_ = 0;  ///< in their order
+  std::map<std::uint64_t, remote::Message> early_;
+};
+
+}  // namespace bluefog::transport::tcp

@@ -1,0 +1,272 @@
+#include "transport/tcp/wire_loop.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include <asio/buffer.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/error.hpp>
+#include <asio/post.hpp>
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
+
+#include "base/log.hpp"
+
+namespace bluefog::transport::tcp {
+
+namespace {
+
+/// Connections of one peer end at about the same time.
+constexpr int ticks_between_ends = 2;
+
+}  // namespace
+
+TcpWire::Impl::Impl(WireOptions options, std::vector<Listener> listeners, base::Executor& executor,
+                    std::function<void()> ring)
+    : options_(std::move(options)),
+      ring_(std::move(ring)),
+      links_(options_.addresses.size()),
+      doorman_(
+          io_, std::move(listeners), options_.identity, options_.sockets,
+          {[this](const Hello& hello) { return judge(hello); },
+           [this](const Hello& hello, std::shared_ptr<Socket> socket) { admit(hello, std::move(socket)); }}) {
+  for (std::size_t rank = 0; rank < links_.size(); ++rank) {
+    if (options_.addresses[rank].empty()) continue;
+    links_[rank] = std::make_unique<Link>(PeerFacts{static_cast<int>(rank), options_.identity.size});
+    Link& link = *links_[rank];
+    link.on_full = [this, &link](std::shared_ptr<Connection> connection) {
+      asio::post(io_, [this, &link, full = std::move(connection)]() mutable {
+        wait_until_writable(link, std::move(full));
+      });
+    };
+  }
+  asio::post(io_, [this] {
+    doorman_.start();
+    spawn(tick());
+  });
+  thread_ = executor.spawn("bluefog-tcp", [this] { run(); });
+}
+
+TcpWire::Impl::~Impl() {
+  io_.stop();
+  thread_.reset();
+}
+
+// --- any thread
+
+void TcpWire::Impl::send(int peer, remote::Message message) {
+  Link& to = *link(peer);
+  if (to.send(std::move(message))) {
+    asio::post(io_, [this, &to] { spawn(open(to)); });
+  }
+}
+
+void TcpWire::Impl::leave(std::span<const int> peers) {
+  is_leaving_ = true;
+  for (const int peer : peers) {
+    if (Link* const to = link(peer)) to->leave();
+  }
+}
+
+std::vector<TcpWire::News> TcpWire::Impl::take_news() {
+  const std::lock_guard lock(news_mutex_);
+  has_news_.store(false, std::memory_order_relaxed);
+  return std::exchange(news_, {});
+}
+
+void TcpWire::Impl::give_up(int peer, const std::string& reason) {
+  asio::post(io_, [this, peer, reason] { lose(*link(peer), reason); });
+}
+
+void TcpWire::Impl::finish(base::Duration patience) {
+  asio::post(io_, [this] {
+    is_finishing_ = true;
+    look_whether_finished();
+  });
+  std::unique_lock lock(finish_mutex_);
+  finished_.wait_for(lock, patience, [this] { return is_finished_; });
+}
+
+// --- the event loop's thread
+
+void TcpWire::Impl::run() {
+  while (true) {
+    try {
+      io_.run();
+      return;
+    } catch (const std::exception& error) {
+      log::error(std::string("the TCP transport gives all its peers up: ") + error.what());
+      for (const auto& link : links_) {
+        if (link != nullptr) lose(*link, error.what());
+      }
+    }
+  }
+}
+
+void TcpWire::Impl::spawn(asio::awaitable<void> body) {
+  asio::co_spawn(io_, std::move(body), [](const std::exception_ptr& error) {
+    if (error) std::rethrow_exception(error);
+  });
+}
+
+void TcpWire::Impl::wait_until_writable(Link& link, std::shared_ptr<Connection> connection) {
+  if (!connection->socket->is_open()) return;
+  auto& stream = connection->socket->stream();
+  stream.async_wait(asio::posix::stream_descriptor::wait_write,
+                    [this, &link, connection = std::move(connection)](const asio::error_code& error) {
+                      if (error || !connection->socket->is_open()) return;
+                      if (link.flush(*connection)) report({});
+                      if (is_finishing_) look_whether_finished();
+                    });
+}
+
+asio::awaitable<void> TcpWire::Impl::receive(Link& link, std::shared_ptr<Connection> connection) {
+  std::string why;
+  asio::error_code error;
+  while (connection->socket->is_open()) {
+    const std::span<std::byte> space = connection->reader.space();
+    const std::size_t bytes = co_await connection->socket->stream().async_read_some(
+        asio::buffer(space.data(), space.size()), asio::redirect_error(asio::use_awaitable, error));
+    if (error) {
+      why = error == asio::error::eof ? "it has closed the connection"
+                                      : "the connection broke: " + error.message();
+      break;
+    }
+    link.was_heard = true;
+    connection->reader.wrote(bytes);
+    if (!take_messages(link, *connection)) {
+      lose(link, "it sent what no rank sends");
+      co_return;
+    }
+  }
+  connection_ended(link, *connection, why);
+}
+
+bool TcpWire::Impl::take_messages(Link& link, Connection& connection) {
+  std::vector<remote::Message> ready;
+  bool is_right = true;
+  while (is_right) {
+    remote::Message message;
+    std::uint64_t sequence = 0;
+    const FrameReader::Result result = connection.reader.next(message, sequence);
+    if (result == FrameReader::Result::Incomplete) break;
+    if (result == FrameReader::Result::Heartbeat) continue;
+    is_right = result == FrameReader::Result::Message && link.sort_in(sequence, std::move(message), ready);
+  }
+  std::vector<News> news;
+  for (remote::Message& message : ready) {
+    if (message.kind == remote::Message::Kind::Left) link.has_left = true;
+    news.push_back({link.peer.rank, std::move(message), {}});
+  }
+  if (!news.empty()) report(std::move(news));
+  return is_right;
+}
+
+void TcpWire::Impl::report(std::vector<News> news) {
+  {
+    const std::lock_guard lock(news_mutex_);
+    std::move(news.begin(), news.end(), std::back_inserter(news_));
+    has_news_.store(true, std::memory_order_release);
+  }
+  ring_();
+}
+
+void TcpWire::Impl::connection_ended(Link& link, Connection& connection, const std::string& why) {
+  connection.has_ended = true;
+  if (link.state() != Link::State::Up) return;
+  const auto all = link.connections();
+  if (std::all_of(all.begin(), all.end(), [](const auto& other) { return other->has_ended; })) end(link, why);
+}
+
+/// Nothing more comes from the peer.
+void TcpWire::Impl::end(Link& link, const std::string& why) {
+  if (!link.has_left && !is_finishing_) return lose(link, why);
+  static_cast<void>(link.close());
+  if (is_finishing_) look_whether_finished();
+}
+
+void TcpWire::Impl::lose(Link& link, const std::string& why) {
+  if (!link.close()) return;
+  log::info("rank " + std::to_string(link.peer.rank) + " is lost: " + why);
+  std::vector<News> news(1);
+  news.front().peer = link.peer.rank;
+  news.front().loss = why;
+  report(std::move(news));
+  if (is_finishing_) look_whether_finished();
+}
+
+asio::awaitable<void> TcpWire::Impl::tick() {
+  while (true) {
+    co_await sleep(options_.sockets.heartbeat);
+    for (const auto& link : links_) {
+      if (link != nullptr && link->state() == Link::State::Up) watch(*link);
+    }
+    if (is_finishing_) look_whether_finished();
+  }
+}
+
+/// Time is counted in this rank's own ticks: while the machine sleeps, or all ranks stand still, nobody ages.
+void TcpWire::Impl::watch(Link& link) {
+  link.send_heartbeat();
+  link.silent_ticks = std::exchange(link.was_heard, false) ? 0 : link.silent_ticks + 1;
+  if (link.silent_ticks >= beats_until_lost) {
+    return end(link, "it gave no sign of life for " +
+                         std::to_string(beats_until_lost * options_.sockets.heartbeat.count()) + " ms");
+  }
+  const auto all = link.connections();
+  const bool has_end =
+      std::any_of(all.begin(), all.end(), [](const auto& other) { return other->has_ended; });
+  if (has_end && ++link.ticks_since_end > ticks_between_ends) end(link, "one of its connections broke");
+}
+
+void TcpWire::Impl::look_whether_finished() {
+  bool all = true;
+  for (const auto& link : links_) {
+    if (link == nullptr) continue;
+    static_cast<void>(link->finish());
+    all = link->state() == Link::State::Closed && all;
+  }
+  if (!all) return;
+  const std::lock_guard lock(finish_mutex_);
+  is_finished_ = true;
+  finished_.notify_all();
+}
+
+// --- TcpWire
+
+TcpWire::TcpWire(WireOptions options, std::vector<Listener> listeners, base::Executor& executor,
+                 std::function<void()> ring)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(listeners), executor, std::move(ring))) {}
+
+TcpWire::~TcpWire() {
+  // A forked child has no event loop, and its locks may be locked for ever.
+  if (!home_.is_surely_here()) static_cast<void>(impl_.release());
+}
+
+void TcpWire::send(int peer, remote::Message message) {
+  impl_->send(peer, std::move(message));
+}
+bool TcpWire::has_room(int peer) {
+  return impl_->link(peer)->has_room();
+}
+void TcpWire::send_left(std::span<const int> peers) {
+  impl_->leave(peers);
+}
+bool TcpWire::has_news() const {
+  return impl_->has_news();
+}
+std::vector<TcpWire::News> TcpWire::take_news() {
+  return impl_->take_news();
+}
+void TcpWire::give_up(int peer, const std::string& reason) {
+  impl_->give_up(peer, reason);
+}
+void TcpWire::finish(base::Duration patience) {
+  impl_->finish(patience);
+}
+std::uint64_t TcpWire::refused_strangers() const {
+  return impl_->refused_strangers();
+}
+
+}  // namespace bluefog::transport::tcp

@@ -1,0 +1,209 @@
+#pragma once
+/// @file wires.hpp  TcpWires that are connected to each other, and ends of connections that are none.
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include "base/executor.hpp"
+#include "transport/tcp/tcp_wire.hpp"
+
+namespace bluefog::transport::tcp::test {
+
+inline constexpr auto patience = std::chrono::seconds(30);
+
+/// One rank's wire, and what has come on it.
+struct Station {
+  std::vector<Endpoint> endpoints;
+  Identity identity;
+  std::vector<TcpWire::News> news;
+
+  void ring() {
+    const std::lock_guard lock(mutex);
+    ++ring_count;
+    rung.notify_all();
+  }
+  [[nodiscard]] int rings() {
+    const std::lock_guard lock(mutex);
+    return ring_count;
+  }
+  void wait_for_at_least(std::size_t count) {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (true) {
+      const int seen = rings();
+      for (auto& one : wire->take_news()) news.push_back(std::move(one));
+      if (news.size() >= count) return;
+      std::unique_lock lock(mutex);
+      if (!rung.wait_until(lock, until, [&] { return ring_count > seen; })) {
+        ADD_FAILURE() << "only " << news.size() << " of " << count << " messages have come";
+        return;
+      }
+    }
+  }
+  /// The next so many news, which must come.
+  std::vector<TcpWire::News> wait_for(std::size_t count) {
+    wait_for_at_least(count);
+    EXPECT_EQ(news.size(), count);
+    news.resize(std::max(news.size(), count));
+    return std::exchange(news, {});
+  }
+  std::vector<TcpWire::News> take() {
+    for (auto& one : wire->take_news()) news.push_back(std::move(one));
+    return std::exchange(news, {});
+  }
+  void leave() {
+    std::vector<int> peers;
+    for (int peer = 0; peer < identity.size; ++peer) {
+      if (peer != identity.rank) peers.push_back(peer);
+    }
+    wire->send_left(peers);
+    wire->finish(std::chrono::seconds(20));
+  }
+
+  std::mutex mutex;
+  std::condition_variable rung;
+  int ring_count = 0;
+  std::unique_ptr<TcpWire> wire;  // ends before what it rings
+};
+
+class Stations {
+ public:
+  using Addresses = std::vector<std::vector<Endpoint>>;
+  explicit Stations(int size, const std::function<void(WireOptions&)>& change = {},
+                    std::string_view where = "127.0.0.1",
+                    const std::function<void(Addresses&)>& redirect = {}) {
+    const base::JobKey key = base::JobKey::random();
+    std::vector<std::vector<Listener>> listeners;
+    Addresses addresses;
+    for (int rank = 0; rank < size; ++rank) {
+      listeners.push_back(listen_on(parse_addresses(where), {}));
+      addresses.push_back({listeners.back().front().endpoint});
+    }
+    if (redirect) redirect(addresses);
+    for (int rank = 0; rank < size; ++rank) {
+      auto& station = *stations_.emplace_back(std::make_unique<Station>());
+      station.identity = {rank, size, 77, 3, Identity::handshake_key(key, 77, 3)};
+      station.endpoints = addresses[static_cast<std::size_t>(rank)];
+      WireOptions options;
+      options.identity = station.identity;
+      options.addresses = addresses;
+      options.addresses[static_cast<std::size_t>(rank)].clear();
+      if (change) change(options);
+      station.wire =
+          std::make_unique<TcpWire>(std::move(options), std::move(listeners[static_cast<std::size_t>(rank)]),
+                                    executor_, [&station] { station.ring(); });
+    }
+  }
+  [[nodiscard]] Station& operator[](int rank) { return *stations_[static_cast<std::size_t>(rank)]; }
+
+ private:
+  base::ThreadExecutor executor_;
+  std::vector<std::unique_ptr<Station>> stations_;
+};
+
+/// A blocking socket.
+class RawSocket {
+ public:
+  explicit RawSocket(const Endpoint& endpoint)
+      : fd_(::socket(endpoint.is_v6 != 0 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    const SocketName name = name_of(endpoint);
+    is_connected_ = ::connect(fd_.get(), name.get(), name.length) == 0;
+  }
+  [[nodiscard]] bool is_connected() const { return is_connected_; }
+  void send(std::span<const std::byte> bytes) const {
+    static_cast<void>(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL));
+  }
+  /// Fills `bytes`, unless the other end closes before, or says nothing for long.
+  [[nodiscard]] bool receive(std::span<std::byte> bytes) const {
+    while (!bytes.empty()) {
+      if (!is_readable(patience)) return false;
+      const ssize_t count = ::recv(fd_.get(), bytes.data(), bytes.size(), 0);
+      if (count <= 0) return false;
+      bytes = bytes.subspan(static_cast<std::size_t>(count));
+    }
+    return true;
+  }
+  /// Whether the other end ends the connection, with or without having said something.
+  [[nodiscard]] bool is_closed_by_peer() const {
+    std::array<std::byte, 512> ignored{};
+    while (is_readable(patience)) {
+      if (::recv(fd_.get(), ignored.data(), ignored.size(), 0) <= 0) return true;
+    }
+    return false;
+  }
+  [[nodiscard]] bool is_readable(std::chrono::milliseconds time) const {
+    pollfd entry{fd_.get(), POLLIN, 0};
+    return ::poll(&entry, 1, static_cast<int>(time.count())) > 0;
+  }
+  /// Takes what there is.
+  void drain() const {
+    static thread_local std::array<std::byte, 1 << 16> ignored;
+    if (is_readable(std::chrono::milliseconds(10))) {
+      static_cast<void>(::recv(fd_.get(), ignored.data(), ignored.size(), 0));
+    }
+  }
+
+ private:
+  base::UniqueFd fd_;
+  bool is_connected_ = false;
+};
+
+/// What a dialler says first, as `rank` to `peer`.
+inline Hello hello_of(const Identity& identity, int peer) {
+  Hello hello;
+  hello.from = identity.rank;
+  hello.to = peer;
+  hello.size = identity.size;
+  hello.job = identity.job;
+  hello.generation = identity.generation;
+  base::fill_random(hello.nonce);
+  return hello;
+}
+
+/// The dialler's part of a handshake. @returns the verdict; nothing if the listener hangs up
+inline std::optional<Verdict> shake_hands(const RawSocket& socket, const Hello& hello,
+                                          const base::JobKey& key) {
+  const HelloBytes text = encode(hello);
+  socket.send(text);
+  ChallengeBytes challenge{};
+  if (!socket.receive(challenge)) return {};
+  socket.send(make_proof(key, text, challenge));
+  VerdictBytes verdict{};
+  if (!socket.receive(verdict)) return {};
+  return read_verdict(key, verdict, text, challenge);
+}
+
+/// A member of the job that has proved who it is, and does only what the test says. Its station stands idle.
+class RawRank {
+ public:
+  RawRank(Stations& stations, int rank, int peer) : socket_(stations[peer].endpoints.front()) {
+    const Identity& identity = stations[rank].identity;
+    EXPECT_EQ(shake_hands(socket_, hello_of(identity, peer), identity.key), Verdict::Accepted);
+  }
+  void send(std::string_view text) const { socket_.send(std::as_bytes(std::span(text))); }
+  void read_until(const std::function<bool()>& condition) const {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (!condition()) {
+      ASSERT_LT(std::chrono::steady_clock::now(), until);
+      socket_.drain();
+    }
+  }
+
+ private:
+  RawSocket socket_;
+};
+
+}  // namespace bluefog::transport::tcp::test
