@@ -19,6 +19,12 @@ RowWords RemoteBoard::share_row(std::uint64_t hash, std::span<const std::uint64_
       .first->second;
 }
 
+RemoteBoard::Shown* RemoteBoard::OwnPost::shown_to(int peer) {
+  const auto at =
+      std::find_if(shown.begin(), shown.end(), [peer](const Shown& known) { return known.peer == peer; });
+  return at == shown.end() ? nullptr : &*at;
+}
+
 void RemoteBoard::publish(std::uint32_t slot, const Announcement& announcement,
                           std::span<const std::byte> ring) {
   const Post& post = announcement.post;
@@ -28,6 +34,7 @@ void RemoteBoard::publish(std::uint32_t slot, const Announcement& announcement,
   own.row = share_row(post.row_hash, announcement.row);
   own.destinations.clear();
   for (const auto& destination : announcement.destinations) own.destinations.push_back(destination.rank);
+  own.incoming.assign(announcement.incoming.begin(), announcement.incoming.end());
   own.ring = ring;
   own.phase = announcement.text.empty() ? Phase::Posted : Phase::Withdrawn;
   own.produced = announcement.produced;
@@ -45,11 +52,10 @@ void RemoteBoard::publish(std::uint32_t slot, const Announcement& announcement,
 
 void RemoteBoard::show(int peer, std::uint32_t slot) {
   OwnPost& own = own_[slot];
-  auto known = std::find_if(own.shown.begin(), own.shown.end(),
-                            [peer](const Shown& shown) { return shown.peer == peer; });
-  if (known == own.shown.end()) {
+  Shown* known = own.shown_to(peer);
+  if (known == nullptr) {
     send_post(own, peer);
-    known = own.shown.end() - 1;
+    known = &own.shown.back();
   }
   send_chunks(own, *known);
   send_progress(own, *known);
@@ -95,13 +101,17 @@ void RemoteBoard::send_chunks(OwnPost& own, Shown& shown) {
     }
     const auto from = own.ring.subspan(shown.chunks % (own.ring.size() / chunk) * chunk,
                                        std::min(chunk, bytes - shown.chunks * chunk));
-    Message message;
-    message.kind = Message::Kind::Chunk;
-    message.key = own.post.key;
-    message.payload = Payload::borrowed(from);
-    wire_.send(shown.peer, std::move(message));
+    send_chunk(own, shown, from);
   }
   shown.is_held = false;
+}
+
+void RemoteBoard::send_chunk(OwnPost& own, Shown& shown, std::span<const std::byte> chunk) {
+  Message message;
+  message.kind = Message::Kind::Chunk;
+  message.key = own.post.key;
+  message.payload = Payload::borrowed(chunk);
+  wire_.send(shown.peer, std::move(message));
 }
 
 /// What the peer may wait for: room in its ring, or that this rank gives up.
@@ -130,9 +140,8 @@ void RemoteBoard::send_progress(OwnPost& own, Shown& shown) {
 
 bool RemoteBoard::is_settled(int peer, std::uint32_t slot) const {
   const OwnPost& own = own_[slot];
-  const auto shown = std::find_if(own.shown.begin(), own.shown.end(),
-                                  [peer](const Shown& known) { return known.peer == peer; });
-  if (shown == own.shown.end()) return true;
+  const Shown* const shown = own.shown_to(peer);
+  if (shown == nullptr) return true;
   const Mirror* const answer = mirror_of(peer, own.post.key);
   if (answer == nullptr) return false;
   return !answer->has_post || !shown->is_destination || shown->chunks >= own.produced;
@@ -159,8 +168,7 @@ void RemoteBoard::set_consumed(std::uint32_t slot, std::uint64_t chunks) {
   const auto sources = mirrors_by_key_.find(own_[slot].post.key);
   if (sources == mirrors_by_key_.end()) return;
   for (const std::uint32_t index : sources->second) {
-    Mirror& mirror = mirrors_[index];
-    for (; mirror.dropped < chunks && !mirror.chunks.empty(); ++mirror.dropped) mirror.chunks.pop_front();
+    mirrors_[index].drop_until(chunks);
   }
 }
 
@@ -229,7 +237,7 @@ bool RemoteBoard::receive(int from, Message message) {
       return receive_post(from, message);
     case Message::Kind::Chunk:
       if (Mirror* const mirror = mirror_of(from, message.key)) {
-        return receive_chunk(*mirror, std::move(message.payload));
+        return receive_chunk(*mirror, message.key, std::move(message.payload));
       }
       break;
     case Message::Kind::Progress:
@@ -257,7 +265,7 @@ bool RemoteBoard::receive(int from, Message message) {
 }
 
 /// Whoever reads a chunk relies on its size.
-bool RemoteBoard::receive_chunk(Mirror& mirror, Payload chunk) {
+bool RemoteBoard::receive_published(Mirror& mirror, Payload chunk) {
   if (!mirror.has_post) return false;
   const std::size_t bytes = bytes_of(mirror.post);
   const std::size_t start = (mirror.dropped + mirror.chunks.size()) * mirror.post.chunk_bytes;
@@ -286,7 +294,7 @@ bool RemoteBoard::receive_post(int from, Message& message) {
   mirror->phase = message.phase;
   mirror->name = std::move(message.name);
   mirror->reason = {std::move(message.text), message.lost};
-  if (!message.payload.empty() && !receive_chunk(*mirror, std::move(message.payload))) return false;
+  if (!message.payload.empty() && !receive_published(*mirror, std::move(message.payload))) return false;
   if (own != own_by_key_.end()) show(from, own->second);
   return true;
 }
