@@ -65,7 +65,8 @@ void Engine::account(const Operation& operation, bool has_failed) {
   }
   if (!moves_data(request.kind)) return;
   kind.bytes += request.input.bytes();
-  if (operation.goes_by_slices) return has_failed ? void() : account_slices(operation);
+  if (operation.crossing != nullptr) account_crossing(operation);
+  if (operation.goes_by_slices || operation.crossing != nullptr) return has_failed ? void() : account_slices(operation);
   const mixing::MixingRow& row = request.plan->row;
   for (const PeerView& peer : operation.peers) {
     if (!peer.found || row.source(peer.rank) == nullptr) continue;
@@ -89,10 +90,19 @@ void Engine::account_slices(const Operation& operation) {
                                       component.index_of(rank_));
   const std::size_t bytes = (slice.last - slice.first) * element;
   for (const PeerView& peer : operation.peers) {
+    if (peer.is_far) continue;
     PeerStats& stats = accounts_.of_peer(peer.rank);
     stats.bytes_received += bytes;
     stats.bytes_sent += bytes;
   }
+}
+
+void Engine::account_crossing(const Operation& operation) {
+  operation.crossing->for_each_peer([this](int peer, std::size_t sent, std::size_t received) {
+    PeerStats& stats = accounts_.of_peer(peer);
+    stats.bytes_sent += sent;
+    stats.bytes_received += received;
+  });
 }
 
 Stats Engine::stats() {

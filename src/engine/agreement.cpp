@@ -11,36 +11,6 @@
 
 namespace bluefog::engine {
 
-namespace {
-
-bool gathers(OperationKind kind) {
-  return kind == OperationKind::NeighborAllgather || kind == OperationKind::Allgather;
-}
-
-Shape shape_of(const Post& post) {
-  return Shape(std::span(post.extents.data(), post.dims));
-}
-
-/// Extents that must be equal: gathers may differ in the first.
-bool same_extents(const Post& a, const Post& b) {
-  if (a.dims != b.dims) return false;
-  const std::size_t first = gathers(a.kind) ? 1 : 0;
-  for (std::size_t dim = first; dim < a.dims; ++dim) {
-    if (a.extents[dim] != b.extents[dim]) return false;
-  }
-  return true;
-}
-
-std::string one_sided_text(const mixing::Closure::OneSidedEdge& edge) {
-  return rank_text(edge.sender) +
-         (edge.sender_knows
-              ? " sends to " + rank_text(edge.receiver) + ", which does not receive from it"
-              : " does not send to " + rank_text(edge.receiver) + ", which wants to receive from it") +
-         "; give both ends of an edge on both ranks";
-}
-
-}  // namespace
-
 /// @returns whether the peer's post was found, or there is trouble with it
 bool Engine::look_for(Operation& operation, PeerView& peer) {
   if (peer.found) return true;
@@ -88,48 +58,6 @@ std::shared_ptr<const mixing::MixingRow> Engine::row_of(const PeerView& peer) {
   if (rows_.size() >= remembered_rows) rows_.clear();
   rows_.emplace(peer.post.row_hash, row);
   return row;
-}
-
-/// @throws Mismatch if the two ranks do not mean the same tensor
-void Engine::compare_posts(const Operation& operation, const PeerView& peer) const {
-  const Post& own = operation.post;
-  const Post& other = peer.post;
-  const auto fail = [&](const std::string& what, const std::string& mine, const std::string& theirs) {
-    throw Mismatch(operation.describe(rank_) + ": the " + what + " differs: " + rank_text(rank_) + " gives " +
-                   mine + ", " + rank_text(peer.rank) + " gives " + theirs + "; give the same on both");
-  };
-  if (own.dtype != other.dtype) {
-    fail("dtype", std::string(bluefog::name_of(own.dtype)), std::string(bluefog::name_of(other.dtype)));
-  }
-  if (!same_extents(own, other)) fail("shape", shape_of(own).to_string(), shape_of(other).to_string());
-  if (own.meets != other.meets) fail("meet flag", std::to_string(own.meets), std::to_string(other.meets));
-  if (own.digest != other.digest) {
-    const bool is_broadcast = operation.request().kind == OperationKind::Broadcast;
-    const bool is_topology = operation.request().kind == OperationKind::Agreement;
-    const std::string what = is_broadcast ? "root rank" : is_topology ? "topology" : "reduction";
-    fail(what, is_broadcast ? std::to_string(own.digest) : "one",
-         is_broadcast ? std::to_string(other.digest) : "another");
-  }
-  if (own.chunk_bytes != other.chunk_bytes) {
-    fail("chunk size", std::to_string(own.chunk_bytes), std::to_string(other.chunk_bytes));
-  }
-}
-
-/// @throws Mismatch for an edge that only one of its ends knows
-void Engine::check_edges(const Operation& operation, const PeerView& peer) {
-  const auto row = row_of(peer);
-  if (row == nullptr) return;
-  const mixing::MixingRow& own = operation.request().plan->row;
-  const auto fail = [&](int sender, int receiver, bool sender_knows) {
-    const std::string text =
-        operation.describe(rank_) + ": " + one_sided_text({sender, receiver, sender_knows});
-    transport_.complain(peer.rank, operation.key, text);
-    throw Mismatch(text);
-  };
-  const bool receives = own.source(peer.rank) != nullptr;
-  const bool sends = own.destination(peer.rank) != nullptr;
-  if (receives != (row->destination(rank_) != nullptr)) fail(peer.rank, rank_, !receives);
-  if (sends != (row->source(rank_) != nullptr)) fail(rank_, peer.rank, sends);
 }
 
 /// The own row with the factors that its sources gave; remembered while those stay the same.
@@ -198,6 +126,7 @@ void Engine::remember_component(Operation& operation, const mixing::Closure& clo
   Plan& plan = *operation.request().plan;
   auto component = std::make_shared<Component>();
   component->members = closure.members;
+  component->inputs = closure.members;
   component->spans_hosts = closure.has_far_edges;
   std::map<int, std::shared_ptr<const mixing::MixingRow>> rows;
   for (const PeerView& peer : operation.peers) {
@@ -242,7 +171,7 @@ Task Engine::close_component(Operation& operation) {
         [this](int rank) { return transport_.shares_memory(rank); });
     if (!closure.one_sided.empty()) {
       const auto& edge = closure.one_sided.front();
-      const std::string text = operation.describe(rank_) + ": " + one_sided_text(edge);
+      const std::string text = operation.describe(rank_) + ": " + describe_edge(edge);
       const int unaware = edge.sender_knows ? edge.receiver : edge.sender;
       if (unaware != rank_) transport_.complain(unaware, operation.key, text);
       throw Mismatch(text);

@@ -24,6 +24,7 @@ Engine::Engine(transport::Transport& transport, base::Executor& executor, const 
       stores_(tuning.stores != nullptr ? *tuning.stores : own_stores_),
       timeline_(timeline),
       rank_(transport.rank()),
+      staging_(std::make_shared<StagingPool>(transport)),
       background_bell_(executor.make_doorbell()) {}
 
 Engine::~Engine() {
@@ -170,6 +171,7 @@ void Engine::close_all() {
       operation->trouble = std::make_exception_ptr(
           Shutdown(operation->describe(rank_) + ": this Context was shut down before the operation began"));
     }
+    operation->crossing.reset();
     operation->close(operation->trouble);
   }
   open_.clear();
@@ -260,6 +262,7 @@ void Engine::finish(Operation& operation) {
     error = std::current_exception();
   }
   account(operation, error != nullptr);
+  operation.crossing.reset();
   retire(operation);
   if (timeline_ != nullptr) {
     timeline_->record(operation.request().name, name_of(operation.request().kind), operation.started,
@@ -276,7 +279,9 @@ Task Engine::run(Operation& operation) {
   std::exception_ptr error = operation.request().local_error;
   if (!error) {
     try {
-      if (operation.request().meets) {
+      if (operation.crossing != nullptr) {
+        co_await agree_over_hosts(operation);
+      } else if (operation.request().meets) {
         co_await agree_as_component(operation);
       } else {
         co_await agree_with_neighbors(operation);
@@ -287,7 +292,7 @@ Task Engine::run(Operation& operation) {
     } catch (...) {
       error = std::current_exception();
     }
-    if (error && reason_of(error).lost >= 0) co_await serve(operation);
+    if (error && reason_of(error).lost >= 0 && operation.crossing == nullptr) co_await serve(operation);
     if (error) co_await withdraw(operation, error);
   }
   if (error) std::rethrow_exception(error);

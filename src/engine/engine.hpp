@@ -16,6 +16,7 @@
 #include "base/executor.hpp"
 #include "base/fork_guard.hpp"
 #include "engine/accounts.hpp"
+#include "engine/crossing.hpp"
 #include "engine/exchange.hpp"
 #include "engine/operation.hpp"
 #include "engine/stores.hpp"
@@ -36,9 +37,6 @@ struct Tuning {
   std::size_t retired_before_reclaim = 32;
   BulkStores* stores = nullptr;  ///< not null: in tests
 };
-
-/// Messages up to this size are copied into the post's own chunk ring, before anybody asks for them.
-inline constexpr std::size_t eager_bytes = std::size_t{64} << 10;
 
 class Engine {
  public:
@@ -122,6 +120,14 @@ class Engine {
   void settle(Operation& operation, Tally tally);
   void leave_after_vote(Operation& operation);
 
+  // --- over_hosts.cpp: tensors that cross between hosts
+  void prepare_crossing(Operation& operation);
+  [[nodiscard]] Task agree_over_hosts(Operation& operation);
+  [[nodiscard]] bool look_for_side(Operation& operation, bool far);
+  void compare_in_time(Operation& operation, const PeerView& peer) const;
+  [[nodiscard]] Tally count_votes_over_hosts(Operation& operation, std::uint64_t own_vote);
+  [[nodiscard]] Task copy_out(Operation& operation);
+
   // --- giving_up.cpp: it cannot happen, or not any more
   [[nodiscard]] bool is_gone(int peer) const;
   [[nodiscard]] std::exception_ptr lost_error(const Operation& operation, int lost) const;
@@ -151,6 +157,7 @@ class Engine {
   /// Of a peer, before the operation can go on.
   enum class Need : std::uint8_t { Nothing, Call, Vote, Data, Room, End };
   [[nodiscard]] Need need_of(const Operation& operation, const PeerView& peer) const;
+  [[nodiscard]] Need need_over_hosts(const Operation& operation, const PeerView& peer) const;
   [[nodiscard]] Need need_of_movement(const Operation& operation, const PeerView& peer, Phase own) const;
   [[nodiscard]] std::string describe_wait(const Operation& operation) const;
   [[nodiscard]] std::string describe_pending(const Operation& operation);
@@ -162,6 +169,7 @@ class Engine {
   void end_wait(Operation& operation);
   void account(const Operation& operation, bool has_failed);
   void account_slices(const Operation& operation);
+  void account_crossing(const Operation& operation);
 
   /// Inside a coroutine: gives up if somebody asked for it.
   void check_trouble(const Operation& operation) const {
@@ -179,6 +187,7 @@ class Engine {
   int rank_;
 
   std::shared_ptr<UndoMemory> undo_memory_ = std::make_shared<UndoMemory>();
+  std::shared_ptr<StagingPool> staging_;
 
   mutable std::mutex submit_mutex_;
   std::unordered_map<std::uint64_t, std::uint64_t> calls_;  ///< per stream

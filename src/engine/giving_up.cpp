@@ -77,9 +77,12 @@ Task Engine::withdraw(Operation& operation, std::exception_ptr error) {
   if (operation.post.publishes != 0 || operation.request().local_error) co_return;
   // Readers of the tensor itself must have let go of it before its owner may.
   const auto& row = operation.request().plan->row;
+  const auto may_read = [&](const PeerView& peer) {
+    return operation.crossing != nullptr ? !peer.is_far : row.destination(peer.rank) != nullptr;
+  };
   Until let_go(operation.suspension, [&] {
     return std::all_of(operation.peers.begin(), operation.peers.end(), [&](PeerView& peer) {
-      if (row.destination(peer.rank) == nullptr || is_gone(peer.rank)) return true;
+      if (!may_read(peer) || is_gone(peer.rank)) return true;
       if (!peer.found) {
         peer.found =
             transport_.find(peer.rank, operation.key, peer.slot, peer.post) == transport::Lookup::Found;

@@ -20,9 +20,11 @@ Task Engine::move(Operation& operation) {
   operation.goes_by_slices = mixes_by_slices(operation);
   Task movement = operation.goes_by_slices ? mix_slices(operation) : exchange(operation);
   co_await movement;
+  if (operation.crossing != nullptr && operation.crossing->has_private_output()) co_await copy_out(operation);
 }
 
 bool Engine::mixes_by_slices(const Operation& operation) const {
+  if (operation.crossing != nullptr) return true;
   if (operation.post.meets == 0 || !reduces(operation.post.kind)) return false;
   if (operation.request().input.bytes() <= eager_bytes) return false;
   if (operation.component->spans_hosts) return false;
@@ -66,7 +68,9 @@ Task Engine::mix_slice(Operation& operation, int member) {
     co_await others;
   }
   transport_.set_phase(slice.owner(), Phase::Done);
-  for (const PeerView& peer : operation.peers) transport_.show(peer.rank, slice.owner());
+  for (const PeerView& peer : operation.peers) {
+    if (!peer.is_far) transport_.show(peer.rank, slice.owner());
+  }
 }
 
 Engine::Remainder Engine::remainder_of(const Operation& operation) const {
@@ -74,6 +78,7 @@ Engine::Remainder Engine::remainder_of(const Operation& operation) const {
   Remainder rest;
   bool is_lowest = true;
   for (const PeerView& peer : operation.peers) {
+    if (peer.is_far) continue;
     const PeerState state = transport_.state(peer.rank);  // before the look: it may finish and go in between
     const Phase phase = transport_.phase(peer.slot);
     if (peer.rank < rank_ && state == PeerState::Alive && phase != Phase::Withdrawn) is_lowest = false;

@@ -4,6 +4,8 @@
 
 #include <bluefog/error.hpp>
 
+#include "engine/crossing.hpp"
+
 namespace bluefog::engine {
 
 std::string_view name_of(OperationKind kind) noexcept {
@@ -36,6 +38,9 @@ Plan::Plan(mixing::MixingRow own_row, std::vector<int> order)
   std::sort(neighbors.begin(), neighbors.end());
   neighbors.erase(std::unique(neighbors.begin(), neighbors.end()), neighbors.end());
 }
+
+Operation::Operation(Request request) : request_(std::move(request)) {}
+Operation::~Operation() = default;
 
 std::string Operation::describe(int rank) const {
   return describe_call(request_.kind, request_.name, key) + " on " + rank_text(rank);

@@ -13,6 +13,7 @@
 
 #include "base/clock.hpp"
 #include "engine/task.hpp"
+#include "mixing/host_plan.hpp"
 #include "mixing/row.hpp"
 #include "transport/transport.hpp"
 
@@ -28,7 +29,8 @@ using transport::SlotRef;
 /// The ranks that are connected by edges in one operation, and what each of them computes.
 struct Component {
   std::vector<int> members;               ///< ascending
-  std::vector<std::uint64_t> row_hashes;  ///< by member
+  std::vector<int> inputs;                ///< members, and ranks of other hosts whose tensors are staged
+  std::vector<std::uint64_t> row_hashes;  ///< by member; none where the matrix is known to all
   std::vector<mixing::ResolvedRow> rows;  ///< by member
   std::uint64_t hash = 0;                 ///< of members and row hashes
   bool spans_hosts = false;               ///< some member has neighbours elsewhere; then `rows` is empty
@@ -41,17 +43,25 @@ struct Component {
 [[nodiscard]] std::vector<mixing::Term> terms_of(const mixing::ResolvedRow& row,
                                                  const std::vector<int>& inputs);
 
+class Crossing;
+
 /// The rank's part in a kind of step, compiled once and used for every operation that repeats it.
 struct Plan {
   mixing::MixingRow row;
   std::vector<std::uint64_t> row_words;
   std::uint64_t row_hash = 0;
-  std::vector<int> neighbors;  ///< sources and destinations, ascending
+  std::vector<int> neighbors;  ///< with whom this rank deals: sources and destinations, ascending
   std::vector<int>
       gather_order;  ///< for gathers: whose tensors follow each other in the output (own rank allowed)
 
-  // What was seen last time, kept by the engine under its lock.
+  /// Where tensors cross between hosts in slices: the way they go, and which matrix it follows.
+  std::shared_ptr<const mixing::HostPlan> across;
+  std::uint64_t matrix_digest = 0;
+  std::string matrix_name;  ///< for people
+
+  /// Seen last time, kept by the engine under its lock; or known from the start, with `across`.
   std::shared_ptr<const Component> component;
+  // What was seen last time.
   std::shared_ptr<const mixing::ResolvedRow> resolved;
   std::vector<std::uint64_t> resolved_for;  ///< row hashes of the neighbours
 
@@ -86,7 +96,8 @@ struct PeerView {
 
 class Operation {
  public:
-  explicit Operation(Request request) : request_(std::move(request)) {}
+  explicit Operation(Request request);
+  ~Operation();
 
   /// "neighbor_allreduce \"name\" (call 7) on rank 2".
   [[nodiscard]] std::string describe(int rank) const;
@@ -105,6 +116,7 @@ class Operation {
   std::vector<PeerView>
       peers;  ///< neighbours, or the members of the component, without the own rank; ascending
   std::shared_ptr<const Component> component;
+  std::unique_ptr<Crossing> crossing;  ///< if tensors cross between hosts in slices
   std::shared_ptr<const mixing::ResolvedRow> resolved;
   base::TimePoint started;
   base::TimePoint next_warning;
@@ -131,9 +143,15 @@ class Operation {
   std::atomic<bool> closed_{false};
 };
 
+/// Messages up to this size are copied into the post's own chunk ring, before anybody asks for them.
+inline constexpr std::size_t eager_bytes = std::size_t{64} << 10;
+
 [[nodiscard]] std::string_view name_of(OperationKind kind) noexcept;
 [[nodiscard]] constexpr bool reduces(OperationKind kind) noexcept {
   return kind == OperationKind::NeighborAllreduce || kind == OperationKind::Allreduce;
+}
+[[nodiscard]] constexpr bool gathers(OperationKind kind) noexcept {
+  return kind == OperationKind::NeighborAllgather || kind == OperationKind::Allgather;
 }
 [[nodiscard]] constexpr bool moves_data(OperationKind kind) noexcept {
   return kind != OperationKind::Barrier && kind != OperationKind::Agreement;
@@ -150,6 +168,8 @@ class Operation {
 }
 /// "neighbor_allreduce \"name\" (call 7)".
 [[nodiscard]] std::string describe_call(OperationKind kind, const std::string& name, const Key& key);
+/// What is wrong with an edge that only one of its ends knows.
+[[nodiscard]] std::string describe_edge(const mixing::Closure::OneSidedEdge& edge);
 /// What an exception says.
 [[nodiscard]] std::string message_of(const std::exception_ptr& error);
 

@@ -44,6 +44,7 @@ bool Engine::post(Operation& operation) {
   }
   operation.started = clock().now();
   operation.next_warning = operation.started + config_.stall_warning;
+  prepare_crossing(operation);
   fill_post(operation);
   const Plan& plan = *request.plan;
   const bool publishes_now = operation.post.publishes != 0 && !plan.row.destinations.empty() &&
@@ -51,18 +52,24 @@ bool Engine::post(Operation& operation) {
                              !request.local_error;
   if (publishes_now) Publication(transport_, operation, tuning_.streaming_threshold).advance();
   if (request.meets && !request.local_error) operation.component = plan.component;
-  const auto& expected = request.local_error   ? *request.group  // anybody may be waiting for this call
-                         : operation.component ? operation.component->members
-                                               : plan.neighbors;
+  const bool crosses = operation.crossing != nullptr;
+  const bool meets_as_before = operation.component != nullptr && !crosses;
+  const auto& expected = request.local_error ? *request.group  // anybody may be waiting for this call
+                         : meets_as_before   ? operation.component->members
+                                             : plan.neighbors;
   operation.peers.reserve(expected.size());
   for (const int peer : expected) {
     if (peer != rank_) add_peer(operation, peer);
   }
-  const std::uint64_t vote =
-      operation.component != nullptr ? vote_for(operation, operation.component->hash) : 0;
+  const std::uint64_t vote = meets_as_before ? vote_for(operation, operation.component->hash) : 0;
   const std::string text = request.local_error ? message_of(request.local_error) : std::string();
-  transport_.publish(operation.slot, {operation.post, plan.row_words, plan.row.destinations, vote,
-                                      operation.produced, text, shown_name(request.name)});
+  transport::Announcement announcement{operation.post,     plan.row_words, plan.row.destinations,   vote,
+                                       operation.produced, text,           shown_name(request.name)};
+  if (crosses) {
+    announcement.destinations = {};  // nothing is published for all of them
+    announcement.incoming = operation.crossing->expected();
+  }
+  transport_.publish(operation.slot, announcement);
   posted_through_ = operation.sequence + 1;
   show_peers(operation);
   operation.task = run(operation);
@@ -81,8 +88,12 @@ void Engine::fill_post(Operation& operation) const {
   post.sequence = operation.sequence;
   post.digest = request.digest;
   post.row_hash = request.plan->row_hash;
-  post.input_offset = transport_.offset_of(request.input.data, request.input.bytes());
-  post.output_offset = transport_.offset_of(request.output.data, request.output.bytes());
+  const Crossing* const crossing = operation.crossing.get();
+  const void* const input = crossing != nullptr ? crossing->input() : request.input.data;
+  const void* const output = crossing != nullptr ? crossing->output() : request.output.data;
+  post.input_offset = transport_.offset_of(input, request.input.bytes());
+  post.output_offset = transport_.offset_of(output, request.output.bytes());
+  post.staging_offset = crossing != nullptr ? crossing->staging_offset() : transport::no_offset;
   post.chunk_bytes = tuning_.chunk_bytes;
   const auto extents = request.input.shape.extents();
   std::copy(extents.begin(), extents.end(), post.extents.begin());
@@ -98,7 +109,7 @@ void Engine::fill_post(Operation& operation) const {
       std::all_of(destinations.begin(), destinations.end(),
                   [this](const auto& destination) { return transport_.shares_memory(destination.rank); });
   post.publishes = !readable_in_place || request.input.bytes() <= eager_bytes ? 1 : 0;
-  if (!moves_data(request.kind)) post.publishes = 0;
+  if (!moves_data(request.kind) || crossing != nullptr) post.publishes = 0;
 }
 
 void Engine::retire(Operation& operation) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 
 #include <bluefog/error.hpp>
@@ -85,6 +86,11 @@ void check_averageable(DType dtype) {
       " cannot be averaged; convert to float32, or use allreduce with a sum or an allgather");
 }
 
+RowForm form_of(MixingForm form, bool weighted) {
+  if (form == MixingForm::Difference) return RowForm::Difference;
+  return weighted ? RowForm::Weighted : RowForm::Uniform;
+}
+
 std::vector<mixing::WeightedRank> weighted_ranks(const Weights& weights) {
   std::vector<mixing::WeightedRank> list;
   for (const auto& [rank, weight] : weights) list.push_back({rank, weight});
@@ -94,8 +100,14 @@ std::vector<mixing::WeightedRank> weighted_ranks(const Weights& weights) {
 }  // namespace
 
 RequestFactory::RequestFactory(int rank, int size, std::uint64_t generation,
-                               std::shared_ptr<const Topology> topology)
-    : rank_(rank), size_(size), generation_(generation), topology_(std::move(topology)) {
+                               std::shared_ptr<const Topology> topology, std::vector<int> hosts)
+    : rank_(rank),
+      size_(size),
+      generation_(generation),
+      hosts_(std::move(hosts)),
+      has_several_hosts_(std::adjacent_find(hosts_.begin(), hosts_.end(), std::not_equal_to<>()) !=
+                         hosts_.end()),
+      topology_(std::move(topology)) {
   std::vector<int> everyone(static_cast<std::size_t>(size));
   std::iota(everyone.begin(), everyone.end(), 0);
   everyone_.hash = hash_of(everyone);
@@ -186,33 +198,20 @@ std::shared_ptr<const Topology> RequestFactory::topology_of(const Members& membe
   return topology();
 }
 
-MixingRow RequestFactory::row_from(const Topology& topology, const std::vector<int>& ranks, MixingForm form,
-                                   bool weighted) const {
-  const auto position = static_cast<int>(std::find(ranks.begin(), ranks.end(), rank_) - ranks.begin());
-  const auto in = topology.in_neighbors(position);
-  const double uniform = 1.0 / static_cast<double>(in.size() + 1);
-  MixingRow row;
-  row.rank = rank_;
-  row.form = form == MixingForm::Difference ? RowForm::Difference
-             : weighted                     ? RowForm::Weighted
-                                            : RowForm::Uniform;
-  row.self_weight = weighted ? topology.self_weight(position) : uniform;
-  for (const auto& [peer, weight] : in) {
-    row.sources.push_back({ranks[static_cast<std::size_t>(peer)], weighted ? weight : uniform});
-  }
-  for (const auto& [peer, weight] : topology.out_neighbors(position)) {
-    row.destinations.push_back({ranks[static_cast<std::size_t>(peer)], 1.0});
-  }
-  const auto by_rank = [](const auto& a, const auto& b) { return a.rank < b.rank; };
-  std::sort(row.sources.begin(), row.sources.end(), by_rank);
-  std::sort(row.destinations.begin(), row.destinations.end(), by_rank);
-  return row;
+KnownMatrix RequestFactory::static_matrix(const Members& members, MixingForm form) const {
+  const bool weighted = members.hash == everyone_.hash && is_weighted();
+  return {topology_of(members), members.ranks, form_of(form, weighted), weighted, "its topology"};
+}
+
+Plan RequestFactory::plan_of(const KnownMatrix& matrix, bool may_cross) const {
+  if (!may_cross) return Plan(matrix.row_of(rank_));
+  const mixing::Placement placement(*matrix.ranks,
+                                    [this](int rank) { return hosts_[static_cast<std::size_t>(rank)]; });
+  return plan_over_hosts(matrix, rank_, placement);
 }
 
 MixingRow RequestFactory::static_row(const NeighborAllreduceOptions& options, const Members& members) const {
-  const bool is_everyone = members.hash == everyone_.hash;
-  MixingRow row = row_from(*topology_of(members), *members.ranks, options.form, is_everyone && is_weighted());
-  if (!options.src_weights) return row;
+  MixingRow row = static_matrix(members, options.form).row_of(rank_);
   row.form = options.form == MixingForm::Difference ? RowForm::Difference : RowForm::Weighted;
   row.self_weight = *options.self_weight;
   for (const auto& [peer, weight] : *options.src_weights) {
@@ -245,7 +244,7 @@ MixingRow RequestFactory::explicit_row(const NeighborAllreduceOptions& options,
 }
 
 std::shared_ptr<Plan> RequestFactory::reduce_plan(const NeighborAllreduceOptions& options,
-                                                  const Members& members) {
+                                                  const Members& members, bool may_cross) {
   if (options.self_weight.has_value() != options.src_weights.has_value()) {
     throw InvalidArgument("self_weight and src_weights come together: give both, or none");
   }
@@ -253,6 +252,7 @@ std::shared_ptr<Plan> RequestFactory::reduce_plan(const NeighborAllreduceOptions
     throw InvalidArgument("dst_weights needs self_weight and src_weights too");
   }
   std::uint64_t key = hash_combine(members.hash, static_cast<std::uint64_t>(options.form) + 1);
+  if (may_cross) key = hash_combine(key, 0x686f737473ULL);
   if (options.schedule) {
     if (options.self_weight) throw InvalidArgument("give weights or a schedule, not both");
     if (options.schedule->size() != static_cast<int>(members.ranks->size())) {
@@ -262,7 +262,9 @@ std::shared_ptr<Plan> RequestFactory::reduce_plan(const NeighborAllreduceOptions
     const std::uint64_t round = options.round % options.schedule->period();
     key = hash_combine(hash_combine(key, options.schedule->hash()), round);
     return plan(key, [&] {
-      return row_from(*options.schedule->shared_round(round), *members.ranks, options.form, true);
+      return plan_of({options.schedule->shared_round(round), members.ranks, form_of(options.form, true), true,
+                      "round " + std::to_string(round) + " of " + std::string(options.schedule->name())},
+                     may_cross);
     });
   }
   if (options.self_weight) {
@@ -279,7 +281,8 @@ std::shared_ptr<Plan> RequestFactory::reduce_plan(const NeighborAllreduceOptions
     const std::lock_guard lock(mutex_);
     key = hash_combine(key, topology_version_);
   }
-  return plan(key, [&] { return static_row(options, members); });
+  if (options.self_weight) return plan(key, [&] { return static_row(options, members); });
+  return plan(key, [&] { return plan_of(static_matrix(members, options.form), may_cross); });
 }
 
 std::shared_ptr<Plan> RequestFactory::whole_group_plan(const Members& members, RowForm form) {
@@ -306,7 +309,9 @@ Request RequestFactory::neighbor_allreduce(const ConstTensor& input, const Tenso
   fill_or_refuse(request, options, members, [&] {
     check_averageable(input.dtype);
     check_output(input, output);
-    request.plan = reduce_plan(options, members);
+    request.plan =
+        reduce_plan(options, members, has_several_hosts_ && options.meet && input.bytes() > eager_bytes);
+    request.digest = request.plan->matrix_digest;
     request.input = input;
     request.output = output;
   });
@@ -343,7 +348,7 @@ Request RequestFactory::neighbor_allgather(const ConstTensor& input,
       row.destinations = weighted_ranks(destinations);
       order = *options.src_ranks;
     } else {
-      row = row_from(*topology_of(members), *members.ranks, MixingForm::Plain, false);
+      row = KnownMatrix{topology_of(members), members.ranks, RowForm::Gather, false, {}}.row_of(rank_);
       for (const auto& source : row.sources) order.push_back(source.rank);
     }
     row.form = RowForm::Gather;

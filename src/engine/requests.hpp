@@ -13,6 +13,7 @@
 #include <bluefog/tensor.hpp>
 #include <bluefog/topology.hpp>
 
+#include "engine/known_matrix.hpp"
 #include "engine/operation.hpp"
 
 namespace bluefog::engine {
@@ -22,7 +23,9 @@ namespace bluefog::engine {
 /// group that is wrong throws.
 class RequestFactory {
  public:
-  RequestFactory(int rank, int size, std::uint64_t generation, std::shared_ptr<const Topology> topology);
+  /// @param hosts  of each rank
+  RequestFactory(int rank, int size, std::uint64_t generation, std::shared_ptr<const Topology> topology,
+                 std::vector<int> hosts);
 
   [[nodiscard]] Request neighbor_allreduce(const ConstTensor& input, const Tensor& output,
                                            const NeighborAllreduceOptions& options);
@@ -52,11 +55,12 @@ class RequestFactory {
   void fill_or_refuse(Request& request, const OperationOptions& options, const Members& members, Fill fill);
   template <class Make>
   [[nodiscard]] std::shared_ptr<Plan> plan(std::uint64_t key, Make make);
+  /// @param may_cross  tensors may go over hosts in slices
   [[nodiscard]] std::shared_ptr<Plan> reduce_plan(const NeighborAllreduceOptions& options,
-                                                  const Members& members);
+                                                  const Members& members, bool may_cross);
+  [[nodiscard]] Plan plan_of(const KnownMatrix& matrix, bool may_cross) const;
+  [[nodiscard]] KnownMatrix static_matrix(const Members& members, MixingForm form) const;
   [[nodiscard]] std::shared_ptr<Plan> whole_group_plan(const Members& members, mixing::RowForm form);
-  [[nodiscard]] mixing::MixingRow row_from(const Topology& topology, const std::vector<int>& ranks,
-                                           MixingForm form, bool weighted) const;
   [[nodiscard]] mixing::MixingRow static_row(const NeighborAllreduceOptions& options,
                                              const Members& members) const;
   [[nodiscard]] mixing::MixingRow explicit_row(const NeighborAllreduceOptions& options,
@@ -67,6 +71,8 @@ class RequestFactory {
   int rank_;
   int size_;
   std::uint64_t generation_;
+  std::vector<int> hosts_;
+  bool has_several_hosts_;
   Members everyone_;
 
   mutable std::mutex mutex_;

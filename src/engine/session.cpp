@@ -131,7 +131,10 @@ Session::Session(Config config, std::uint64_t generation, std::shared_ptr<base::
   if (!config_.timeline.empty())
     timeline_ = std::make_unique<trace::Timeline>(config_.timeline, config_.rank);
   engine_ = std::make_unique<Engine>(*transport_, *executor_, config_, tuning, timeline_.get());
-  requests_ = std::make_unique<RequestFactory>(config_.rank, config_.size, generation, std::move(topology));
+  std::vector<int> hosts;
+  for (int rank = 0; rank < config_.size; ++rank) hosts.push_back(transport_->host_of(rank));
+  requests_ = std::make_unique<RequestFactory>(config_.rank, config_.size, generation, std::move(topology),
+                                               std::move(hosts));
 }
 
 std::shared_ptr<Session> Session::join(const Config& config, const Interposition& interposition) {

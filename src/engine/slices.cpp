@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/crossing.hpp"
+
 namespace bluefog::engine {
 
 namespace {
@@ -23,7 +25,7 @@ bool is_any_in_place(const Operation& operation) {
   const auto is_in_place = [](const Post& post) { return post.input_offset == post.output_offset; };
   return is_in_place(operation.post) ||
          std::any_of(operation.peers.begin(), operation.peers.end(),
-                     [&](const PeerView& peer) { return is_in_place(peer.post); });
+                     [&](const PeerView& peer) { return !peer.is_far && is_in_place(peer.post); });
 }
 
 }  // namespace
@@ -47,6 +49,7 @@ Slice::Slice(transport::Transport& transport, BulkStores& stores, const Operatio
   const auto post_of = [&](int other) -> const Post& {
     return other == rank ? operation.post : peer_of(operation, other).post;
   };
+  add_staged(component, post_of(member));
   for (std::size_t i = 0; i < component.members.size(); ++i) {
     add_member(component, i, post_of(component.members[i]));
   }
@@ -56,12 +59,28 @@ Slice::Slice(transport::Transport& transport, BulkStores& stores, const Operatio
   if (post_of(member).logs != 0 && count_ > 0 && is_any_in_place(operation)) take_up_log();
 }
 
+/// @param post  of the slice's owner
+void Slice::add_staged(const Component& component, const Post& post) {
+  sources_.resize(component.inputs.size());
+  if (component.inputs.size() == component.members.size()) return;
+  const std::size_t stride = staging_stride(count_ * size_of(dtype_));
+  const std::size_t staged = component.inputs.size() - component.members.size();
+  const std::byte* next = transport_.map(owner_.rank, post.staging_offset, staged * stride);
+  for (std::size_t i = 0; i < component.inputs.size(); ++i) {
+    if (std::binary_search(component.members.begin(), component.members.end(), component.inputs[i])) continue;
+    sources_[i] = next;
+    next += stride;
+  }
+}
+
 void Slice::add_member(const Component& component, std::size_t index, const Post& post) {
   const int member = component.members[index];
   const std::size_t offset = first_ * size_of(dtype_);
   const std::size_t bytes = count_ * size_of(dtype_);
-  terms_.push_back(terms_of(component.rows[index], component.members));
-  sources_.push_back(transport_.map(member, post.input_offset + offset, bytes));
+  const auto input = std::lower_bound(component.inputs.begin(), component.inputs.end(), member);
+  terms_.push_back(terms_of(component.rows[index], component.inputs));
+  sources_[static_cast<std::size_t>(input - component.inputs.begin())] =
+      transport_.map(member, post.input_offset + offset, bytes);
   targets_.push_back(transport_.map(member, post.output_offset + offset, bytes));
 }
 
@@ -84,10 +103,8 @@ void Slice::advance() {
   }
   std::vector<const void*> inputs(sources_);
   std::vector<void*> outputs(targets_);
-  for (std::size_t i = 0; i < rows_.size(); ++i) {
-    inputs[i] = static_cast<const std::byte*>(sources_[i]) + done_ * size_of(dtype_);
-    outputs[i] = static_cast<std::byte*>(targets_[i]) + done_ * size_of(dtype_);
-  }
+  for (const void*& input : inputs) input = static_cast<const std::byte*>(input) + done_ * size_of(dtype_);
+  for (void*& output : outputs) output = static_cast<std::byte*>(output) + done_ * size_of(dtype_);
   stores_.combine(dtype_, rows_, inputs, outputs, until - done_, store_);
   done_ = until;
 }

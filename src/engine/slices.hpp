@@ -22,7 +22,8 @@ namespace bluefog::engine {
 /// Whether others can finish the slice of the member that made this post.
 [[nodiscard]] bool is_recoverable(const Operation& operation, const Post& post);
 
-/// The elements that one member mixes, of the tensors of all members.
+/// The elements that one member mixes, of the tensors of all members, and of those of other hosts that are
+/// staged with the slice's owner.
 class Slice {
  public:
   /// @param rank    the own rank, which does the work
@@ -36,6 +37,7 @@ class Slice {
   void advance();
 
  private:
+  void add_staged(const Component& component, const Post& post);
   void add_member(const Component& component, std::size_t index, const Post& post);
   void take_up_log();
   void mix_by_log();

@@ -48,7 +48,9 @@ Engine::Need Engine::need_of(const Operation& operation, const PeerView& peer) c
   if (!peer.found) return Need::Call;
   const Phase own = transport_.phase(operation.slot);
   Need need = Need::Nothing;
-  if (own == Phase::Posted) {
+  if (operation.crossing != nullptr && !operation.has_started) {
+    need = need_over_hosts(operation, peer);
+  } else if (own == Phase::Posted) {
     const bool votes = operation.post.meets != 0 && !peer.is_far;
     const std::uint64_t vote = votes ? transport_.vote(operation.slot) : 0;
     if (vote != 0 && transport_.vote(peer.slot) != vote) need = Need::Vote;
@@ -60,6 +62,7 @@ Engine::Need Engine::need_of(const Operation& operation, const PeerView& peer) c
 }
 
 Engine::Need Engine::need_of_movement(const Operation& operation, const PeerView& peer, Phase own) const {
+  if (operation.crossing != nullptr && peer.is_far) return Need::Nothing;
   const mixing::MixingRow& row = operation.request().plan->row;
   const bool by_slices = operation.goes_by_slices;
   const bool is_destination = row.destination(peer.rank) != nullptr;

@@ -18,6 +18,12 @@ void check(const SimulationOptions& options) {
   const auto fail = [](const std::string& what) { throw InvalidArgument("Simulation: " + what); };
   if (options.size < 1) fail("a job has at least one rank, not " + std::to_string(options.size));
   if (options.ranks_per_host < 1) fail("a host has at least one rank");
+  if (!options.hosts.empty() && options.hosts.size() != static_cast<std::size_t>(options.size)) {
+    fail("hosts must name the host of each rank");
+  }
+  for (const int host : options.hosts) {
+    if (host < 0 || host >= options.size) fail("a host has a number from 0 up to below the size");
+  }
   if (options.port_turns < 1) fail("a message has at least one piece");
   if (!(options.byte_scale > 0)) fail("byte_scale must be positive");
   for (const LinkModel* link : {&options.between_hosts, &options.inside_host}) {
@@ -46,7 +52,8 @@ class Simulation::Impl {
       Config config = options_.config;
       config.rank = rank;
       config.size = options_.size;
-      if (options_.size % options_.ranks_per_host == 0) config.nodes_per_machine = options_.ranks_per_host;
+      const bool are_machines = options_.hosts.empty() && options_.size % options_.ranks_per_host == 0;
+      if (are_machines) config.nodes_per_machine = options_.ranks_per_host;
       auto executor = std::make_shared<sim::SimExecutor>(scheduler_, rank, options_.step_time);
       auto transport = std::make_unique<sim::SimTransport>(network_, *executor, rank, options_.size);
       engine::Tuning tuning;

@@ -20,6 +20,7 @@
 #include "base/doorbell.hpp"
 #include "mixing/row.hpp"
 #include "transport/post.hpp"
+#include "transport/stream.hpp"
 
 namespace bluefog::transport {
 
@@ -54,6 +55,7 @@ struct Announcement {
   std::uint64_t produced = 0;  ///< chunks that are in the ring already
   std::string_view text;  ///< not empty for a call that failed locally: its post is withdrawn from the start
   std::string_view name = {};  ///< at most longest_shown_name; if post.is_named
+  std::span<const Stream> incoming = {};  ///< what far peers shall send
 };
 
 /// A call that a rank has made and not left.
@@ -91,6 +93,8 @@ class Transport {
   /// Whether the peer lies on this host: it reads the words of posts, and tensors in the arena, where they
   /// are.
   [[nodiscard]] virtual bool shares_memory(int peer) const = 0;
+  /// A number for each host: the same for ranks that share memory.
+  [[nodiscard]] virtual int host_of(int rank) const = 0;
   /// Tells the peers that this rank will make no more calls.
   virtual void leave() = 0;
   /// Takes in what has come from peers that share no memory. Posts, words and states of peers change here
@@ -157,6 +161,16 @@ class Transport {
   /// The calls that a peer (or this rank) is in, in their order, as far as this rank can see them: all of a
   /// rank that shares memory; of others those that concern this rank. Slow; for people.
   [[nodiscard]] virtual std::vector<PendingCall> pending(int peer) = 0;
+
+  // --- streams to and from peers that share no memory. produced() and chunk() of the peer's operation say what
+  // has come, consumed() how much of the own stream it has released.
+  /// Whether the next chunk may go: the peer has posted (its grant) and not withdrawn, less than a window of
+  /// chunks waits for its release, and the wire has room.
+  [[nodiscard]] virtual bool can_send(int /*peer*/, const SlotRef& /*own*/) { return false; }
+  /// The chunk may change when this returns. Only if can_send().
+  virtual void send_chunk(int /*peer*/, const SlotRef& /*own*/, std::span<const std::byte> /*chunk*/) {}
+  /// The first so many chunks of the peer's stream are not needed any more.
+  virtual void release(int /*peer*/, const SlotRef& /*own*/, std::uint64_t /*chunks*/) {}
 
   // --- the decision of a meeting, kept in the slot of its lowest member
   [[nodiscard]] virtual Decision decision(const SlotRef& at) const = 0;

@@ -74,6 +74,7 @@ class MortalTransport final : public transport::Transport {
     return fate_.is_dead() ? transport::PeerState::Lost : inner_->state(peer);
   }
   [[nodiscard]] bool shares_memory(int peer) const override { return inner_->shares_memory(peer); }
+  [[nodiscard]] int host_of(int rank) const override { return inner_->host_of(rank); }
   void leave() override {
     if (fate_.allows_store()) inner_->leave();
   }

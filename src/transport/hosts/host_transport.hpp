@@ -30,6 +30,7 @@ class HostTransport final : public remote::SplitTransport {
   [[nodiscard]] bool shares_memory(int peer) const override {
     return hosts_[static_cast<std::size_t>(peer)] == own_host_;
   }
+  [[nodiscard]] int host_of(int rank) const override { return hosts_[static_cast<std::size_t>(rank)]; }
   void leave() override;
   void progress() override;
   [[nodiscard]] std::string why_lost(int peer) const override;

@@ -8,6 +8,14 @@ namespace {
 
 constexpr std::size_t remembered_rows = 8192;
 
+/// What a peer knows of an own post, or nullptr if it was not shown.
+template <class Own>
+auto* shown_to(Own& own, int peer) {
+  const auto at = std::find_if(own.shown.begin(), own.shown.end(),
+                               [peer](const auto& known) { return known.peer == peer; });
+  return at == own.shown.end() ? nullptr : &*at;
+}
+
 }  // namespace
 
 // --- own operations
@@ -28,6 +36,7 @@ void RemoteBoard::publish(std::uint32_t slot, const Announcement& announcement,
   own.row = share_row(post.row_hash, announcement.row);
   own.destinations.clear();
   for (const auto& destination : announcement.destinations) own.destinations.push_back(destination.rank);
+  own.incoming.assign(announcement.incoming.begin(), announcement.incoming.end());
   own.ring = ring;
   own.phase = announcement.text.empty() ? Phase::Posted : Phase::Withdrawn;
   own.produced = announcement.produced;
@@ -45,11 +54,10 @@ void RemoteBoard::publish(std::uint32_t slot, const Announcement& announcement,
 
 void RemoteBoard::show(int peer, std::uint32_t slot) {
   OwnPost& own = own_[slot];
-  auto known = std::find_if(own.shown.begin(), own.shown.end(),
-                            [peer](const Shown& shown) { return shown.peer == peer; });
-  if (known == own.shown.end()) {
+  Shown* known = shown_to(own, peer);
+  if (known == nullptr) {
     send_post(own, peer);
-    known = own.shown.end() - 1;
+    known = &own.shown.back();
   }
   send_chunks(own, *known);
   send_progress(own, *known);
@@ -95,13 +103,44 @@ void RemoteBoard::send_chunks(OwnPost& own, Shown& shown) {
     }
     const auto from = own.ring.subspan(shown.chunks % (own.ring.size() / chunk) * chunk,
                                        std::min(chunk, bytes - shown.chunks * chunk));
-    Message message;
-    message.kind = Message::Kind::Chunk;
-    message.key = own.post.key;
-    message.payload = Payload::borrowed(from);
-    wire_.send(shown.peer, std::move(message));
+    send_chunk(own, shown, from);
   }
   shown.is_held = false;
+}
+
+void RemoteBoard::send_chunk(OwnPost& own, Shown& shown, std::span<const std::byte> chunk) {
+  Message message;
+  message.kind = Message::Kind::Chunk;
+  message.key = own.post.key;
+  message.payload = Payload::borrowed(chunk);
+  wire_.send(shown.peer, std::move(message));
+}
+
+bool RemoteBoard::can_send(int peer, std::uint32_t slot) {
+  const OwnPost& own = own_[slot];
+  const Shown* const shown = shown_to(own, peer);
+  const Mirror* const grant = mirror_of(peer, own.post.key);
+  if (shown == nullptr || grant == nullptr || !grant->has_post || grant->phase == Phase::Withdrawn) return false;
+  return shown->chunks < grant->consumed + stream_window && wire_.has_room(peer);
+}
+
+void RemoteBoard::send_chunk(int peer, std::uint32_t slot, std::span<const std::byte> chunk) {
+  OwnPost& own = own_[slot];
+  Shown& shown = *shown_to(own, peer);
+  send_chunk(own, shown, chunk);
+  ++shown.chunks;
+}
+
+void RemoteBoard::release(int peer, std::uint32_t slot, std::uint64_t chunks) {
+  const Key& key = own_[slot].post.key;
+  Mirror* const mirror = mirror_of(peer, key);
+  if (mirror == nullptr || mirror->dropped >= chunks) return;
+  mirror->drop_until(chunks);
+  Message message;
+  message.kind = Message::Kind::Progress;
+  message.key = key;
+  message.consumed = chunks;
+  wire_.send(peer, std::move(message));
 }
 
 /// What the peer may wait for: room in its ring, or that this rank gives up.
@@ -130,9 +169,8 @@ void RemoteBoard::send_progress(OwnPost& own, Shown& shown) {
 
 bool RemoteBoard::is_settled(int peer, std::uint32_t slot) const {
   const OwnPost& own = own_[slot];
-  const auto shown = std::find_if(own.shown.begin(), own.shown.end(),
-                                  [peer](const Shown& known) { return known.peer == peer; });
-  if (shown == own.shown.end()) return true;
+  const Shown* const shown = shown_to(own, peer);
+  if (shown == nullptr) return true;
   const Mirror* const answer = mirror_of(peer, own.post.key);
   if (answer == nullptr) return false;
   return !answer->has_post || !shown->is_destination || shown->chunks >= own.produced;
@@ -159,8 +197,7 @@ void RemoteBoard::set_consumed(std::uint32_t slot, std::uint64_t chunks) {
   const auto sources = mirrors_by_key_.find(own_[slot].post.key);
   if (sources == mirrors_by_key_.end()) return;
   for (const std::uint32_t index : sources->second) {
-    Mirror& mirror = mirrors_[index];
-    for (; mirror.dropped < chunks && !mirror.chunks.empty(); ++mirror.dropped) mirror.chunks.pop_front();
+    mirrors_[index].drop_until(chunks);
   }
 }
 
@@ -229,7 +266,7 @@ bool RemoteBoard::receive(int from, Message message) {
       return receive_post(from, message);
     case Message::Kind::Chunk:
       if (Mirror* const mirror = mirror_of(from, message.key)) {
-        return receive_chunk(*mirror, std::move(message.payload));
+        return receive_chunk(*mirror, message.key, std::move(message.payload));
       }
       break;
     case Message::Kind::Progress:
@@ -257,7 +294,25 @@ bool RemoteBoard::receive(int from, Message message) {
 }
 
 /// Whoever reads a chunk relies on its size.
-bool RemoteBoard::receive_chunk(Mirror& mirror, Payload chunk) {
+bool RemoteBoard::receive_chunk(Mirror& mirror, const Key& key, Payload chunk) {
+  const auto own = own_by_key_.find(key);
+  if (own != own_by_key_.end()) {
+    const auto& streams = own_[own->second].incoming;
+    const auto stream = std::find_if(streams.begin(), streams.end(), [&](const Stream& expected) {
+      return expected.peer == mirror.peer;
+    });
+    if (stream != streams.end()) {
+      const std::uint64_t index = mirror.dropped + mirror.chunks.size();
+      const bool fits = index < stream->chunks() && chunk.size() == stream->chunk(index).bytes;
+      if (!fits || mirror.chunks.size() >= stream_window) return false;
+      mirror.chunks.push_back(std::move(chunk));
+      return true;
+    }
+  }
+  return receive_published(mirror, std::move(chunk));
+}
+
+bool RemoteBoard::receive_published(Mirror& mirror, Payload chunk) {
   if (!mirror.has_post) return false;
   const std::size_t bytes = bytes_of(mirror.post);
   const std::size_t start = (mirror.dropped + mirror.chunks.size()) * mirror.post.chunk_bytes;
@@ -286,7 +341,7 @@ bool RemoteBoard::receive_post(int from, Message& message) {
   mirror->phase = message.phase;
   mirror->name = std::move(message.name);
   mirror->reason = {std::move(message.text), message.lost};
-  if (!message.payload.empty() && !receive_chunk(*mirror, std::move(message.payload))) return false;
+  if (!message.payload.empty() && !receive_published(*mirror, std::move(message.payload))) return false;
   if (own != own_by_key_.end()) show(from, own->second);
   return true;
 }

@@ -2,6 +2,9 @@
 /// @file remote_board.hpp  The board of posts between ranks that share no memory: own posts are sent to the
 /// peers they concern, and theirs are mirrored here.
 ///
+/// Two kinds of chunks: those that a rank publishes for all of its destinations, which lie in the ring of its
+/// slot; and streams, other chunks for each peer, which nobody keeps for it once they are sent.
+///
 /// Flow control: a chunk beyond the eager one is sent only when the peer's post for the same key has arrived
 /// (it is the grant), and when the peer has consumed all but a ring of chunks. Posts that nobody here has
 /// asked for yet wait in the mirror; they and one eager chunk each are all that a peer can pile up. A slot is
@@ -44,6 +47,10 @@ class RemoteBoard {
   [[nodiscard]] bool is_settled(int peer, std::uint32_t slot) const;
   /// Whether no chunk that a peer has asked for waits for room on the wire.
   [[nodiscard]] bool has_sent_all(std::uint32_t slot) const;
+  /// Streams, as Transport has them.
+  [[nodiscard]] bool can_send(int peer, std::uint32_t slot);
+  void send_chunk(int peer, std::uint32_t slot, std::span<const std::byte> chunk);
+  void release(int peer, std::uint32_t slot, std::uint64_t chunks);
   /// Sends chunks for which there was no room on the wire, as far as there is now.
   void resume();
   void complain(int peer, const Key& key, std::string_view text);
@@ -80,6 +87,7 @@ class RemoteBoard {
     RowWords row;
     std::string name;
     std::vector<int> destinations;
+    std::vector<Stream> incoming;
     std::span<const std::byte> ring;
     Phase phase = Phase::Posted;
     std::uint64_t produced = 0;
@@ -100,6 +108,10 @@ class RemoteBoard {
     std::deque<Payload> chunks;
     std::uint64_t dropped = 0;  ///< chunks that were consumed
     std::uint32_t version = 0;
+
+    void drop_until(std::uint64_t count) {
+      for (; dropped < count && !chunks.empty(); ++dropped) chunks.pop_front();
+    }
   };
   [[nodiscard]] const Mirror* mirror_of(int peer, const Key& key, std::uint32_t* index = nullptr) const;
   [[nodiscard]] Mirror* mirror_of(int peer, const Key& key) {
@@ -112,7 +124,9 @@ class RemoteBoard {
   void send_chunks(OwnPost& own, Shown& shown);
   void send_progress(OwnPost& own, Shown& shown);
   [[nodiscard]] bool receive_post(int from, Message& message);
-  [[nodiscard]] bool receive_chunk(Mirror& mirror, Payload chunk);
+  [[nodiscard]] bool receive_chunk(Mirror& mirror, const Key& key, Payload chunk);
+  [[nodiscard]] bool receive_published(Mirror& mirror, Payload chunk);
+  void send_chunk(OwnPost& own, Shown& shown, std::span<const std::byte> chunk);
 
   Wire& wire_;
   std::vector<OwnPost> own_;

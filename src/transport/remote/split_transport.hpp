@@ -59,6 +59,16 @@ class SplitTransport : public Transport {
   [[nodiscard]] const std::byte* chunk(const SlotRef& at, const Post& post, std::uint64_t index) override;
   [[nodiscard]] std::vector<PendingCall> pending(int peer) override;
 
+  [[nodiscard]] bool can_send(int peer, const SlotRef& own) override {
+    return remote_.can_send(peer, own.slot);
+  }
+  void send_chunk(int peer, const SlotRef& own, std::span<const std::byte> chunk) override {
+    remote_.send_chunk(peer, own.slot, chunk);
+  }
+  void release(int peer, const SlotRef& own, std::uint64_t chunks) override {
+    remote_.release(peer, own.slot, chunks);
+  }
+
   [[nodiscard]] Decision decision(const SlotRef& at) const override { return near_.decision(at); }
   Decision decide(const SlotRef& at, Decision wanted) override { return near_.decide(at, wanted); }
 

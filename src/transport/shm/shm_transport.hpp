@@ -39,6 +39,7 @@ class ShmTransport final : public Transport {
   [[nodiscard]] base::Doorbell& doorbell() override { return doorbell_; }
   void show(int peer, const SlotRef&) override { ring(peer); }
   [[nodiscard]] bool shares_memory(int) const override { return true; }
+  [[nodiscard]] int host_of(int) const override { return 0; }
   [[nodiscard]] PeerState state(int peer) const override;
 
   [[nodiscard]] SharedMemory allocate(std::size_t bytes) override;

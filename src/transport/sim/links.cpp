@@ -47,11 +47,11 @@ Links::Connection& Links::connection(int from, int to) {
 }
 
 Links::Port& Links::port_of(int rank) {
-  return ports_[static_cast<std::size_t>(options_.hosts_share_port ? rank / options_.ranks_per_host : rank)];
+  return ports_[static_cast<std::size_t>(options_.hosts_share_port ? virtual_host(options_, rank) : rank)];
 }
 
 Duration Links::piece_of(Duration wire) const {
-  const bool is_shared = options_.hosts_share_port && options_.ranks_per_host > 1;
+  const bool is_shared = options_.hosts_share_port && (options_.ranks_per_host > 1 || !options_.hosts.empty());
   const int turns = is_shared ? options_.port_turns : 1;
   return (wire + Duration(turns - 1)) / turns;
 }

@@ -28,7 +28,7 @@ class Network {
 
   /// Every rank's transport says where messages and news for it go.
   void attach(int rank, SimTransport& transport) { transports_[static_cast<std::size_t>(rank)] = &transport; }
-  [[nodiscard]] int host_of(int rank) const { return rank / options_.ranks_per_host; }
+  [[nodiscard]] int host_of(int rank) const { return virtual_host(options_, rank); }
   [[nodiscard]] const LinkModel& inside_host() const { return options_.inside_host; }
   [[nodiscard]] double byte_scale() const { return options_.byte_scale; }
   [[nodiscard]] SimTransport& transport(int rank) { return *transports_[static_cast<std::size_t>(rank)]; }

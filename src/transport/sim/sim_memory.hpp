@@ -55,6 +55,7 @@ class SimMemory final : public Transport {
   [[nodiscard]] bool shares_memory(int peer) const override {
     return network_.host_of(peer) == network_.host_of(rank_);
   }
+  [[nodiscard]] int host_of(int rank) const override { return network_.host_of(rank); }
   void leave() override;
 
   [[nodiscard]] SharedMemory allocate(std::size_t bytes) override;

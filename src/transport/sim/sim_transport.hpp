@@ -26,6 +26,7 @@ class SimTransport final : private remote::Wire, public remote::SplitTransport {
 
   [[nodiscard]] PeerState state(int peer) const override;
   [[nodiscard]] bool shares_memory(int peer) const override { return memory_.shares_memory(peer); }
+  [[nodiscard]] int host_of(int rank) const override { return memory_.host_of(rank); }
 
  private:
   void send(int peer, remote::Message message) override {

@@ -173,7 +173,7 @@ bool take_post(ByteReader& from, const PeerFacts& peer, const Header& header, Me
   }
   // Offsets mean nothing to who shares no memory.
   post.row_words = message.row->size();
-  post.row_offset = post.input_offset = post.output_offset = no_offset;
+  post.row_offset = post.input_offset = post.output_offset = post.staging_offset = no_offset;
   return header.payload_bytes == 0 || header.payload_bytes == bytes_of(post);
 }
 
