@@ -48,7 +48,8 @@ struct SimulationOptions {
   /// So many consecutive ranks lie on one virtual host: they share memory, and their deaths are known at
   /// once.
   int ranks_per_host = 1;
-  /// If given, the virtual host of each rank, in place of `ranks_per_host`: numbers from 0 up to below `size`.
+  /// If given, the virtual host of each rank, in place of `ranks_per_host`: numbers from 0 up to below
+  /// `size`.
   std::vector<int> hosts;
   /// Between ranks of different hosts.
   LinkModel between_hosts;

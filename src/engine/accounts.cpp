@@ -66,7 +66,8 @@ void Engine::account(const Operation& operation, bool has_failed) {
   if (!moves_data(request.kind)) return;
   kind.bytes += request.input.bytes();
   if (operation.crossing != nullptr) account_crossing(operation);
-  if (operation.goes_by_slices || operation.crossing != nullptr) return has_failed ? void() : account_slices(operation);
+  if (operation.goes_by_slices || operation.crossing != nullptr)
+    return has_failed ? void() : account_slices(operation);
   const mixing::MixingRow& row = request.plan->row;
   for (const PeerView& peer : operation.peers) {
     if (!peer.found || row.source(peer.rank) == nullptr) continue;

@@ -50,7 +50,8 @@ void Crossing::add_streams(const mixing::HostPlan& plan, std::size_t chunk_bytes
   const ConstTensor& tensor = operation_.request().input;
   for (const auto& out : plan.outgoing) {
     const Range range = range_of(tensor, out.slices, out.slice);
-    outgoing_.push_back({{out.carrier, out.tensors.size(), range.bytes, chunk_bytes}, &out.tensors, range.first});
+    outgoing_.push_back(
+        {{out.carrier, out.tensors.size(), range.bytes, chunk_bytes}, &out.tensors, range.first});
   }
   // Around the circle of ranks from the own one on, lest all send to the same one first.
   const auto next = std::stable_partition(outgoing_.begin(), outgoing_.end(), [this](const Outgoing& out) {

@@ -45,8 +45,7 @@ std::uint64_t KnownMatrix::digest() const {
 Plan plan_over_hosts(const KnownMatrix& matrix, int rank, const mixing::Placement& placement) {
   Plan plan(matrix.row_of(rank));
   if (!placement.shares_hosts()) return plan;
-  auto across =
-      mixing::make_host_plan(rank, placement, [&](int member) { return matrix.row_of(member); });
+  auto across = mixing::make_host_plan(rank, placement, [&](int member) { return matrix.row_of(member); });
   if (!across.crosses) return plan;
   auto component = std::make_shared<Component>();
   component->members = across.members;

@@ -25,8 +25,8 @@ void Engine::prepare_crossing(Operation& operation) {
   try {
     operation.crossing = std::make_unique<Crossing>(transport_, staging_, operation, tuning_.chunk_bytes);
   } catch (const Error& error) {
-    request.local_error = std::make_exception_ptr(
-        Error(operation.describe(rank_) + ": no shared memory for what comes from other hosts: " + error.what()));
+    request.local_error = std::make_exception_ptr(Error(
+        operation.describe(rank_) + ": no shared memory for what comes from other hosts: " + error.what()));
   }
 }
 
@@ -56,10 +56,10 @@ void Engine::compare_in_time(Operation& operation, const PeerView& peer) const {
 /// As count_votes, where carriers can fail the operation too.
 Engine::Tally Engine::count_votes_over_hosts(Operation& operation, std::uint64_t own_vote) {
   static_cast<void>(look_for_side(operation, true));
-  if (const PeerView* const failed = operation.crossing->failed_peer(); failed != nullptr && !operation.trouble) {
+  if (const PeerView* const failed = operation.crossing->failed_peer();
+      failed != nullptr && !operation.trouble) {
     const bool withdrawn = transport_.phase(failed->slot) == Phase::Withdrawn;
-    operation.trouble =
-        withdrawn ? withdrawn_error(operation, *failed) : lost_error(operation, failed->rank);
+    operation.trouble = withdrawn ? withdrawn_error(operation, *failed) : lost_error(operation, failed->rank);
   }
   return count_votes(operation, own_vote);
 }

@@ -2,9 +2,9 @@
 /// @file host_plan.hpp  How the tensors of one round cross between hosts: each once for every host that needs
 /// it, in slices that are shared out among the ranks of both hosts.
 ///
-/// The member number l of a host mixes slice l of all tensors of its host. What it needs of a host A, slice l of
-/// tensors there, comes from one rank: its carrier, the member number l mod |A| of A. So hosts of unequal size
-/// work, and all ports of both hosts carry alike.
+/// The member number l of a host mixes slice l of all tensors of its host. What it needs of a host A, slice l
+/// of tensors there, comes from one rank: its carrier, the member number l mod |A| of A. So hosts of unequal
+/// size work, and all ports of both hosts carry alike.
 
 #include <cstddef>
 #include <span>
@@ -53,8 +53,8 @@ struct HostPlan {
   bool crosses = false;      ///< some edge leads from the own host, or to it; else there is no more to know
   std::vector<Incoming> incoming;
   std::vector<Outgoing> outgoing;
-  std::vector<int> staged;  ///< ranks of other hosts whose tensors are needed here, ascending
-  std::vector<int> inputs;  ///< members and staged ranks, ascending
+  std::vector<int> staged;        ///< ranks of other hosts whose tensors are needed here, ascending
+  std::vector<int> inputs;        ///< members and staged ranks, ascending
   std::vector<ResolvedRow> rows;  ///< by member; their terms are among the inputs
   std::vector<int> peers;         ///< other members and all carriers, ascending
 };

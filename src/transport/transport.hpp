@@ -54,7 +54,7 @@ struct Announcement {
   std::uint64_t vote = 0;      ///< 0: none yet
   std::uint64_t produced = 0;  ///< chunks that are in the ring already
   std::string_view text;  ///< not empty for a call that failed locally: its post is withdrawn from the start
-  std::string_view name = {};  ///< at most longest_shown_name; if post.is_named
+  std::string_view name = {};             ///< at most longest_shown_name; if post.is_named
   std::span<const Stream> incoming = {};  ///< what far peers shall send
 };
 
@@ -162,8 +162,8 @@ class Transport {
   /// rank that shares memory; of others those that concern this rank. Slow; for people.
   [[nodiscard]] virtual std::vector<PendingCall> pending(int peer) = 0;
 
-  // --- streams to and from peers that share no memory. produced() and chunk() of the peer's operation say what
-  // has come, consumed() how much of the own stream it has released.
+  // --- streams to and from peers that share no memory. produced() and chunk() of the peer's operation say
+  // what has come, consumed() how much of the own stream it has released.
   /// Whether the next chunk may go: the peer has posted (its grant) and not withdrawn, less than a window of
   /// chunks waits for its release, and the wire has room.
   [[nodiscard]] virtual bool can_send(int /*peer*/, const SlotRef& /*own*/) { return false; }

@@ -180,8 +180,9 @@ void run_simulation(Ranks ranks, int size, const Body& body, const Config& confi
 }  // namespace
 
 std::ostream& operator<<(std::ostream& out, Ranks ranks) {
-  constexpr const char* names[] = {"Threads",        "Processes",  "SimulatedHost", "SimulatedPairs",
-                                   "SimulatedHosts", "TcpThreads", "TcpPairs",      "TcpProcesses"};
+  constexpr const char* names[] = {"Threads",        "Processes",      "SimulatedHost",
+                                   "SimulatedPairs", "SimulatedHosts", "SimulatedUneven",
+                                   "TcpThreads",     "TcpPairs",       "TcpProcesses"};
   return out << names[static_cast<int>(ranks)];
 }
 
@@ -202,6 +203,12 @@ SimulationOptions simulated(Ranks ranks, int size, const Config& config) {
   SimulationOptions options;
   options.size = size;
   options.ranks_per_host = ranks == Ranks::SimulatedHost ? size : ranks == Ranks::SimulatedPairs ? 2 : 1;
+  if (ranks == Ranks::SimulatedUneven) {
+    for (int host = 0; static_cast<int>(options.hosts.size()) < size; ++host) {
+      options.hosts.insert(options.hosts.end(), static_cast<std::size_t>(host + 1), host);
+    }
+    options.hosts.resize(static_cast<std::size_t>(size));
+  }
   options.between_hosts = {std::chrono::microseconds(20), 1e9, std::chrono::microseconds(5)};
   options.inside_host = {std::chrono::microseconds(1), 1e10, {}};
   options.config = config;

@@ -15,11 +15,12 @@ namespace bluefog::test {
 enum class Ranks {
   Threads,
   Processes,
-  SimulatedHost,   ///< all on one virtual host
-  SimulatedPairs,  ///< two on each virtual host
-  SimulatedHosts,  ///< each on a virtual host of its own
-  TcpThreads,      ///< connected by TCP
-  TcpPairs,        ///< threads of which two each share memory, if their number is even; TCP between the pairs
+  SimulatedHost,    ///< all on one virtual host
+  SimulatedPairs,   ///< two on each virtual host
+  SimulatedHosts,   ///< each on a virtual host of its own
+  SimulatedUneven,  ///< one on the first virtual host, two on the second, three on the third, ...
+  TcpThreads,       ///< connected by TCP
+  TcpPairs,  ///< threads of which two each share memory, if their number is even; TCP between the pairs
   TcpProcesses,
 };
 
@@ -33,7 +34,8 @@ std::ostream& operator<<(std::ostream& out, Ranks ranks);
 [[nodiscard]] Config test_config();
 
 [[nodiscard]] constexpr bool is_simulated(Ranks ranks) {
-  return ranks == Ranks::SimulatedHost || ranks == Ranks::SimulatedPairs || ranks == Ranks::SimulatedHosts;
+  return ranks == Ranks::SimulatedHost || ranks == Ranks::SimulatedPairs || ranks == Ranks::SimulatedHosts ||
+         ranks == Ranks::SimulatedUneven;
 }
 [[nodiscard]] constexpr bool are_processes(Ranks ranks) {
   return ranks == Ranks::Processes || ranks == Ranks::TcpProcesses;

@@ -29,15 +29,17 @@ inline std::ostream& operator<<(std::ostream& out, JobSize job) {
 
 inline std::vector<JobSize> job_sizes() {
   if (is_reduced())
-    return {{Ranks::Threads, 2},        {Ranks::Threads, 3},       {Ranks::Threads, 5},
-            {Ranks::Processes, 3},      {Ranks::SimulatedHost, 3}, {Ranks::SimulatedPairs, 3},
-            {Ranks::SimulatedHosts, 3}, {Ranks::TcpThreads, 3},    {Ranks::TcpPairs, 4}};
+    return {{Ranks::Threads, 2},        {Ranks::Threads, 3},         {Ranks::Threads, 5},
+            {Ranks::Processes, 3},      {Ranks::SimulatedHost, 3},   {Ranks::SimulatedPairs, 3},
+            {Ranks::SimulatedHosts, 3}, {Ranks::SimulatedUneven, 4}, {Ranks::TcpThreads, 3},
+            {Ranks::TcpPairs, 4}};
   std::vector<JobSize> jobs;
   for (const int size : {1, 2, 3, 4, 5, 7}) jobs.push_back({Ranks::Threads, size});
   for (const int size : {1, 2, 3, 5}) jobs.push_back({Ranks::Processes, size});
   for (const Ranks ranks : {Ranks::SimulatedHost, Ranks::SimulatedPairs, Ranks::SimulatedHosts}) {
     for (const int size : {2, 3, 5}) jobs.push_back({ranks, size});
   }
+  for (const int size : {4, 6}) jobs.push_back({Ranks::SimulatedUneven, size});
   for (const JobSize job : {JobSize{Ranks::TcpThreads, 3}, {Ranks::TcpPairs, 4}, {Ranks::TcpProcesses, 2}}) {
     jobs.push_back(job);
   }

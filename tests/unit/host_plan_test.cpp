@@ -33,7 +33,8 @@ struct Hosts {
   [[nodiscard]] int rank_count() const { return std::accumulate(sizes.begin(), sizes.end(), 0); }
   [[nodiscard]] int host_of(int rank) const {
     int host = 0;
-    for (; rank >= sizes[static_cast<std::size_t>(host)]; ++host) rank -= sizes[static_cast<std::size_t>(host)];
+    for (; rank >= sizes[static_cast<std::size_t>(host)]; ++host)
+      rank -= sizes[static_cast<std::size_t>(host)];
     return host;
   }
 };
@@ -47,8 +48,9 @@ KnownMatrix matrix_of(const Topology& topology, std::vector<int> ranks = {}) {
     ranks.resize(static_cast<std::size_t>(topology.size()));
     std::iota(ranks.begin(), ranks.end(), 0);
   }
-  return {std::make_shared<const Topology>(topology), std::make_shared<const std::vector<int>>(std::move(ranks)),
-          mixing::RowForm::Weighted, true, "test"};
+  return {std::make_shared<const Topology>(topology),
+          std::make_shared<const std::vector<int>>(std::move(ranks)), mixing::RowForm::Weighted, true,
+          "test"};
 }
 
 struct Plans {
@@ -71,11 +73,13 @@ std::size_t slice_bytes(std::size_t count, const HostPlan::Outgoing& out) {
 }
 
 /// Bytes from host to host.
-std::map<std::pair<int, int>, std::size_t> traffic(const Plans& plans, const Hosts& hosts, std::size_t count) {
+std::map<std::pair<int, int>, std::size_t> traffic(const Plans& plans, const Hosts& hosts,
+                                                   std::size_t count) {
   std::map<std::pair<int, int>, std::size_t> bytes;
   for (const auto& [rank, plan] : plans.of) {
     for (const auto& out : plan.outgoing) {
-      bytes[{hosts.host_of(rank), hosts.host_of(out.carrier)}] += out.tensors.size() * slice_bytes(count, out);
+      bytes[{hosts.host_of(rank), hosts.host_of(out.carrier)}] +=
+          out.tensors.size() * slice_bytes(count, out);
     }
   }
   return bytes;
@@ -83,12 +87,13 @@ std::map<std::pair<int, int>, std::size_t> traffic(const Plans& plans, const Hos
 
 /// The same, by the rule: each tensor once for each host that needs it.
 std::map<std::pair<int, int>, std::size_t> least_traffic(const KnownMatrix& matrix, const Hosts& hosts,
-                                                        std::size_t count) {
+                                                         std::size_t count) {
   std::map<std::pair<int, int>, std::size_t> bytes;
   for (const int sender : *matrix.ranks) {
     std::set<int> needing;
     for (const auto& destination : matrix.row_of(sender).destinations) {
-      if (hosts.host_of(destination.rank) != hosts.host_of(sender)) needing.insert(hosts.host_of(destination.rank));
+      if (hosts.host_of(destination.rank) != hosts.host_of(sender))
+        needing.insert(hosts.host_of(destination.rank));
     }
     for (const int host : needing) bytes[{hosts.host_of(sender), host}] += count * element_bytes;
   }
@@ -119,7 +124,8 @@ Tensors stage(const Plans& plans, int rank, const Tensors& tensors, std::size_t 
   Tensors staged;
   for (const auto& in : plan.incoming) {
     const auto& there = plans.of.at(in.carrier).outgoing;
-    const auto out = std::find_if(there.begin(), there.end(), [&](const auto& o) { return o.carrier == rank; });
+    const auto out =
+        std::find_if(there.begin(), there.end(), [&](const auto& o) { return o.carrier == rank; });
     if (out == there.end()) {
       ADD_FAILURE() << "rank " << in.carrier << " sends nothing to rank " << rank;
       continue;

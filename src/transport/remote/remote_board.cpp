@@ -120,7 +120,8 @@ bool RemoteBoard::can_send(int peer, std::uint32_t slot) {
   const OwnPost& own = own_[slot];
   const Shown* const shown = shown_to(own, peer);
   const Mirror* const grant = mirror_of(peer, own.post.key);
-  if (shown == nullptr || grant == nullptr || !grant->has_post || grant->phase == Phase::Withdrawn) return false;
+  if (shown == nullptr || grant == nullptr || !grant->has_post || grant->phase == Phase::Withdrawn)
+    return false;
   return shown->chunks < grant->consumed + stream_window && wire_.has_room(peer);
 }
 
@@ -298,9 +299,8 @@ bool RemoteBoard::receive_chunk(Mirror& mirror, const Key& key, Payload chunk) {
   const auto own = own_by_key_.find(key);
   if (own != own_by_key_.end()) {
     const auto& streams = own_[own->second].incoming;
-    const auto stream = std::find_if(streams.begin(), streams.end(), [&](const Stream& expected) {
-      return expected.peer == mirror.peer;
-    });
+    const auto stream = std::find_if(streams.begin(), streams.end(),
+                                     [&](const Stream& expected) { return expected.peer == mirror.peer; });
     if (stream != streams.end()) {
       const std::uint64_t index = mirror.dropped + mirror.chunks.size();
       const bool fits = index < stream->chunks() && chunk.size() == stream->chunk(index).bytes;

@@ -51,7 +51,8 @@ Links::Port& Links::port_of(int rank) {
 }
 
 Duration Links::piece_of(Duration wire) const {
-  const bool is_shared = options_.hosts_share_port && (options_.ranks_per_host > 1 || !options_.hosts.empty());
+  const bool is_shared =
+      options_.hosts_share_port && (options_.ranks_per_host > 1 || !options_.hosts.empty());
   const int turns = is_shared ? options_.port_turns : 1;
   return (wire + Duration(turns - 1)) / turns;
 }

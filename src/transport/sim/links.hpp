@@ -17,7 +17,8 @@
 namespace bluefog::transport::sim {
 
 [[nodiscard]] inline int virtual_host(const SimulationOptions& options, int rank) {
-  return options.hosts.empty() ? rank / options.ranks_per_host : options.hosts[static_cast<std::size_t>(rank)];
+  return options.hosts.empty() ? rank / options.ranks_per_host
+                               : options.hosts[static_cast<std::size_t>(rank)];
 }
 
 class Links {
