@@ -84,6 +84,8 @@ void mix(Context& context, const Sweep& sweep, Course& course) {
 Job play(const Sweep& sweep, std::vector<SimulatedFault> faults) {
   SimulationOptions options = simulated(Ranks::SimulatedHosts, static_cast<int>(sweep.hosts.size()));
   options.hosts = sweep.hosts;
+  options.between_hosts = {20us, 4e9, 5us};
+  options.inside_host = {1us, 1e9, {}};  // slow: mixing takes about as long as what comes before it
   options.step_time = 500ns;
   options.faults = std::move(faults);
   Job job;

@@ -352,6 +352,8 @@ TEST(SimulationOptions, ThatMakeNoSenseAreRefused) {
   };
   refuses([](auto& options) { options.size = 0; });
   refuses([](auto& options) { options.ranks_per_host = 0; });
+  refuses([](auto& options) { options.hosts = {0}; });
+  refuses([](auto& options) { options.hosts = {0, 2}; });
   refuses([](auto& options) { options.byte_scale = 0; });
   refuses([](auto& options) { options.port_turns = 0; });
   refuses([](auto& options) { options.between_hosts.bandwidth = -1; });

@@ -8,14 +8,6 @@ namespace {
 
 constexpr std::size_t remembered_rows = 8192;
 
-/// What a peer knows of an own post, or nullptr if it was not shown.
-template <class Own>
-auto* shown_to(Own& own, int peer) {
-  const auto at = std::find_if(own.shown.begin(), own.shown.end(),
-                               [peer](const auto& known) { return known.peer == peer; });
-  return at == own.shown.end() ? nullptr : &*at;
-}
-
 }  // namespace
 
 // --- own operations
@@ -25,6 +17,12 @@ RowWords RemoteBoard::share_row(std::uint64_t hash, std::span<const std::uint64_
   if (rows_.size() >= remembered_rows) rows_.clear();
   return rows_.emplace(hash, std::make_shared<const std::vector<std::uint64_t>>(words.begin(), words.end()))
       .first->second;
+}
+
+RemoteBoard::Shown* RemoteBoard::OwnPost::shown_to(int peer) {
+  const auto at =
+      std::find_if(shown.begin(), shown.end(), [peer](const Shown& known) { return known.peer == peer; });
+  return at == shown.end() ? nullptr : &*at;
 }
 
 void RemoteBoard::publish(std::uint32_t slot, const Announcement& announcement,
@@ -54,7 +52,7 @@ void RemoteBoard::publish(std::uint32_t slot, const Announcement& announcement,
 
 void RemoteBoard::show(int peer, std::uint32_t slot) {
   OwnPost& own = own_[slot];
-  Shown* known = shown_to(own, peer);
+  Shown* known = own.shown_to(peer);
   if (known == nullptr) {
     send_post(own, peer);
     known = &own.shown.back();
@@ -116,34 +114,6 @@ void RemoteBoard::send_chunk(OwnPost& own, Shown& shown, std::span<const std::by
   wire_.send(shown.peer, std::move(message));
 }
 
-bool RemoteBoard::can_send(int peer, std::uint32_t slot) {
-  const OwnPost& own = own_[slot];
-  const Shown* const shown = shown_to(own, peer);
-  const Mirror* const grant = mirror_of(peer, own.post.key);
-  if (shown == nullptr || grant == nullptr || !grant->has_post || grant->phase == Phase::Withdrawn)
-    return false;
-  return shown->chunks < grant->consumed + stream_window && wire_.has_room(peer);
-}
-
-void RemoteBoard::send_chunk(int peer, std::uint32_t slot, std::span<const std::byte> chunk) {
-  OwnPost& own = own_[slot];
-  Shown& shown = *shown_to(own, peer);
-  send_chunk(own, shown, chunk);
-  ++shown.chunks;
-}
-
-void RemoteBoard::release(int peer, std::uint32_t slot, std::uint64_t chunks) {
-  const Key& key = own_[slot].post.key;
-  Mirror* const mirror = mirror_of(peer, key);
-  if (mirror == nullptr || mirror->dropped >= chunks) return;
-  mirror->drop_until(chunks);
-  Message message;
-  message.kind = Message::Kind::Progress;
-  message.key = key;
-  message.consumed = chunks;
-  wire_.send(peer, std::move(message));
-}
-
 /// What the peer may wait for: room in its ring, or that this rank gives up.
 void RemoteBoard::send_progress(OwnPost& own, Shown& shown) {
   const bool withdraws = own.phase == Phase::Withdrawn && !shown.has_withdrawal;
@@ -170,7 +140,7 @@ void RemoteBoard::send_progress(OwnPost& own, Shown& shown) {
 
 bool RemoteBoard::is_settled(int peer, std::uint32_t slot) const {
   const OwnPost& own = own_[slot];
-  const Shown* const shown = shown_to(own, peer);
+  const Shown* const shown = own.shown_to(peer);
   if (shown == nullptr) return true;
   const Mirror* const answer = mirror_of(peer, own.post.key);
   if (answer == nullptr) return false;
@@ -295,23 +265,6 @@ bool RemoteBoard::receive(int from, Message message) {
 }
 
 /// Whoever reads a chunk relies on its size.
-bool RemoteBoard::receive_chunk(Mirror& mirror, const Key& key, Payload chunk) {
-  const auto own = own_by_key_.find(key);
-  if (own != own_by_key_.end()) {
-    const auto& streams = own_[own->second].incoming;
-    const auto stream = std::find_if(streams.begin(), streams.end(),
-                                     [&](const Stream& expected) { return expected.peer == mirror.peer; });
-    if (stream != streams.end()) {
-      const std::uint64_t index = mirror.dropped + mirror.chunks.size();
-      const bool fits = index < stream->chunks() && chunk.size() == stream->chunk(index).bytes;
-      if (!fits || mirror.chunks.size() >= stream_window) return false;
-      mirror.chunks.push_back(std::move(chunk));
-      return true;
-    }
-  }
-  return receive_published(mirror, std::move(chunk));
-}
-
 bool RemoteBoard::receive_published(Mirror& mirror, Payload chunk) {
   if (!mirror.has_post) return false;
   const std::size_t bytes = bytes_of(mirror.post);

@@ -94,6 +94,10 @@ class RemoteBoard {
     std::uint64_t consumed = 0;
     Reason reason;
     std::vector<Shown> shown;
+
+    /// nullptr for a peer that the post was not shown.
+    [[nodiscard]] Shown* shown_to(int peer);
+    [[nodiscard]] const Shown* shown_to(int peer) const { return const_cast<OwnPost*>(this)->shown_to(peer); }
   };
   /// A peer's post, as far as it has been told.
   struct Mirror {
@@ -127,6 +131,7 @@ class RemoteBoard {
   [[nodiscard]] bool receive_chunk(Mirror& mirror, const Key& key, Payload chunk);
   [[nodiscard]] bool receive_published(Mirror& mirror, Payload chunk);
   void send_chunk(OwnPost& own, Shown& shown, std::span<const std::byte> chunk);
+  [[nodiscard]] const Stream* expected_of(int peer, const Key& key) const;
 
   Wire& wire_;
   std::vector<OwnPost> own_;
