@@ -54,7 +54,9 @@ struct NeighborAllreduceOptions : OperationOptions {
 
   MixingForm form = MixingForm::Plain;
   /// All ranks that are connected by edges meet before and after, and shared memory is mixed by slices, in
-  /// place. Equal on all of them. Without it a rank waits for its neighbours only.
+  /// place. Equal on all of them. Without it a rank waits for its neighbours only. Where hosts are connected,
+  /// and a schedule or the topology says how (no weights in the call), all ranks of a host meet, and each
+  /// tensor beyond 64 KB goes once to every host that needs it.
   bool meet = false;
   /// Wait for the headers of destinations too, so that a rank that sends to nobody learns it.
   bool check_topology = true;
