@@ -16,5 +16,7 @@ if(NOT BLUEFOG_ASIO_INCLUDE_DIR)
 endif()
 add_library(bluefog_asio INTERFACE)
 target_include_directories(bluefog_asio SYSTEM INTERFACE "${BLUEFOG_ASIO_INCLUDE_DIR}")
-target_compile_definitions(bluefog_asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED)
+# Older asio finds out about coroutines by itself only where g++ compiles it.
+target_compile_definitions(bluefog_asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED
+  ASIO_HAS_CO_AWAIT=1 ASIO_HAS_STD_COROUTINE=1)
 target_link_libraries(bluefog_asio INTERFACE Threads::Threads)

@@ -41,8 +41,9 @@ struct MemoryStats {
 };
 
 /// Slices, in which ranks of one host mix shared memory, move other bytes than messages would: a rank reads
-/// its slice of every member's tensor, and writes that slice of every member's result. So do slices that cross
-/// between hosts: a rank sends slices of its host's tensors, which it has read, to the ranks that mix them.
+/// its slice of every member's tensor, and writes that slice of every member's result. So do slices that
+/// cross between hosts: a rank sends slices of its host's tensors, which it has read, to the ranks that mix
+/// them.
 struct Stats {
   /// Ascending by rank; those with which this rank has had an operation.
   std::vector<PeerStats> peers;

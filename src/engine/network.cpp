@@ -21,6 +21,7 @@ tcp::SocketOptions socket_options(const Config& config) {
 
 std::vector<tcp::Endpoint> endpoints_of(const std::vector<tcp::Listener>& listeners) {
   std::vector<tcp::Endpoint> endpoints;
+  endpoints.reserve(listeners.size());
   for (const tcp::Listener& listener : listeners) endpoints.push_back(listener.endpoint);
   return endpoints;
 }
@@ -122,6 +123,7 @@ std::unique_ptr<transport::Transport> transport_over(const Config& config, Netwo
   options.start_timeout = config.start_timeout;
   options.addresses = std::move(network.addresses);
   std::vector<int> hosts;
+  hosts.reserve(static_cast<std::size_t>(config.size));
   for (int rank = 0; rank < config.size; ++rank) hosts.push_back(host_of(config, rank));
   return std::make_unique<transport::hosts::HostTransport>(
       std::move(memory), std::move(hosts), std::move(options), std::move(network.listeners), executor);
