@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include <bluefog/export.hpp>
 
@@ -18,6 +19,9 @@ struct BLUEFOG_API Config {
   int size = 1;
   /// BLUEFOG_RENDEZVOUS: where the ranks meet, "unix:@name"; set by bfrun.
   std::string rendezvous;
+  /// BLUEFOG_RANKS_OF_HOSTS: how many ranks each host has, in the order of the ranks, as in "4,4"; set by
+  /// bfrun. Empty: all are of one host.
+  std::vector<int> ranks_of_hosts;
   /// BLUEFOG_NODES_PER_MACHINE: pretend that every so many consecutive ranks are a machine of their own.
   std::optional<int> nodes_per_machine;
   /// BLUEFOG_TRANSPORT: what carries tensors between ranks; equal on all of them. "auto": shared memory
@@ -25,8 +29,8 @@ struct BLUEFOG_API Config {
   /// ranks. "tcp": TCP between all.
   std::string transport = "auto";
   /// BLUEFOG_LISTEN: IP addresses of this host, separated by commas, at which a rank listens for TCP
-  /// connections of others; they try them in this order. Empty: the loopback device, which no other host can
-  /// reach.
+  /// connections of others; they try them in this order. bfrun sets it in jobs of several hosts. Empty: the
+  /// loopback device, which no other host can reach.
   std::string listen;
   /// BLUEFOG_PORT_RANGE: ports for that, as in "5000-5100"; each rank takes a free one. Empty: any free port.
   std::string port_range;

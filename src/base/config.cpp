@@ -24,31 +24,15 @@ using base::Environment;
 
 // Read by Config, or by other parts of the project, or set by bfrun for scripts.
 constexpr std::array known_names{
-    "BLUEFOG_RANK",
-    "BLUEFOG_SIZE",
-    "BLUEFOG_LOCAL_RANK",
-    "BLUEFOG_LOCAL_SIZE",
-    "BLUEFOG_RENDEZVOUS",
-    "BLUEFOG_NODES_PER_MACHINE",
-    "BLUEFOG_START_TIMEOUT",
-    "BLUEFOG_OP_TIMEOUT",
-    "BLUEFOG_STALL_WARNING",
-    "BLUEFOG_ARENA_SIZE",
-    "BLUEFOG_TIMELINE",
-    "BLUEFOG_LOG_LEVEL",
-    "BLUEFOG_LOG_HIDE_TIME",
-    "BLUEFOG_STORE",
-    "BLUEFOG_BUCKET_SIZE",
-    "BLUEFOG_BFRUN",
-    "BLUEFOG_UNDO_LOG",
-    "BLUEFOG_HEARTBEAT",
-    "BLUEFOG_SIGUSR1",
-    "BLUEFOG_TRANSPORT",
-    "BLUEFOG_LISTEN",
-    "BLUEFOG_PORT_RANGE",
-    "BLUEFOG_TCP_CONNECTIONS",
-    "BLUEFOG_TCP_CONGESTION",
-    "BLUEFOG_TCP_BUFFER",
+    "BLUEFOG_RANK",           "BLUEFOG_SIZE",          "BLUEFOG_LOCAL_RANK",
+    "BLUEFOG_LOCAL_SIZE",     "BLUEFOG_RENDEZVOUS",    "BLUEFOG_NODES_PER_MACHINE",
+    "BLUEFOG_RANKS_OF_HOSTS", "BLUEFOG_START_TIMEOUT", "BLUEFOG_OP_TIMEOUT",
+    "BLUEFOG_STALL_WARNING",  "BLUEFOG_ARENA_SIZE",    "BLUEFOG_TIMELINE",
+    "BLUEFOG_LOG_LEVEL",      "BLUEFOG_LOG_HIDE_TIME", "BLUEFOG_STORE",
+    "BLUEFOG_BUCKET_SIZE",    "BLUEFOG_BFRUN",         "BLUEFOG_UNDO_LOG",
+    "BLUEFOG_HEARTBEAT",      "BLUEFOG_SIGUSR1",       "BLUEFOG_TRANSPORT",
+    "BLUEFOG_LISTEN",         "BLUEFOG_PORT_RANGE",    "BLUEFOG_TCP_CONNECTIONS",
+    "BLUEFOG_TCP_CONGESTION", "BLUEFOG_TCP_BUFFER",
 };
 
 // BlueFog 0.3 read these; scripts still set them.
@@ -159,6 +143,31 @@ void read_rank_and_size(const Environment& environment, Config& config) {
   }
 }
 
+void read_hosts(const Environment& environment, Config& config) {
+  constexpr std::string_view name = "BLUEFOG_RANKS_OF_HOSTS";
+  const std::string* value = find(environment, name);
+  if (value == nullptr) return;
+  std::string_view left = *value;
+  int sum = 0;
+  while (sum < config.size) {
+    const std::string one(left.substr(0, left.find(',')));
+    int ranks = 0;
+    if (!parse_all(one, ranks) || ranks < 1 || ranks > config.size - sum) break;
+    config.ranks_of_hosts.push_back(ranks);
+    sum += ranks;
+    left.remove_prefix(std::min(one.size() + 1, left.size()));
+  }
+  if (sum != config.size || !left.empty()) {
+    reject(name, *value, "numbers of ranks whose sum is " + std::to_string(config.size) + ", as in 4,4");
+  }
+}
+
+std::string list_text(const std::vector<int>& numbers) {
+  std::string text;
+  for (const int number : numbers) text.append(text.empty() ? "" : ",").append(std::to_string(number));
+  return text;
+}
+
 void read_network(const Environment& environment, Config& config) {
   read_text(environment, "BLUEFOG_TRANSPORT", config.transport);
   if (config.transport != "auto" && config.transport != "shm" && config.transport != "tcp") {
@@ -205,6 +214,7 @@ Config read_config(const Environment& environment) {
     read_integer(environment, "BLUEFOG_NODES_PER_MACHINE", 1, ranks);
     config.nodes_per_machine = ranks;
   }
+  read_hosts(environment, config);
   read_network(environment, config);
   read_seconds(environment, "BLUEFOG_START_TIMEOUT", config.start_timeout);
   read_seconds(environment, "BLUEFOG_OP_TIMEOUT", config.op_timeout);
@@ -290,6 +300,7 @@ std::map<std::string, std::string> Config::to_map() const {
       {"BLUEFOG_SIZE", std::to_string(size)},
       {"BLUEFOG_RENDEZVOUS", rendezvous},
       {"BLUEFOG_NODES_PER_MACHINE", nodes_per_machine ? std::to_string(*nodes_per_machine) : ""},
+      {"BLUEFOG_RANKS_OF_HOSTS", list_text(ranks_of_hosts)},
       {"BLUEFOG_TRANSPORT", transport},
       {"BLUEFOG_LISTEN", listen},
       {"BLUEFOG_PORT_RANGE", port_range},

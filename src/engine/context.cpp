@@ -1,13 +1,19 @@
+#include <algorithm>
+#include <iterator>
+#include <vector>
+
 #include <bluefog/context.hpp>
 #include <bluefog/error.hpp>
 
+#include "engine/network.hpp"
 #include "engine/session.hpp"
 
 namespace bluefog {
 
 class Context::Impl {
  public:
-  explicit Impl(std::shared_ptr<engine::Session> joined) : session(std::move(joined)) {}
+  explicit Impl(std::shared_ptr<engine::Session> joined)
+      : session(std::move(joined)), machines(engine::machines_of(session->config())) {}
 
   [[nodiscard]] Handle start(engine::Request request, const OperationOptions& options) const {
     return submit(std::move(request), !options.attended);
@@ -18,8 +24,10 @@ class Context::Impl {
     handle.wait();
     return handle.gathered();
   }
-  [[nodiscard]] int nodes_per_machine() const {
-    return session->config().nodes_per_machine.value_or(session->config().size);
+  /// Of this rank.
+  [[nodiscard]] const engine::Machine& machine() const {
+    return *std::prev(
+        std::ranges::upper_bound(machines, session->config().rank, {}, &engine::Machine::first_rank));
   }
 
   /// For calls of this rank, which a forked child does not make.
@@ -29,6 +37,7 @@ class Context::Impl {
   }
 
   std::shared_ptr<engine::Session> session;
+  std::vector<engine::Machine> machines;
 
  private:
   [[nodiscard]] Handle submit(engine::Request request, bool is_async) const {
@@ -63,16 +72,16 @@ int Context::size() const {
   return impl_->session->config().size;
 }
 int Context::local_rank() const {
-  return rank() % impl_->nodes_per_machine();
+  return rank() - impl_->machine().first_rank;
 }
 int Context::local_size() const {
-  return impl_->nodes_per_machine();
+  return impl_->machine().ranks;
 }
 int Context::machine_rank() const {
-  return rank() / impl_->nodes_per_machine();
+  return impl_->machine().index;
 }
 int Context::machine_size() const {
-  return size() / impl_->nodes_per_machine();
+  return static_cast<int>(impl_->machines.size());
 }
 const Config& Context::config() const {
   return impl_->session->config();

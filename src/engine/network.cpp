@@ -7,7 +7,6 @@
 #include <bluefog/error.hpp>
 
 #include "base/hash.hpp"
-#include "transport/hosts/host_transport.hpp"
 
 namespace bluefog::engine {
 
@@ -28,9 +27,46 @@ std::vector<tcp::Endpoint> endpoints_of(const std::vector<tcp::Listener>& listen
 
 }  // namespace
 
+std::vector<Machine> machines_of(const Config& config) {
+  std::vector<int> sizes = config.ranks_of_hosts;
+  if (config.nodes_per_machine) {
+    sizes.assign(static_cast<std::size_t>(config.size / *config.nodes_per_machine),
+                 *config.nodes_per_machine);
+  } else if (sizes.empty()) {
+    sizes.push_back(config.size);
+  }
+  std::vector<Machine> machines;
+  int first_rank = 0;
+  for (const int ranks : sizes) {
+    machines.push_back({static_cast<int>(machines.size()), first_rank, ranks});
+    first_rank += ranks;
+  }
+  return machines;
+}
+
+void check_machines(const Config& config) {
+  if (!config.nodes_per_machine) return;
+  const int ranks = *config.nodes_per_machine;
+  const std::string setting = "BLUEFOG_NODES_PER_MACHINE=" + std::to_string(ranks) + " does not divide the ";
+  if (ranks < 1 || config.size % ranks != 0) {
+    throw InvalidArgument(setting + std::to_string(config.size) + " ranks");
+  }
+  for (const int of_host : config.ranks_of_hosts) {
+    if (of_host % ranks != 0) {
+      throw InvalidArgument(setting + std::to_string(of_host) +
+                            " ranks of a host; a machine lies on one host");
+    }
+  }
+}
+
 int host_of(const Config& config, int rank) {
   if (config.transport == "tcp") return rank;
-  if (config.transport == "auto" && config.nodes_per_machine) return rank / *config.nodes_per_machine;
+  if (config.transport == "auto" && config.nodes_per_machine) return rank - rank % *config.nodes_per_machine;
+  int first_rank = 0;
+  for (const int ranks : config.ranks_of_hosts) {
+    if (rank < first_rank + ranks) return first_rank;
+    first_rank += ranks;
+  }
   return 0;
 }
 
@@ -58,6 +94,10 @@ void check_placement(const Config& config, const membership::Roster& roster) {
 void check_network(const Config& config) {
   if (config.transport != "auto" && config.transport != "shm" && config.transport != "tcp") {
     throw InvalidArgument("BLUEFOG_TRANSPORT is \"" + config.transport + "\", but must be auto, shm or tcp");
+  }
+  if (config.transport == "shm" && config.ranks_of_hosts.size() > 1) {
+    throw InvalidArgument("BLUEFOG_TRANSPORT is shm, but the job has " +
+                          std::to_string(config.ranks_of_hosts.size()) + " hosts, which share no memory");
   }
   if (config.tcp_connections < 1 || config.tcp_connections > static_cast<int>(tcp::most_data_connections)) {
     throw InvalidArgument("BLUEFOG_TCP_CONNECTIONS is " + std::to_string(config.tcp_connections) +
@@ -112,9 +152,9 @@ std::vector<Network> networks_in_process(const std::vector<Config>& configs) {
   return networks;
 }
 
-std::unique_ptr<transport::Transport> transport_over(const Config& config, Network network,
-                                                     std::unique_ptr<transport::shm::ShmTransport> memory,
-                                                     base::Executor& executor) {
+std::unique_ptr<transport::hosts::HostTransport> transport_over(
+    const Config& config, Network network, std::unique_ptr<transport::shm::ShmTransport> memory,
+    base::Executor& executor) {
   tcp::WireOptions options;
   options.identity = {config.rank, config.size, network.job, network.generation,
                       tcp::Identity::handshake_key(network.key, network.job, network.generation)};

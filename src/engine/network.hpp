@@ -10,13 +10,25 @@
 #include "base/executor.hpp"
 #include "base/job_key.hpp"
 #include "membership/rendezvous.hpp"
+#include "transport/hosts/host_transport.hpp"
 #include "transport/shm/shm_transport.hpp"
 #include "transport/tcp/endpoint.hpp"
-#include "transport/transport.hpp"
 
 namespace bluefog::engine {
 
-/// The host of a rank, as far as sharing memory goes: its machine, which may be a pretended one.
+/// A machine as users count them: a host, or a pretended one (BLUEFOG_NODES_PER_MACHINE).
+struct Machine {
+  int index = 0;
+  int first_rank = 0;
+  int ranks = 0;
+};
+/// By their order; `config` has passed check_machines().
+[[nodiscard]] std::vector<Machine> machines_of(const Config& config);
+/// @throws InvalidArgument if there can be no such machines
+void check_machines(const Config& config);
+
+/// The first of the ranks that a rank shares memory with, as far as is known before they meet: those of its
+/// host, or of its machine where that is a pretended one.
 [[nodiscard]] int host_of(const Config& config, int rank);
 [[nodiscard]] bool has_far_ranks(const Config& config);
 /// Hash of which ranks share memory.
@@ -44,7 +56,7 @@ struct Network {
 [[nodiscard]] std::vector<Network> networks_in_process(const std::vector<Config>& configs);
 
 /// @param memory  of the ranks of this host
-[[nodiscard]] std::unique_ptr<transport::Transport> transport_over(
+[[nodiscard]] std::unique_ptr<transport::hosts::HostTransport> transport_over(
     const Config& config, Network network, std::unique_ptr<transport::shm::ShmTransport> memory,
     base::Executor& executor);
 

@@ -16,6 +16,7 @@
 #include "base/log.hpp"
 #include "engine/network.hpp"
 #include "mixing/store_choice.hpp"
+#include "transport/hosts/host_transport.hpp"
 #include "transport/shm/shm_transport.hpp"
 
 namespace bluefog::engine {
@@ -84,7 +85,9 @@ struct Parts {
 
 struct Made {
   std::shared_ptr<Session> session;
-  ShmTransport* memory;  ///< of this host; the session owns it
+  // The session owns both.
+  ShmTransport* memory;                  ///< of this host
+  transport::hosts::HostTransport* far;  ///< to other hosts; nullptr if there are none
 };
 
 Made make_session(const Config& config, Parts parts, const Interposition& interposition) {
@@ -95,8 +98,11 @@ Made make_session(const Config& config, Parts parts, const Interposition& interp
   Tuning tuning = tuning_for(config, *memory, executor->clock());
   tuning.stores = interposition.stores;
   std::unique_ptr<transport::Transport> transport;
+  transport::hosts::HostTransport* far = nullptr;
   if (parts.network) {
-    transport = transport_over(config, std::move(*parts.network), std::move(memory), *executor);
+    auto hosts = transport_over(config, std::move(*parts.network), std::move(memory), *executor);
+    far = hosts.get();
+    transport = std::move(hosts);
   } else if (interposition.transport) {
     transport = interposition.transport(std::move(memory));
   } else {
@@ -106,7 +112,7 @@ Made make_session(const Config& config, Parts parts, const Interposition& interp
       std::make_shared<Session>(config, parts.generation, std::move(executor), std::move(transport), tuning,
                                 std::make_shared<const Topology>(exponential_graph(config.size)));
   session->report_on_signal();
-  return {std::move(session), shared};
+  return {std::move(session), shared, far};
 }
 
 void check(const Config& config) {
@@ -114,12 +120,21 @@ void check(const Config& config) {
     throw InvalidArgument("rank " + std::to_string(config.rank) + " of " + std::to_string(config.size) +
                           " makes no sense; look at BLUEFOG_RANK and BLUEFOG_SIZE");
   }
-  if (config.nodes_per_machine &&
-      (*config.nodes_per_machine < 1 || config.size % *config.nodes_per_machine != 0)) {
-    throw InvalidArgument("BLUEFOG_NODES_PER_MACHINE=" + std::to_string(*config.nodes_per_machine) +
-                          " does not divide the " + std::to_string(config.size) + " ranks");
-  }
+  check_machines(config);
   check_network(config);
+}
+
+/// The rendezvous knows of deaths on other hosts, also of ranks that this one has no connection to.
+std::optional<membership::PeerWatch::News> news_of(membership::RendezvousClient& rendezvous,
+                                                   transport::hosts::HostTransport* far) {
+  if (far == nullptr) return {};
+  return membership::PeerWatch::News{rendezvous.fd(), [&rendezvous, far] {
+                                       while (const auto loss = rendezvous.take_loss()) {
+                                         if (!far->shares_memory(loss->rank))
+                                           far->tell_death(loss->rank, loss->why);
+                                       }
+                                       return !rendezvous.has_ended();
+                                     }};
 }
 
 }  // namespace
@@ -174,6 +189,10 @@ std::shared_ptr<Session> Session::join(const Config& config, const Interposition
   auto arenas = std::make_shared<std::vector<PeerArena>>();
   for (Card& card : roster.members) {
     const bool is_near = host_of(config, card.rank) == host_of(config, config.rank);
+    if (is_near && card.rank != config.rank && !card.arena.valid()) {
+      throw Error(rank_text(card.rank) + " should share memory with " + rank_text(config.rank) +
+                  ", but its rendezvous is another; look at BLUEFOG_RANKS_OF_HOSTS");
+    }
     if (card.rank != config.rank && is_near) {
       peers.push_back({card.rank, base::UnsharedFd(std::move(card.pidfd))});
     }
@@ -185,7 +204,7 @@ std::shared_ptr<Session> Session::join(const Config& config, const Interposition
     const PeerArena& at = (*arenas)[static_cast<std::size_t>(peer)];
     return std::make_shared<Mapping>(at.fd.get(), at.bytes);
   };
-  auto [session, memory] = make_session(config, std::move(parts), interposition);
+  auto [session, memory, far] = make_session(config, std::move(parts), interposition);
   session->rendezvous_ = std::move(rendezvous);
   ShmTransport* const shared = memory;
   session->watch_ = std::make_unique<membership::PeerWatch>(
@@ -193,7 +212,8 @@ std::shared_ptr<Session> Session::join(const Config& config, const Interposition
       membership::PeerWatch::Periods{config.heartbeat, config.start_timeout},
       membership::PeerWatch::Callbacks{[shared] { shared->beat(); },
                                        [shared](int rank) { return shared->beats_of(rank); },
-                                       [shared](int rank) { shared->set_lost(rank); }});
+                                       [shared](int rank) { shared->set_lost(rank); }},
+      news_of(*session->rendezvous_, far));
   return session;
 }
 

@@ -26,10 +26,12 @@ bool send_signal(const base::UnsharedFd& pidfd, int signal) {
 
 }  // namespace
 
-PeerWatch::PeerWatch(base::Executor& executor, std::vector<Peer> peers, Periods periods, Callbacks callbacks)
+PeerWatch::PeerWatch(base::Executor& executor, std::vector<Peer> peers, Periods periods, Callbacks callbacks,
+                     std::optional<News> news)
     : clock_(executor.clock()),
       periods_(periods),
       callbacks_(std::move(callbacks)),
+      news_(std::move(news)),
       stop_(base::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))) {
   if (!stop_.valid()) throw Error(std::string("cannot create an eventfd: ") + std::strerror(errno));
   const auto start =
@@ -64,7 +66,8 @@ void PeerWatch::watch() {
 }
 
 bool PeerWatch::wait_for_deaths(base::TimePoint until) {
-  std::vector<pollfd> waits{{stop_.get(), POLLIN, 0}};
+  std::vector<pollfd> waits{{stop_.get(), POLLIN, 0}, {news_ ? news_->fd : -1, POLLIN, 0}};
+  const std::size_t first_peer = waits.size();
   for (const Watched& watched : peers_) {
     waits.push_back({watched.is_dead ? -1 : watched.peer.pidfd.get(), POLLIN, 0});
   }
@@ -72,8 +75,9 @@ bool PeerWatch::wait_for_deaths(base::TimePoint until) {
   const auto timeout = std::clamp<std::int64_t>(left.count(), 0, 60'000);
   if (::poll(waits.data(), waits.size(), static_cast<int>(timeout)) < 0 && errno != EINTR) return true;
   if (waits[0].revents != 0) return true;
+  if (waits[1].revents != 0 && !news_->take()) news_.reset();
   for (std::size_t i = 0; i < peers_.size(); ++i) {
-    if (waits[i + 1].revents == 0) continue;
+    if (waits[first_peer + i].revents == 0) continue;
     peers_[i].is_dead = true;
     callbacks_.on_death(peers_[i].peer.rank);
   }

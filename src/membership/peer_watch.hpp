@@ -39,7 +39,13 @@ class PeerWatch {
     std::chrono::milliseconds heartbeat;
     std::chrono::milliseconds start;  ///< until a peer's first beat
   };
-  PeerWatch(base::Executor& executor, std::vector<Peer> peers, Periods periods, Callbacks callbacks);
+  /// A descriptor that tells of other things; it must outlive the watch.
+  struct News {
+    int fd = -1;
+    std::function<bool()> take;  ///< called when it is readable. @returns whether more may come
+  };
+  PeerWatch(base::Executor& executor, std::vector<Peer> peers, Periods periods, Callbacks callbacks,
+            std::optional<News> news = {});
   ~PeerWatch();
   PeerWatch(const PeerWatch&) = delete;
   PeerWatch& operator=(const PeerWatch&) = delete;
@@ -60,6 +66,7 @@ class PeerWatch {
   const base::Clock& clock_;
   Periods periods_;
   Callbacks callbacks_;
+  std::optional<News> news_;
   std::vector<Watched> peers_;
   base::UnsharedFd stop_;
   std::unique_ptr<base::Background> thread_;

@@ -2,13 +2,15 @@
 /// @file rendezvous.hpp  How the ranks of one host find each other: a UNIX socket that hands out file
 /// descriptors.
 ///
-/// The server (inside bfrun) waits until every rank of a generation has joined, then gives each the cards of
-/// all. A generation is one init() ... shutdown() of the job; ranks may join again after a shutdown. On the
-/// way of an operation the server plays no part.
+/// The server (inside bfrun's agent of the host) waits until every rank of a generation has joined, then
+/// gives each the cards of all. In a job of several hosts it serves the ranks of its own, and learns of
+/// others through its Upstream; their cards hold no descriptors. A generation is one init() ... shutdown() of
+/// the job; ranks may join again after a shutdown. On the way of an operation the server plays no part.
 
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,7 @@
 #include "base/fork_guard.hpp"
 #include "base/job_key.hpp"
 #include "base/unique_fd.hpp"
+#include "membership/gathering.hpp"
 #include "transport/tcp/endpoint.hpp"
 
 namespace asio {
@@ -30,7 +33,7 @@ struct Card {
   int rank = -1;
   pid_t pid = 0;
   std::uint64_t arena_bytes = 0;                    ///< reserved size of the arena
-  base::UniqueFd arena;                             ///< memfd of the arena
+  base::UniqueFd arena;                             ///< memfd of the arena; none of another host's rank
   base::UniqueFd pidfd;                             ///< readable when the process has died, zombies included
   std::uint64_t placement = 0;                      ///< hash of which ranks share memory, as it believes
   std::vector<transport::tcp::Endpoint> endpoints;  ///< where it listens; at most most_endpoints
@@ -46,18 +49,53 @@ struct Roster {
   std::vector<Card> members;  ///< by rank; the own card has no descriptors
 };
 
-/// Hosts the rendezvous of one job of one host on an abstract UNIX socket. Only processes of the same user
+/// What a rendezvous serves.
+struct ServedJob {
+  std::uint64_t id = 0;  ///< random, differs from job to job
+  base::JobKey key;
+  int size = 0;
+  int first_rank = 0;  ///< of this host
+  int ranks = 0;       ///< of this host
+
+  /// A new job whose ranks are all of this host.
+  [[nodiscard]] static ServedJob on_one_host(int size);
+};
+
+/// Whoever gathers the ranks of all hosts. Each call of on_left() is answered by confirm_leave(), in the
+/// order of the calls and of complete().
+class Upstream {
+ public:
+  virtual ~Upstream() = default;
+  virtual void on_waiting(const Seat& seat) = 0;
+  virtual void on_left(int rank, std::uint64_t ticket) = 0;
+};
+
+/// Which ranks have not joined.
+struct MissingRanks {
+  std::vector<int> ranks;
+  std::string hosts;  ///< names of hosts of which no rank has joined
+};
+
+/// Hosts the rendezvous of one job on an abstract UNIX socket. Only processes of the same user
 /// may join. Everything happens in handlers of `io`, which one thread must run; that thread, or nobody else,
 /// may destroy it.
 class RendezvousServer {
  public:
   /// @throws std::system_error  if the socket cannot be made
-  RendezvousServer(asio::io_context& io, int size);
+  /// @param upstream  of a job of several hosts, outlives the server; nullptr for a job of this host alone
+  RendezvousServer(asio::io_context& io, ServedJob job, Upstream* upstream = nullptr);
   ~RendezvousServer();
   RendezvousServer(const RendezvousServer&) = delete;
   RendezvousServer& operator=(const RendezvousServer&) = delete;
   /// For BLUEFOG_RENDEZVOUS, "unix:@bluefog-...".
   [[nodiscard]] const std::string& address() const noexcept;
+
+  // What comes from upstream, on the thread of `io`.
+  void complete(const Generation& generation);
+  /// @param missing  at that moment
+  void confirm_leave(int rank, std::uint64_t ticket, const MissingRanks& missing);
+  /// A rank of another host is lost; the ranks of this host are told.
+  void tell_loss(int rank, const std::string& why);
 
  private:
   class Impl;
@@ -75,15 +113,29 @@ class RendezvousClient {
   /// @throws Error            no server at that address, or it vanished
   static std::unique_ptr<RendezvousClient> join(const std::string& address, int size, Card own,
                                                 std::chrono::milliseconds timeout, Roster& roster);
+  /// A rank of another host that is lost.
+  struct Loss {
+    int rank = -1;
+    std::string why;
+  };
+  /// Readable when take_loss() may have something to tell.
+  [[nodiscard]] int fd() const noexcept { return socket_.get(); }
+  /// The next one that has been told; never waits. @returns nothing if there is none now
+  [[nodiscard]] std::optional<Loss> take_loss();
+  /// Whether no more can come.
+  [[nodiscard]] bool has_ended() const noexcept { return has_ended_; }
+
   /// Leaves the job. A forked child has no part in it.
   ~RendezvousClient();
   RendezvousClient(const RendezvousClient&) = delete;
   RendezvousClient& operator=(const RendezvousClient&) = delete;
   /// For join(), which alone gets such a socket.
-  explicit RendezvousClient(base::UniqueFd socket);
+  RendezvousClient(base::UniqueFd socket, int size);
 
  private:
   base::UnsharedFd socket_;
+  int size_;
+  bool has_ended_ = false;
   base::HomeProcess home_;
 };
 

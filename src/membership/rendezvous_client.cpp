@@ -92,7 +92,8 @@ class Joining {
     std::optional<Incoming> message = receive(socket, Clock::now() + time_for_roster);
     if (!message) throw Timeout(intro() + "the rendezvous stopped in the middle of the list of ranks");
     const auto member = message->as<protocol::Member>();
-    if (member && message->received.fds.size() < 2) {
+    const bool is_near = member && member->is_near != 0;
+    if (is_near && message->received.fds.size() < 2) {
       throw Error(intro() + "descriptors were lost on the way: too many open files? (ulimit -n)");
     }
     if (!member || member->rank < 0 || member->rank >= size_ || member->rank == own_.rank) {
@@ -102,8 +103,10 @@ class Joining {
     card.rank = static_cast<int>(member->rank);
     card.pid = static_cast<pid_t>(member->pid);
     card.arena_bytes = member->arena_bytes;
-    card.arena = std::move(message->received.fds[0]);
-    card.pidfd = std::move(message->received.fds[1]);
+    if (is_near) {
+      card.arena = std::move(message->received.fds[0]);
+      card.pidfd = std::move(message->received.fds[1]);
+    }
     protocol::read_presence(member->presence, card);
     return card;
   }
@@ -146,6 +149,9 @@ class Joining {
       text += (index == 0 ? " " : ", ") + std::to_string(missing.ranks[index]);
     }
     if (listed < static_cast<std::size_t>(missing.count)) text += ", ...";
+    if (const std::string_view hosts = protocol::read_text(missing.hosts); !hosts.empty()) {
+      text.append("; none has joined on ").append(hosts);
+    }
     return text + ". Did it call init()? BLUEFOG_START_TIMEOUT sets how long to wait";
   }
 
@@ -184,7 +190,19 @@ void check_arguments(int size, const Card& own) {
 
 }  // namespace
 
-RendezvousClient::RendezvousClient(base::UniqueFd socket) : socket_(std::move(socket)) {}
+RendezvousClient::RendezvousClient(base::UniqueFd socket, int size)
+    : socket_(std::move(socket)), size_(size) {}
+
+std::optional<RendezvousClient::Loss> RendezvousClient::take_loss() {
+  protocol::Buffer buffer;
+  const Received received = receive_message(socket_.get(), buffer);
+  if (received.state == Transfer::closed) has_ended_ = true;
+  if (received.state != Transfer::done) return std::nullopt;
+  const auto loss = protocol::read_as<protocol::Loss>(
+      std::span<const std::byte>(buffer).first(std::min(received.bytes, buffer.size())));
+  if (!loss || loss->rank < 0 || loss->rank >= size_) return std::nullopt;
+  return Loss{static_cast<int>(loss->rank), std::string(protocol::read_text(loss->text))};
+}
 
 RendezvousClient::~RendezvousClient() {
   // Also where somebody else holds a copy of the connection.
@@ -195,7 +213,7 @@ std::unique_ptr<RendezvousClient> RendezvousClient::join(const std::string& addr
                                                          std::chrono::milliseconds timeout, Roster& roster) {
   check_arguments(size, own);
   Joining joining(address, size, own, timeout);
-  auto client = std::make_unique<RendezvousClient>(joining.connect());
+  auto client = std::make_unique<RendezvousClient>(joining.connect(), size);
   const int socket = client->socket_.get();
   joining.say_hello(socket);
 

@@ -2,9 +2,10 @@
 /// @file rendezvous_protocol.hpp  What rendezvous server and clients say to each other, one struct a message.
 ///
 /// A client sends Hello with two descriptors (arena, pidfd). The server answers with a Refusal and closes,
-/// or, when the generation is complete, with a RosterStart and size - 1 Members, each with two descriptors. A
-/// client that runs out of time sends GiveUp; the server takes it out of the generation and answers with
-/// Missing, unless the roster is under way already. Closing the connection leaves.
+/// or, when the generation is complete, with a RosterStart and size - 1 Members; those of this host come with
+/// two descriptors. A client that runs out of time sends GiveUp; the server takes it out of the generation
+/// and answers with Missing, unless the roster is under way already. After the roster come Losses, if any.
+/// Closing the connection leaves.
 
 #include <algorithm>
 #include <array>
@@ -22,7 +23,7 @@ namespace bluefog::membership::protocol {
 
 inline constexpr std::uint32_t magic = 0x42465231;  // "BFR1"
 
-enum class Kind : std::uint32_t { hello = 1, give_up, refusal, roster_start, member, missing };
+enum class Kind : std::uint32_t { hello = 1, give_up, refusal, roster_start, member, missing, loss };
 
 using Version = std::array<char, 64>;
 
@@ -75,7 +76,16 @@ struct Member {
   std::int64_t rank = -1;
   std::int64_t pid = 0;
   std::uint64_t arena_bytes = 0;
+  std::int64_t is_near = 0;  ///< of this host: descriptors come along
   Presence presence;
+};
+
+/// A rank of another host has died, or its host is lost.
+struct Loss {
+  static constexpr Kind kind = Kind::loss;
+  Header header{magic, kind};
+  std::int64_t rank = -1;
+  std::array<char, 504> text{};
 };
 
 struct Missing {
@@ -83,6 +93,7 @@ struct Missing {
   Header header{magic, kind};
   std::int64_t count = 0;  ///< may be more than are listed
   std::array<std::int32_t, 128> ranks{};
+  std::array<char, 256> hosts{};  ///< names of hosts of which no rank waits, if there are others
 };
 
 [[nodiscard]] inline Presence presence_of(const Card& card) {
@@ -102,7 +113,8 @@ inline void read_presence(const Presence& presence, Card& card) {
 
 /// Room for the longest message.
 using Buffer = std::array<std::byte, 1024>;
-static_assert(sizeof(Refusal) <= sizeof(Buffer) && sizeof(Missing) <= sizeof(Buffer));
+static_assert(sizeof(Refusal) <= sizeof(Buffer) && sizeof(Missing) <= sizeof(Buffer) &&
+              sizeof(Loss) <= sizeof(Buffer));
 
 template <typename Message>
 std::span<const std::byte> bytes_of(const Message& message) {

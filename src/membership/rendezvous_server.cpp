@@ -33,6 +33,7 @@ constexpr auto pause_before_retry = std::chrono::milliseconds(2);
 enum class Standing {
   stranger,  ///< has not said Hello
   waiting,   ///< belongs to the generation that is forming
+  leaving,   ///< has given up, but its generation may be complete already
   member,    ///< has, or is getting, the roster of a complete generation
   refused,
 };
@@ -49,6 +50,7 @@ struct Connection {
   asio::steady_timer retry;
   Standing standing = Standing::stranger;
   int rank = -1;
+  std::uint64_t ticket = 0;
   std::shared_ptr<const Card> card;
   std::deque<Outgoing> outgoing;
 };
@@ -88,18 +90,69 @@ base::UniqueFd listen_at(const std::string& address, int size) {
 
 class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
  public:
-  Impl(asio::io_context& io, int size)
+  using ConnectionPtr = std::shared_ptr<Connection>;
+
+  Impl(asio::io_context& io, ServedJob job, Upstream* upstream)
       : io_(io),
-        size_(size),
-        job_(random_number()),
+        job_(std::move(job)),
+        upstream_(upstream),
+        gathering_(job_.size),
         address_("unix:@bluefog-" + std::to_string(::getpid()) + "-" + hexadecimal(random_number())),
-        listener_(io, listen_at(address_, size).release()),
+        listener_(io, listen_at(address_, job_.ranks).release()),
         accept_retry_(io),
-        holders_(static_cast<std::size_t>(size)) {}
+        holders_(static_cast<std::size_t>(job_.ranks)) {}
 
   [[nodiscard]] const std::string& address() const { return address_; }
 
   void start() { wait_for_connection(); }
+
+  void complete(const Generation& generation) {
+    const std::vector<ConnectionPtr> receivers = members_of(generation);
+    for (const ConnectionPtr& receiver : receivers) receiver->standing = Standing::member;
+    protocol::RosterStart start;
+    start.job = job_.id;
+    start.generation = generation.number;
+    std::copy_n(job_.key.reveal().begin(), start.key.size(), start.key.begin());
+    for (const ConnectionPtr& receiver : receivers) {
+      queue(receiver, start, nullptr);
+      for (const Seat& seat : generation.seats) {
+        if (seat.rank != receiver->rank) queue_member(receiver, seat);
+      }
+      flush(receiver);
+    }
+    base::wipe(start.key);
+    for (const Seat& seat : generation.seats) {
+      if (is_of_this_host(seat.rank)) offers_.erase(seat.ticket);
+    }
+  }
+
+  void confirm_leave(int rank, std::uint64_t ticket, const MissingRanks& missing) {
+    offers_.erase(ticket);
+    if (!is_of_this_host(rank)) return;
+    const ConnectionPtr connection = holder_of(rank);
+    if (!connection || connection->ticket != ticket || connection->standing != Standing::leaving) return;
+    connection->standing = Standing::refused;
+    leave(connection);
+    protocol::Missing message;
+    message.count = 0;
+    for (const int absent : missing.ranks) {
+      if (absent == rank) continue;
+      const auto index = static_cast<std::size_t>(message.count++);
+      if (index < message.ranks.size()) message.ranks[index] = absent;
+    }
+    protocol::write_text(message.hosts, missing.hosts);
+    send(connection, message);
+  }
+
+  void tell_loss(int rank, const std::string& why) {
+    protocol::Loss loss;
+    loss.rank = rank;
+    protocol::write_text(loss.text, why);
+    const std::vector<ConnectionPtr> connections = connections_;  // sending may drop one
+    for (const ConnectionPtr& connection : connections) {
+      if (connection->standing == Standing::member) send(connection, loss);
+    }
+  }
 
   void stop() {
     stopped_ = true;
@@ -109,8 +162,6 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
   }
 
  private:
-  using ConnectionPtr = std::shared_ptr<Connection>;
-
   void wait_for_connection() {
     listener_.async_wait(Wait::wait_read, [self = shared_from_this()](const asio::error_code& error) {
       if (!error && !self->stopped_) self->accept_all();
@@ -140,7 +191,7 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
   void admit(base::UniqueFd fd) {
     const auto is_stranger = [](const ConnectionPtr& other) { return other->standing == Standing::stranger; };
     if (static_cast<std::size_t>(std::count_if(connections_.begin(), connections_.end(), is_stranger)) >=
-        strangers_at_a_time + static_cast<std::size_t>(size_)) {
+        strangers_at_a_time + static_cast<std::size_t>(job_.ranks)) {
       drop(*std::find_if(connections_.begin(), connections_.end(),
                          is_stranger));  // the one silent for longest
     }
@@ -171,7 +222,7 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
       if (const std::string problem = greet(connection, message, received.fds); !problem.empty()) {
         refuse(connection, problem);
       } else if (connection->standing == Standing::waiting) {
-        complete_generation_if_all_wait();
+        offer(connection);
       }
     } else if (protocol::read_as<protocol::GiveUp>(message)) {
       if (connection->standing == Standing::waiting) give_up(connection);
@@ -200,16 +251,17 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
       drop(connection);
       return {};
     }
-    if (hello->size != size_) {
+    if (hello->size != job_.size) {
       return "it expects " + std::to_string(hello->size) + " ranks, but this job has " +
-             std::to_string(size_);
+             std::to_string(job_.size);
     }
-    if (hello->rank < 0 || hello->rank >= size_) {
-      return "its rank is outside of 0 to " + std::to_string(size_ - 1);
+    if (!is_of_this_host(hello->rank)) {
+      return "its rank is outside of " + std::to_string(job_.first_rank) + " to " +
+             std::to_string(job_.first_rank + job_.ranks - 1);
     }
     if (is_alive(hello->rank)) {
       return "a process of that rank is in the job and alive (pid " +
-             std::to_string(holders_[static_cast<std::size_t>(hello->rank)]->card->pid) + ")";
+             std::to_string(holder_of(hello->rank)->card->pid) + ")";
     }
     enter(connection, *hello, fds);
     return {};
@@ -227,13 +279,64 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
     connection->rank = hello.rank;
     connection->card = std::make_shared<const Card>(std::move(card));
     connection->standing = Standing::waiting;
-    holders_[static_cast<std::size_t>(hello.rank)] = connection;
+    connection->ticket = ++last_ticket_;
+    offers_[connection->ticket] = connection->card;
+    holder_of(hello.rank) = connection;
+  }
+
+  void offer(const ConnectionPtr& connection) {
+    Seat seat{connection->rank, connection->ticket, connection->card->placement, connection->card->endpoints};
+    if (upstream_ != nullptr) return upstream_->on_waiting(seat);
+    gathering_.take(std::move(seat));
+    if (const auto generation = gathering_.complete()) complete(*generation);
+  }
+
+  // Whether it was in time is not for this host to say.
+  void withdraw(int rank, std::uint64_t ticket) {
+    if (upstream_ != nullptr) return upstream_->on_left(rank, ticket);
+    gathering_.leave(rank, ticket);
+    confirm_leave(rank, ticket, {gathering_.missing(), {}});
+  }
+
+  [[nodiscard]] bool is_of_this_host(int rank) const {
+    return rank >= job_.first_rank && rank < job_.first_rank + job_.ranks;
+  }
+  [[nodiscard]] ConnectionPtr& holder_of(int rank) {
+    return holders_[static_cast<std::size_t>(rank - job_.first_rank)];
+  }
+
+  // Those of this host that are still there. Who has gone meanwhile is in the generation all the same.
+  std::vector<ConnectionPtr> members_of(const Generation& generation) {
+    std::vector<ConnectionPtr> members;
+    for (const Seat& seat : generation.seats) {
+      if (!is_of_this_host(seat.rank)) continue;
+      const ConnectionPtr& holder = holder_of(seat.rank);
+      if (holder && holder->ticket == seat.ticket) members.push_back(holder);
+    }
+    return members;
+  }
+
+  void queue_member(const ConnectionPtr& receiver, const Seat& seat) {
+    const auto offer = is_of_this_host(seat.rank) ? offers_.find(seat.ticket) : offers_.end();
+    const std::shared_ptr<const Card> card = offer == offers_.end() ? nullptr : offer->second;
+    Card presence;
+    presence.placement = seat.placement;
+    presence.endpoints = seat.endpoints;
+    protocol::Member line;
+    line.rank = seat.rank;
+    line.presence = protocol::presence_of(presence);
+    if (card) {
+      line.is_near = 1;
+      line.pid = card->pid;
+      line.arena_bytes = card->arena_bytes;
+    }
+    queue(receiver, line, card);
   }
 
   // A rank that has left may be back before its old connection's end has been handled; and a child that it
   // forked may keep that connection open after its death.
   bool is_alive(int rank) {
-    const ConnectionPtr holder = holders_[static_cast<std::size_t>(rank)];
+    const ConnectionPtr holder = holder_of(rank);
     if (!holder) return false;
     if (!has_hung_up(holder->socket.native_handle()) && !is_readable(holder->card->pidfd.get())) return true;
     drop(holder);
@@ -248,45 +351,8 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void give_up(const ConnectionPtr& connection) {
-    leave(connection);
-    protocol::Missing missing;
-    for (int rank = 0; rank < size_; ++rank) {
-      const ConnectionPtr& holder = holders_[static_cast<std::size_t>(rank)];
-      if (rank == connection->rank || (holder && holder->standing == Standing::waiting)) continue;
-      if (static_cast<std::size_t>(missing.count) < missing.ranks.size()) {
-        missing.ranks[static_cast<std::size_t>(missing.count)] = rank;
-      }
-      ++missing.count;
-    }
-    connection->standing = Standing::refused;
-    send(connection, missing);
-  }
-
-  void complete_generation_if_all_wait() {
-    const auto waits = [](const ConnectionPtr& holder) {
-      return holder && holder->standing == Standing::waiting;
-    };
-    if (!std::all_of(holders_.begin(), holders_.end(), waits)) return;
-    protocol::RosterStart start;
-    start.job = job_;
-    start.generation = generation_++;
-    std::copy_n(key_.reveal().begin(), start.key.size(), start.key.begin());
-    const std::vector<ConnectionPtr> members = holders_;  // sending may drop one
-    for (const ConnectionPtr& member : members) member->standing = Standing::member;
-    for (const ConnectionPtr& receiver : members) {
-      queue(receiver, start, nullptr);
-      for (const ConnectionPtr& member : members) {
-        if (member == receiver) continue;
-        protocol::Member line;
-        line.rank = member->rank;
-        line.pid = member->card->pid;
-        line.arena_bytes = member->card->arena_bytes;
-        line.presence = protocol::presence_of(*member->card);
-        queue(receiver, line, member->card);
-      }
-      flush(receiver);
-    }
-    base::wipe(start.key);
+    connection->standing = Standing::leaving;
+    withdraw(connection->rank, connection->ticket);
   }
 
   template <typename Message>
@@ -330,12 +396,15 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
 
   void leave(const ConnectionPtr& connection) {
     if (connection->rank < 0) return;
-    ConnectionPtr& holder = holders_[static_cast<std::size_t>(connection->rank)];
+    ConnectionPtr& holder = holder_of(connection->rank);
     if (holder == connection) holder.reset();
   }
 
   void drop(ConnectionPtr connection) {  // by value: the caller's may be an element of what is erased here
     leave(connection);
+    const bool has_waited = connection->standing == Standing::waiting;
+    connection->standing = Standing::refused;
+    if (has_waited && !stopped_) withdraw(connection->rank, connection->ticket);
     connection->outgoing.clear();
     connection->retry.cancel();
     asio::error_code ignored;
@@ -344,19 +413,25 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   asio::io_context& io_;
-  int size_;
-  std::uint64_t job_;
-  base::JobKey key_ = base::JobKey::random();
-  std::uint64_t generation_ = 0;
+  const ServedJob job_;
+  Upstream* const upstream_;
+  Gathering gathering_;  // without an upstream
+  std::uint64_t last_ticket_ = 0;
+  std::map<std::uint64_t, std::shared_ptr<const Card>> offers_;  // by ticket, until it is decided who is in
   std::string address_;
   asio::posix::stream_descriptor listener_;
   asio::steady_timer accept_retry_;
   bool stopped_ = false;
   std::vector<ConnectionPtr> connections_;  // oldest first
-  std::vector<ConnectionPtr> holders_;      // by rank; null: no living process of that rank has joined
+  std::vector<ConnectionPtr> holders_;      // by local rank; null: no living process of it has joined
 };
 
-RendezvousServer::RendezvousServer(asio::io_context& io, int size) : impl_(std::make_shared<Impl>(io, size)) {
+ServedJob ServedJob::on_one_host(int size) {
+  return {random_number(), base::JobKey::random(), size, 0, size};
+}
+
+RendezvousServer::RendezvousServer(asio::io_context& io, ServedJob job, Upstream* upstream)
+    : impl_(std::make_shared<Impl>(io, std::move(job), upstream)) {
   impl_->start();
 }
 
@@ -366,6 +441,18 @@ RendezvousServer::~RendezvousServer() {
 
 const std::string& RendezvousServer::address() const noexcept {
   return impl_->address();
+}
+
+void RendezvousServer::complete(const Generation& generation) {
+  impl_->complete(generation);
+}
+
+void RendezvousServer::confirm_leave(int rank, std::uint64_t ticket, const MissingRanks& missing) {
+  impl_->confirm_leave(rank, ticket, missing);
+}
+
+void RendezvousServer::tell_loss(int rank, const std::string& why) {
+  impl_->tell_loss(rank, why);
 }
 
 }  // namespace bluefog::membership

@@ -79,7 +79,9 @@ struct Child {
 class Parent {
  public:
   Parent(int size, const ProcessBody& body, Config config)
-      : server_(std::make_unique<membership::RendezvousServer>(io_, size)), deadline_(io_) {
+      : server_(
+            std::make_unique<membership::RendezvousServer>(io_, membership::ServedJob::on_one_host(size))),
+        deadline_(io_) {
     config.size = size;
     config.rendezvous = server_->address();
     std::fflush(nullptr);

@@ -1,6 +1,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -35,6 +36,7 @@ TEST(Config, ReadsEveryVariable) {
                                      {"BLUEFOG_SIZE", "4"},
                                      {"BLUEFOG_RENDEZVOUS", "unix:@x"},
                                      {"BLUEFOG_NODES_PER_MACHINE", "2"},
+                                     {"BLUEFOG_RANKS_OF_HOSTS", "1,3"},
                                      {"BLUEFOG_START_TIMEOUT", "1.5"},
                                      {"BLUEFOG_OP_TIMEOUT", "90"},
                                      {"BLUEFOG_HEARTBEAT", "0.5"},
@@ -57,6 +59,7 @@ TEST(Config, ReadsEveryVariable) {
   EXPECT_EQ(config.size, 4);
   EXPECT_EQ(config.rendezvous, "unix:@x");
   EXPECT_EQ(config.nodes_per_machine, 2);
+  EXPECT_EQ(config.ranks_of_hosts, (std::vector{1, 3}));
   EXPECT_EQ(config.start_timeout, 1500ms);
   EXPECT_EQ(config.op_timeout, 90s);
   EXPECT_EQ(config.heartbeat, 500ms);
@@ -84,6 +87,7 @@ TEST(Config, MapReadsBackAsTheSameConfig) {
   config.rendezvous = "unix:@y";
   config.op_timeout = 1234567ms;
   config.nodes_per_machine = 3;
+  config.ranks_of_hosts = {2, 1};
   const auto map = config.to_map();
   const Config again = read_config(Environment(map.begin(), map.end()));
   EXPECT_EQ(again.op_timeout, config.op_timeout);
@@ -111,9 +115,11 @@ INSTANTIATE_TEST_SUITE_P(
     Values, ConfigRejects,
     ::testing::Values(BadValue{"BLUEFOG_SIZE", "0"}, BadValue{"BLUEFOG_SIZE", "four"},
                       BadValue{"BLUEFOG_RANK", "-1"}, BadValue{"BLUEFOG_RANK", "1"},
-                      BadValue{"BLUEFOG_NODES_PER_MACHINE", "0"}, BadValue{"BLUEFOG_START_TIMEOUT", "0"},
-                      BadValue{"BLUEFOG_START_TIMEOUT", "10s"}, BadValue{"BLUEFOG_OP_TIMEOUT", "nan"},
-                      BadValue{"BLUEFOG_STALL_WARNING", "1e300"}, BadValue{"BLUEFOG_ARENA_SIZE", "-1"},
+                      BadValue{"BLUEFOG_NODES_PER_MACHINE", "0"}, BadValue{"BLUEFOG_RANKS_OF_HOSTS", "2"},
+                      BadValue{"BLUEFOG_RANKS_OF_HOSTS", "1,1"}, BadValue{"BLUEFOG_RANKS_OF_HOSTS", "x"},
+                      BadValue{"BLUEFOG_START_TIMEOUT", "0"}, BadValue{"BLUEFOG_START_TIMEOUT", "10s"},
+                      BadValue{"BLUEFOG_OP_TIMEOUT", "nan"}, BadValue{"BLUEFOG_STALL_WARNING", "1e300"},
+                      BadValue{"BLUEFOG_ARENA_SIZE", "-1"},
                       BadValue{"BLUEFOG_ARENA_SIZE", "99999999999999999999"},
                       BadValue{"BLUEFOG_LOG_LEVEL", "loud"}, BadValue{"BLUEFOG_LOG_HIDE_TIME", "maybe"},
                       BadValue{"BLUEFOG_TRANSPORT", "pigeon"}, BadValue{"BLUEFOG_TCP_CONNECTIONS", "0"},

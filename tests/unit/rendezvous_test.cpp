@@ -39,7 +39,9 @@ constexpr auto patience = 20s;
 class RunningServer {
  public:
   explicit RunningServer(int size)
-      : size_(size), server_(std::make_unique<RendezvousServer>(io_, size)), thread_([this] { io_.run(); }) {}
+      : size_(size),
+        server_(std::make_unique<RendezvousServer>(io_, ServedJob::on_one_host(size))),
+        thread_([this] { io_.run(); }) {}
   ~RunningServer() { stop(); }
 
   void stop() {

@@ -19,6 +19,7 @@
 #include <bluefog/version.hpp>
 
 #include "base/unique_fd.hpp"
+#include "membership/rendezvous.hpp"
 
 namespace bfrun {
 namespace {
@@ -140,6 +141,24 @@ Greeting greeting_of_this_host() {
     if (!is_address(greeting.reached_at)) greeting.reached_at.clear();
   }
   return greeting;
+}
+
+std::string addresses_to_listen_at(const std::string& network_interface, const std::string& preferred) {
+  Greeting self;
+  add_interfaces(self);
+  std::vector<std::string> addresses;
+  for (const InterfaceAddress& candidate : self.addresses) {
+    const bool is_wanted = network_interface.empty() ? !is_loopback(candidate.address)
+                                                     : candidate.interface == network_interface;
+    if (is_wanted) addresses.push_back(candidate.address);
+  }
+  if (addresses.empty()) addresses.emplace_back(loopback);
+  std::stable_partition(addresses.begin(), addresses.end(),
+                        [&](const std::string& address) { return address == preferred; });
+  addresses.resize(std::min(addresses.size(), bluefog::membership::most_endpoints));
+  std::string text;
+  for (const std::string& address : addresses) text.append(text.empty() ? "" : ",").append(address);
+  return text;
 }
 
 std::vector<std::string> choose_addresses(const std::vector<HostRanks>& hosts,

@@ -21,4 +21,10 @@ namespace bfrun {
                                                         const std::vector<Greeting>& greetings,
                                                         const std::string& network_interface);
 
+/// Where ranks of this host listen for those of others, for BLUEFOG_LISTEN: all of the interface's addresses,
+/// or of all interfaces that are no loopback device, if there are any.
+/// @param preferred  the one that comes first; not taken if it is none of these
+[[nodiscard]] std::string addresses_to_listen_at(const std::string& network_interface,
+                                                 const std::string& preferred);
+
 }  // namespace bfrun

@@ -1,6 +1,7 @@
 #include "agent.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <memory>
@@ -58,7 +59,7 @@ rlimit raise_limit_of_open_files() {
 
 }  // namespace
 
-class Agent::Impl {
+class Agent::Impl : public bluefog::membership::Upstream {
  public:
   Impl(JobDescription job, UniqueFd orders, UniqueFd upstream)
       : job_(std::move(job)),
@@ -66,7 +67,7 @@ class Agent::Impl {
         child_signal_(io_),
         timer_(io_),
         life_timer_(io_),
-        rendezvous_(std::make_unique<bluefog::membership::RendezvousServer>(io_, job_.size)),
+        rendezvous_(make_rendezvous()),
         upstream_(std::move(upstream)),
         output_(io_, upstream_, job_.tag_output) {}
 
@@ -93,6 +94,16 @@ class Agent::Impl {
     lingering,  ///< all ranks have ended, other processes of the job have not
     finishing,  ///< no process is left, output may be
   };
+
+  std::unique_ptr<bluefog::membership::RendezvousServer> make_rendezvous() {
+    return std::make_unique<bluefog::membership::RendezvousServer>(
+        io_, bluefog::membership::ServedJob{job_.job_id, job_.key, job_.size, job_.first_rank, job_.ranks},
+        job_.hosts.size() > 1 ? this : nullptr);
+  }
+
+  // What the rendezvous has to say to those of other hosts.
+  void on_waiting(const bluefog::membership::Seat& seat) override { upstream_.send(RankWaits{seat}); }
+  void on_left(int rank, std::uint64_t ticket) override { upstream_.send(RankLeft{rank, ticket}); }
 
   bool start_ranks() {
     Environment environment =
@@ -142,11 +153,26 @@ class Agent::Impl {
   }
 
   void wait_for_order() {
-    orders_.async_read_some(asio::buffer(&order_, 1), [this](const asio::error_code& error, std::size_t) {
-      if (error) return on_death_of_bfrun();
-      on_order(order_);
-      wait_for_order();
-    });
+    orders_.async_read_some(asio::buffer(orders_buffer_),
+                            [this](const asio::error_code& error, std::size_t length) {
+                              if (error) return on_death_of_bfrun();
+                              order_parser_.take({orders_buffer_.data(), length});
+                              while (const auto order = order_parser_.next()) {
+                                if (const auto* byte = std::get_if<unsigned char>(&*order)) on_order(*byte);
+                                if (const auto* message = std::get_if<RosterOrder>(&*order))
+                                  on_roster_order(*message);
+                              }
+                              wait_for_order();
+                            });
+  }
+
+  void on_roster_order(const RosterOrder& order) {
+    if (!rendezvous_) return;
+    if (const auto* generation = std::get_if<GenerationComplete>(&order)) rendezvous_->complete(*generation);
+    if (const auto* confirmed = std::get_if<LeaveConfirmed>(&order)) {
+      rendezvous_->confirm_leave(confirmed->rank, confirmed->ticket, confirmed->missing);
+    }
+    if (const auto* lost = std::get_if<RankLost>(&order)) rendezvous_->tell_loss(lost->rank, lost->why);
   }
 
   void on_order(unsigned char order) {
@@ -280,11 +306,12 @@ class Agent::Impl {
   asio::steady_timer timer_;
   asio::steady_timer life_timer_;
   std::unique_ptr<bluefog::membership::RendezvousServer> rendezvous_;
-  Upstream upstream_;
+  bfrun::Upstream upstream_;
   RankOutput output_;
   std::vector<Rank> ranks_;
   Phase phase_ = Phase::running;
-  unsigned char order_ = 0;
+  std::array<char, 65536> orders_buffer_{};
+  OrderParser order_parser_{job_.size};
 };
 
 Agent::Agent(JobDescription job, UniqueFd orders, UniqueFd upstream)

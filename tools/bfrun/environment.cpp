@@ -5,6 +5,7 @@
 
 #include <bluefog/error.hpp>
 
+#include "addresses.hpp"
 #include "base/cpu.hpp"
 #include "job_description.hpp"
 
@@ -20,9 +21,9 @@ constexpr std::array<const char*, 5> names_of_rank{"BLUEFOG_RANK", "BLUEFOG_LOCA
                                                    "PMI_RANK"};
 
 bool is_set_by_bfrun(std::string_view name) {
-  constexpr std::array<std::string_view, 8> others{
-      "BLUEFOG_SIZE", "BLUEFOG_LOCAL_SIZE", "WORLD_SIZE",  "LOCAL_WORLD_SIZE",
-      "PMI_SIZE",     "BLUEFOG_RENDEZVOUS", "MASTER_ADDR", "MASTER_PORT"};
+  constexpr std::array<std::string_view, 9> others{
+      "BLUEFOG_SIZE", "BLUEFOG_RANKS_OF_HOSTS", "BLUEFOG_LOCAL_SIZE", "WORLD_SIZE", "LOCAL_WORLD_SIZE",
+      "PMI_SIZE",     "BLUEFOG_RENDEZVOUS",     "MASTER_ADDR",        "MASTER_PORT"};
   return std::find(others.begin(), others.end(), name) != others.end() ||
          std::find(names_of_rank.begin(), names_of_rank.end(), name) != names_of_rank.end();
 }
@@ -30,6 +31,21 @@ bool is_set_by_bfrun(std::string_view name) {
 int threads_per_rank(const JobDescription& job) {
   if (job.bind_to == BindTo::core) return 1;
   return std::max(1, bluefog::base::usable_cpus() / job.ranks);
+}
+
+std::string ranks_of_hosts(const JobDescription& job) {
+  std::string text;
+  for (const HostAddress& host : job.hosts) {
+    text.append(text.empty() ? "" : ",").append(std::to_string(host.ranks));
+  }
+  return text;
+}
+
+// The one by which others are meant to reach this host comes first.
+std::string listening_addresses(const JobDescription& job) {
+  const auto own = std::find_if(job.hosts.begin(), job.hosts.end(),
+                                [&](const HostAddress& host) { return host.first_rank == job.first_rank; });
+  return addresses_to_listen_at(job.network_interface, own == job.hosts.end() ? "" : own->address);
 }
 
 }  // namespace
@@ -77,6 +93,11 @@ Environment environment_of_host(const JobDescription& job, Environment host, con
     environment[name] = std::to_string(job.ranks);
   }
   environment["BLUEFOG_RENDEZVOUS"] = rendezvous;
+  environment.erase("BLUEFOG_RANKS_OF_HOSTS");
+  if (job.hosts.size() > 1) {
+    environment["BLUEFOG_RANKS_OF_HOSTS"] = ranks_of_hosts(job);
+    environment.emplace("BLUEFOG_LISTEN", listening_addresses(job));
+  }
   environment["MASTER_ADDR"] = job.master_address;
   environment["MASTER_PORT"] = std::to_string(job.master_port);
   if (!job.network_interface.empty()) {  // for torch.distributed, as MASTER_ADDR is

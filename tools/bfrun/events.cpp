@@ -94,6 +94,8 @@ Event parse_event(std::string_view payload) {
   }
   if (name == "note") return Note{text(object, "text")};
   if (name == "finished") return HostFinished{};
+  if (name == "rank_waits") return parse_rank_waits(object);
+  if (name == "rank_left") return parse_rank_left(object);
   throw InvalidArgument("an event \"" + name + "\" is unknown");
 }
 

@@ -3,7 +3,7 @@
 ///
 /// Agents send frames: a kind, a length, and that many bytes. The first is preceded by a mark, for the login
 /// shell of another host may have written something before. bfrun sends the job description and then orders,
-/// one byte each; the end of that stream is bfrun's death.
+/// one byte each but for messages about the ranks of all hosts; the end of that stream is bfrun's death.
 
 #include <cstddef>
 #include <optional>
@@ -13,6 +13,8 @@
 #include <vector>
 
 #include <sys/types.h>
+
+#include "roster_messages.hpp"
 
 namespace bfrun {
 
@@ -52,7 +54,7 @@ struct Note {
 /// No process of the job is left on this host.
 struct HostFinished {};
 
-using Event = std::variant<Greeting, RankEnded, StartFailed, Note, HostFinished>;
+using Event = std::variant<Greeting, RankEnded, StartFailed, Note, HostFinished, RankWaits, RankLeft>;
 
 enum class FrameKind : unsigned char {
   output = 1,  ///< whole lines of standard output
@@ -97,6 +99,8 @@ inline constexpr unsigned char order_closed = 0x80;
 /// So much more output may be sent. Without such an account, events would queue behind what a pager holds up.
 inline constexpr unsigned char order_more_output = 0xa0;
 inline constexpr std::size_t bytes_per_order_of_output = std::size_t{64} << 10;
+/// A message follows (roster_messages.hpp).
+inline constexpr unsigned char order_message = 0xb0;
 inline constexpr std::size_t output_ahead = std::size_t{1} << 20;
 
 }  // namespace bfrun

@@ -50,7 +50,9 @@ class Job::Impl : public AgentLink::Listener {
     for (std::size_t i = 0; i < hosts.size(); ++i) {
       hosts_.emplace_back();
       hosts_.back().link = std::make_unique<AgentLink>(io_, hosts[i], std::move(agents[i]), *this);
-      hosts_.back().living_ranks = hosts[i].ranks;
+      for (int rank = 0; rank < hosts[i].ranks; ++rank) {
+        hosts_.back().living_ranks.insert(hosts[i].first_rank + rank);
+      }
     }
   }
 
@@ -77,7 +79,7 @@ class Job::Impl : public AgentLink::Listener {
   struct Host {
     std::unique_ptr<AgentLink> link;
     std::optional<Greeting> greeting;
-    int living_ranks = 0;
+    std::set<int> living_ranks;
     bool finished = false;
     int silent_ticks = 0;
     std::set<int> closed_targets;
@@ -90,7 +92,8 @@ class Job::Impl : public AgentLink::Listener {
   }
 
   [[nodiscard]] bool any_rank_lives() const {
-    return std::any_of(hosts_.begin(), hosts_.end(), [](const Host& host) { return host.living_ranks > 0; });
+    return std::any_of(hosts_.begin(), hosts_.end(),
+                       [](const Host& host) { return !host.living_ranks.empty(); });
   }
   [[nodiscard]] bool keeps_going() const { return description_.on_rank_death == OnRankDeath::keep; }
 
@@ -195,17 +198,63 @@ class Job::Impl : public AgentLink::Listener {
     if (const auto* failure = std::get_if<StartFailed>(&event)) on_failed_start(host, *failure);
     if (const auto* note = std::get_if<Note>(&event)) report(prefix(host) + note->text);
     if (std::holds_alternative<HostFinished>(event)) host.finished = true;
+    if (const auto* waiting = std::get_if<RankWaits>(&event)) on_waiting_rank(host, waiting->seat);
+    if (const auto* left = std::get_if<RankLeft>(&event)) on_left_rank(host, *left);
   }
 
   void on_end_of_rank(Host& host, const RankEnded& end) {
-    --host.living_ranks;
+    if (host.living_ranks.erase(end.rank) == 0) return;
     if (end.wait_status == 0) {
       any_succeeded_ = true;
     } else if (phase_ == Phase::running) {
+      tell_loss(host, end.rank, describe_end(end.wait_status));
       const std::string place = names_hosts_ ? " on " + host.link->host().name : "";
       report("rank " + std::to_string(end.rank) + place + " (pid " + std::to_string(end.pid) + ") " +
              describe_end(end.wait_status) + consequence());
       fail(exit_code_of(end.wait_status));
+    }
+  }
+
+  // ---- the ranks of all hosts meet
+
+  [[nodiscard]] static bool is_of(const Host& host, int rank) {
+    const HostRanks& ranks = host.link->host();
+    return rank >= ranks.first_rank && rank < ranks.first_rank + ranks.ranks;
+  }
+
+  void on_waiting_rank(const Host& host, const bluefog::membership::Seat& seat) {
+    if (!is_of(host, seat.rank)) return;
+    gathering_.take(seat);
+    const auto generation = gathering_.complete();
+    if (!generation) return;
+    const std::string bytes = encode_order(*generation);
+    for (const Host& other : hosts_) other.link->send(bytes);
+  }
+
+  void on_left_rank(const Host& host, const RankLeft& left) {
+    if (!is_of(host, left.rank)) return;
+    gathering_.leave(left.rank, left.ticket);
+    host.link->send(encode_order(LeaveConfirmed{left.rank, left.ticket, missing_ranks(host)}));
+  }
+
+  [[nodiscard]] bluefog::membership::MissingRanks missing_ranks(const Host& asking) const {
+    bluefog::membership::MissingRanks missing{gathering_.missing(), {}};
+    for (const Host& host : hosts_) {
+      const auto of_host = std::count_if(missing.ranks.begin(), missing.ranks.end(),
+                                         [&](int rank) { return is_of(host, rank); });
+      if (&host == &asking || of_host < host.link->host().ranks) continue;
+      missing.hosts.append(missing.hosts.empty() ? "" : ", ").append(host.link->host().name);
+    }
+    return missing;
+  }
+
+  /// The ranks of other hosts; those of its own see it themselves.
+  void tell_loss(const Host& of, int rank, const std::string& why) {
+    if (hosts_.size() == 1) return;
+    const std::string text = why + " (on " + of.link->host().name + ")";
+    const std::string bytes = encode_order(RankLost{rank, text});
+    for (const Host& other : hosts_) {
+      if (&other != &of) other.link->send(bytes);
     }
   }
 
@@ -220,11 +269,14 @@ class Job::Impl : public AgentLink::Listener {
 
   void on_end(AgentLink& link) override {
     Host& host = host_of(link);
-    host.living_ranks = 0;
+    const std::set<int> lost = std::exchange(host.living_ranks, {});
+    gathering_.leave_all(link.host().first_rank, link.host().ranks);
     if (!host.finished && phase_ == Phase::starting) {
       fail_to_start(host, why_no_answer(link));
     } else if (!host.finished && phase_ == Phase::running) {
-      report(describe_loss(host) + consequence());
+      const std::string loss = describe_loss(host);
+      for (const int rank : lost) tell_loss(host, rank, loss);
+      report(loss + consequence());
       fail(WIFSIGNALED(link.wait_status()) ? exit_code_of(link.wait_status()) : exit_code_of_failures);
     }
     if (std::all_of(hosts_.begin(), hosts_.end(),
@@ -354,6 +406,7 @@ class Job::Impl : public AgentLink::Listener {
   asio::steady_timer watch_timer_;
   TextWriter writer_;
   std::vector<Host> hosts_;
+  bluefog::membership::Gathering gathering_{description_.size};
   Phase phase_ = Phase::starting;
   bool interrupted_ = false;
   bool any_succeeded_ = false;

@@ -1,12 +1,13 @@
 #include "job_description.hpp"
 
+#include <array>
+#include <bit>
 #include <cerrno>
+#include <charconv>
 #include <climits>
 #include <span>
-#include <system_error>
 
 #include <nlohmann/json.hpp>
-#include <sys/random.h>
 #include <unistd.h>
 
 #include <bluefog/version.hpp>
@@ -17,6 +18,7 @@ namespace bfrun {
 namespace {
 
 using bluefog::InvalidArgument;
+using bluefog::base::JobKey;
 using json = nlohmann::json;
 
 constexpr std::string_view magic = "BFRUNJOB";
@@ -31,21 +33,30 @@ std::string hexadecimal(std::span<const std::byte> bytes) {
   return text;
 }
 
-void fill_random(std::span<std::byte> bytes) {
-  if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size())) {
-    throw std::system_error(errno, std::generic_category(), "no random bytes for the job's key");
-  }
+std::string job_id_text(std::uint64_t id) {
+  std::array<char, 16> digits{};
+  return {digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), id, 16).ptr};
+}
+
+std::uint64_t parse_job_id(const std::string& text) {
+  std::uint64_t id = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), id, 16);
+  if (error != std::errc() || stop != text.data() + text.size())
+    throw InvalidArgument("the job's id is malformed");
+  return id;
 }
 
 JobKey parse_key(std::string_view text) {
   constexpr std::string_view digits = "0123456789abcdef";
-  JobKey key{};
-  if (text.size() != 2 * key.size() || text.find_first_not_of(digits) != std::string_view::npos) {
+  std::array<std::byte, JobKey::size> bytes{};
+  if (text.size() != 2 * bytes.size() || text.find_first_not_of(digits) != std::string_view::npos) {
     throw InvalidArgument("the key is malformed");
   }
-  for (std::size_t i = 0; i < key.size(); ++i) {
-    key[i] = static_cast<std::byte>(digits.find(text[2 * i]) << 4 | digits.find(text[2 * i + 1]));
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    bytes[i] = static_cast<std::byte>(digits.find(text[2 * i]) << 4 | digits.find(text[2 * i + 1]));
   }
+  const JobKey key{bytes};
+  bluefog::base::wipe(bytes);
   return key;
 }
 
@@ -107,16 +118,10 @@ std::size_t read_exactly(int fd, char* bytes, std::size_t length) {
 
 }  // namespace
 
-JobKey random_job_key() {
-  JobKey key{};
-  fill_random(key);
-  return key;
-}
-
-std::string random_job_id() {
-  std::array<std::byte, 8> id{};
-  fill_random(id);
-  return hexadecimal(id);
+std::uint64_t random_job_id() {
+  std::array<std::byte, sizeof(std::uint64_t)> bytes{};
+  bluefog::base::fill_random(bytes);
+  return std::bit_cast<std::uint64_t>(bytes);
 }
 
 std::vector<std::string> descriptions(JobDescription job, const std::vector<HostRanks>& hosts,
@@ -143,8 +148,8 @@ std::string encode(const JobDescription& job) {
   for (const auto& [name, value] : job.environment) environment[to_json_text(name)] = to_json_text(value);
   const json object{
       {"version", BLUEFOG_VERSION},
-      {"job_id", job.job_id},
-      {"key", hexadecimal(job.key)},
+      {"job_id", job_id_text(job.job_id)},
+      {"key", hexadecimal(job.key.reveal())},
       {"size", job.size},
       {"first_rank", job.first_rank},
       {"ranks", job.ranks},
@@ -195,7 +200,7 @@ JobDescription parse_description(std::string_view body) {
     throw InvalidArgument("the job is started by BlueFog " + version + ", this is " BLUEFOG_VERSION);
   }
   JobDescription job;
-  job.job_id = text(object, "job_id");
+  job.job_id = parse_job_id(text(object, "job_id"));
   job.key = parse_key(text(object, "key"));
   job.size = integer(object, "size", 1, most_ranks);
   job.first_rank = integer(object, "first_rank", 0, job.size - 1);

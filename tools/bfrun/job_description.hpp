@@ -4,27 +4,23 @@
 /// On the way it is a magic number, a length and JSON. It comes by the agent's order stream alone, for it
 /// holds the job's key.
 
-#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <bluefog/error.hpp>
 
+#include "base/job_key.hpp"
 #include "environment.hpp"
 #include "hosts.hpp"
 #include "options.hpp"
 
 namespace bfrun {
 
-/// The secret that the ranks of one job share. Never printed, and in no command line or environment.
-using JobKey = std::array<std::byte, 32>;
-
-/// @throws std::system_error  the system gives no random bytes
-[[nodiscard]] JobKey random_job_key();
 /// Tells this job from others; no secret.
-[[nodiscard]] std::string random_job_id();
+[[nodiscard]] std::uint64_t random_job_id();
 
 /// One host of the job, as the ranks of others reach it.
 struct HostAddress {
@@ -35,8 +31,8 @@ struct HostAddress {
 };
 
 struct JobDescription {
-  std::string job_id;
-  JobKey key{};
+  std::uint64_t job_id = 0;
+  bluefog::base::JobKey key;       ///< in no command line or environment
   int size = 0;                    ///< ranks of the job
   int first_rank = 0;              ///< of this host
   int ranks = 0;                   ///< of this host

@@ -10,7 +10,7 @@ namespace {
 using bluefog::InvalidArgument;
 using json = nlohmann::json;
 
-constexpr int deepest = 4;
+constexpr int deepest = 6;
 
 }  // namespace
 

@@ -23,7 +23,8 @@ namespace {
 
 // A setting that no rank could read is one error here rather than one from each rank.
 bluefog::Config read_settings(Environment environment) {
-  for (const char* name : {"BLUEFOG_RANK", "BLUEFOG_SIZE", "BLUEFOG_RENDEZVOUS"}) environment.erase(name);
+  for (const char* name : {"BLUEFOG_RANK", "BLUEFOG_SIZE", "BLUEFOG_RANKS_OF_HOSTS", "BLUEFOG_RENDEZVOUS"})
+    environment.erase(name);
   return bluefog::base::read_config(environment);
 }
 
@@ -42,7 +43,7 @@ JobDescription describe(const Options& options, const std::vector<HostRanks>& ho
                         const Environment& environment, const bluefog::Config& settings) {
   const bool only_here = hosts.size() == 1 && hosts.front().local;
   JobDescription job;
-  job.key = random_job_key();
+  job.key = bluefog::base::JobKey::random();
   job.job_id = random_job_id();
   job.size = options.num_proc;
   job.command = options.command;

@@ -26,6 +26,9 @@ class HostTransport final : public remote::SplitTransport {
 
   [[nodiscard]] tcp::TcpWire& wire() noexcept { return wire_; }
 
+  /// Somebody knows for certain that a far rank has died. Any thread.
+  void tell_death(int peer, const std::string& reason) { wire_.tell_death(peer, reason); }
+
   [[nodiscard]] PeerState state(int peer) const override;
   [[nodiscard]] bool shares_memory(int peer) const override {
     return hosts_[static_cast<std::size_t>(peer)] == own_host_;

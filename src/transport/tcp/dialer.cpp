@@ -20,7 +20,7 @@ namespace {
 
 Dialled problem_at(const Endpoint& endpoint, const std::string& what,
                    Dialled::Outcome outcome = Dialled::Outcome::Failed) {
-  return {outcome, endpoint.to_string() + ": " + what, nullptr};
+  return {outcome, endpoint.to_string(), endpoint.to_string() + ": " + what, nullptr};
 }
 
 Dialled problem_of_connect(const Endpoint& endpoint, int error) {
@@ -78,7 +78,7 @@ asio::awaitable<Dialled> dial(asio::io_context& io, Endpoint endpoint, Hello hel
   }
   switch (*verdict) {
     case Verdict::Accepted:
-      co_return Dialled{Dialled::Outcome::Accepted, {}, socket};
+      co_return Dialled{Dialled::Outcome::Accepted, endpoint.to_string(), {}, socket};
     case Verdict::Yield:
       co_return problem_at(endpoint, "it dials too", Dialled::Outcome::Yield);
     case Verdict::Leaving:

@@ -25,6 +25,7 @@ struct Dialled {
     Failed,    ///< may be better next time
   };
   Outcome outcome = Outcome::Failed;
+  std::string address;
   std::string problem;             ///< where it failed, and why
   std::shared_ptr<Socket> socket;  ///< if accepted
 };

@@ -122,6 +122,7 @@ asio::awaitable<void> TcpWire::Impl::open(Link& link) {
 bool TcpWire::Impl::conclude(Link& link, const Dialled& dialled) {
   switch (dialled.outcome) {
     case Dialled::Outcome::Accepted:
+      log::debug("rank " + std::to_string(link.peer.rank) + " is reached at " + dialled.address);
       link.is_dialled_by_us = true;
       use_as_control(link, dialled.socket);
       for (std::size_t index = 0; index < options_.data_connections; ++index) {

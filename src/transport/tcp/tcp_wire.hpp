@@ -62,6 +62,8 @@ class TcpWire final : public remote::Wire {
   [[nodiscard]] std::vector<News> take_news();
   /// A peer has said what no rank says; nothing more of it is to be believed.
   void give_up(int peer, const std::string& reason);
+  /// Somebody knows for certain that a peer has died, and why. What it has sent before is taken first.
+  void tell_death(int peer, const std::string& reason);
   /// Writes what waits, and says good-bye; after send_left().
   void finish(base::Duration patience);
 

@@ -79,6 +79,15 @@ void TcpWire::Impl::give_up(int peer, const std::string& reason) {
   asio::post(io_, [this, peer, reason] { lose(*link(peer), reason); });
 }
 
+void TcpWire::Impl::tell_death(int peer, const std::string& reason) {
+  asio::post(io_, [this, peer, reason] {
+    Link& dead = *link(peer);
+    dead.reason_of_death = reason;
+    // The end of an open connection comes behind all that the peer has sent, and tells the same.
+    if (dead.state() != Link::State::Up && !dead.has_left) lose(dead, reason);
+  });
+}
+
 void TcpWire::Impl::finish(base::Duration patience) {
   asio::post(io_, [this] {
     is_finishing_ = true;
@@ -188,10 +197,11 @@ void TcpWire::Impl::end(Link& link, const std::string& why) {
 
 void TcpWire::Impl::lose(Link& link, const std::string& why) {
   if (!link.close()) return;
-  log::info("rank " + std::to_string(link.peer.rank) + " is lost: " + why);
+  const std::string& reason = link.reason_of_death.empty() ? why : link.reason_of_death;
+  log::info("rank " + std::to_string(link.peer.rank) + " is lost: " + reason);
   std::vector<News> news(1);
   news.front().peer = link.peer.rank;
-  news.front().loss = why;
+  news.front().loss = reason;
   report(std::move(news));
   if (is_finishing_) look_whether_finished();
 }
@@ -261,6 +271,9 @@ std::vector<TcpWire::News> TcpWire::take_news() {
 }
 void TcpWire::give_up(int peer, const std::string& reason) {
   impl_->give_up(peer, reason);
+}
+void TcpWire::tell_death(int peer, const std::string& reason) {
+  impl_->tell_death(peer, reason);
 }
 void TcpWire::finish(base::Duration patience) {
   impl_->finish(patience);

@@ -34,6 +34,7 @@ class TcpWire::Impl {
   [[nodiscard]] bool has_news() const { return has_news_.load(std::memory_order_acquire); }
   [[nodiscard]] std::vector<News> take_news();
   void give_up(int peer, const std::string& reason);
+  void tell_death(int peer, const std::string& reason);
   void finish(base::Duration patience);
   [[nodiscard]] std::uint64_t refused_strangers() const { return doorman_.refused(); }
 

@@ -1,0 +1,119 @@
+"""Ranks of several hosts, through a stand-in for ssh, compute together."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import Any
+
+import pytest
+from bfrun_hosts import Hosts, hosts
+from bfrun_job import Job, job, python
+from ranks import HERE, PACKAGE
+
+__all__ = ["hosts", "job"]  # the fixtures
+
+PATHS = os.pathsep.join([str(PACKAGE), str(HERE), os.environ.get("PYTHONPATH", "")])
+PROLOGUE = """
+import json, os, pathlib, time
+import torch
+import bluefog.torch as bf
+directory, rank = pathlib.Path(os.environ["DIR"]), int(os.environ["BLUEFOG_RANK"])
+def report(value):
+    (directory / f"{rank}.json").write_text(json.dumps(value))
+"""
+
+
+def start(job: Job, hosts: Hosts, where: str, size: int, source: str, *options: str, **settings: str) -> None:
+    arguments = [*options, "-np", str(size), *hosts.arguments(where)]
+    variables = {"PYTHONPATH": PATHS, "BLUEFOG_OP_TIMEOUT": "60", **settings}
+    job.start(*arguments, *python(PROLOGUE + source), **variables)
+
+
+def finish(job: Job, ranks: range | list[int]) -> list[Any]:
+    assert job.process is not None
+    _, err = job.process.communicate(timeout=120)
+    assert job.process.returncode == 0, err
+    return [json.loads((job.directory / f"{rank}.json").read_text()) for rank in ranks]
+
+
+@pytest.mark.parametrize("where", ["localhost:2,b:2", "b:2,c:2", "b:1,localhost:3"])
+def test_ranks_mix_over_hosts(job: Job, hosts: Hosts, where: str) -> None:
+    source = """
+bf.init()
+mean = bf.allreduce(torch.tensor([float(rank)])).item()
+x = torch.full((100_000,), float(rank))
+schedule = bf.one_peer_exponential(bf.size())
+for step in range(2):
+    x = bf.neighbor_allreduce(x, schedule=schedule, round=step)
+report([mean, x.min().item(), x.max().item(), bf.local_rank(), bf.local_size()])
+"""
+    start(job, hosts, where, 4, source)
+    sizes = [int(part.split(":")[1]) for part in where.split(",")]
+    places = [[local, size] for size in sizes for local in range(size)]
+    assert finish(job, range(4)) == [[1.5, 1.5, 1.5, *place] for place in places]
+
+
+def test_they_leave_and_meet_again(job: Job, hosts: Hosts) -> None:
+    source = """
+means = []
+for _ in range(5):
+    bf.init()
+    means.append(bf.allreduce(torch.tensor([float(rank)])).item())
+    bf.shutdown()
+report(means)
+"""
+    start(job, hosts, "localhost:2,b:2", 4, source)
+    assert finish(job, range(4)) == [[1.5] * 5] * 4
+
+
+def test_missing_ranks_of_other_hosts_are_named(job: Job, hosts: Hosts) -> None:
+    source = """
+import threading
+from bluefog.common.errors import OperationTimeoutError
+def wait_for_rank_0():
+    while not (directory / "0.json").exists():
+        time.sleep(0.01)
+    os._exit(0)
+if rank == 0:
+    text = "ranks 1, 2, 3"
+    while "ranks 1, 2, 3" in text:  # until rank 1 has joined
+        try:
+            bf.init()
+        except OperationTimeoutError as error:
+            text = str(error)
+    report(text)
+else:
+    threading.Thread(target=wait_for_rank_0).start()
+    if rank == 1:
+        os.environ["BLUEFOG_START_TIMEOUT"] = "1000"
+        bf.init()
+"""
+    start(job, hosts, "localhost:1,b:1,c:2", 4, source, BLUEFOG_START_TIMEOUT="1")
+    [text] = finish(job, [0])
+    assert "still missing: ranks 2, 3; none has joined on c" in text
+
+
+def test_a_killed_rank_is_named_where_no_connection_was_open(job: Job, hosts: Hosts) -> None:
+    source = """
+from bluefog.common.errors import PeerLostError
+bf.init()
+bf.allreduce(torch.ones(1))
+(directory / f"pid.{rank}").write_text(f"{os.getpid()}\\n")
+if rank == 3:
+    time.sleep(1000)
+x = torch.ones(3)
+try:
+    while True:
+        bf.allreduce(x)
+except PeerLostError as error:
+    report(str(error))
+os._exit(0)
+"""
+    options = ["--on-rank-death", "keep"]
+    start(job, hosts, "localhost:2,b:2", 4, source, *options, BLUEFOG_HEARTBEAT="0.2")
+    job.wait_for_files(*(f"pid.{rank}" for rank in range(4)))
+    os.kill(job.pid_in("pid.3"), signal.SIGKILL)
+    for text in finish(job, range(3)):
+        assert "rank 3" in text
