@@ -15,6 +15,7 @@
 
 #include <bluefog/error.hpp>
 
+#include "transport/tcp/frame.hpp"
 #include "unit/wires.hpp"
 
 namespace bluefog::transport::tcp {
@@ -206,6 +207,21 @@ TEST(Leaving, OfAllAtOnce) {
       for (const auto& news : stations[rank].take()) EXPECT_TRUE(news.message) << news.loss;
     }
   }
+}
+
+TEST(Leaving, SendsWhatWaitsToAPeerThatDials) {
+  // Rank 1 cannot reach rank 0, which hears of it only by dialling itself.
+  const auto silent = listen_on({}, {});
+  Stations stations(2, {}, "127.0.0.1", [&](auto& addresses) { addresses[0] = {silent.front().endpoint}; });
+  stations[1].wire->send(0, chunk(0, 10));
+  const int everybody[] = {0};
+  stations[1].wire->send_left(everybody);
+  stations[0].wire->send(1, chunk(0, 10));
+  auto news = stations[0].wait_for(2);
+  ASSERT_TRUE(news.back().message) << news.back().loss;
+  EXPECT_EQ(news.back().message->kind, remote::Message::Kind::Left);
+  news.pop_back();
+  expect_in_order(news);
 }
 
 TEST(Losses, ShowWhenThePeerEndsWithoutAWord) {
