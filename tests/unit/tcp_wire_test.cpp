@@ -209,6 +209,43 @@ TEST(Leaving, OfAllAtOnce) {
   }
 }
 
+/// What a rank sends last.
+std::vector<std::byte> farewell(std::uint64_t sequence) {
+  std::vector<std::byte> bytes;
+  encode(remote::Message{}, sequence, bytes);
+  return bytes;
+}
+
+TEST(Leaving, IsNoLossWhileDataStillArrives) {
+  constexpr auto heartbeat = 200ms;
+  Stations stations(2, [&](WireOptions& options) { options.sockets.heartbeat = heartbeat; });
+  const Identity& identity = stations[1].identity;
+  Hello hello = test::hello_of(identity, 0);
+  hello.data_connections = 1;
+  const test::RawSocket control(stations[0].endpoints.front());
+  ASSERT_EQ(test::shake_hands(control, hello, identity.key), Verdict::Accepted);
+  hello.role = Role::Data;
+  const test::RawSocket data(stations[0].endpoints.front());
+  ASSERT_EQ(test::shake_hands(data, hello, identity.key), Verdict::Accepted);
+  control.send(farewell(2));
+  control.finish();
+  // Before that it has sent a chunk, which takes its time.
+  const remote::Message last = chunk(0, 80);
+  std::vector<std::byte> bytes;
+  encode(last, 1, bytes);
+  bytes.insert(bytes.end(), last.payload.data(), last.payload.data() + last.payload.size());
+  for (const std::byte& one : bytes) {
+    data.send(std::span(&one, 1));
+    std::this_thread::sleep_for(heartbeat / 20);
+  }
+  data.finish();
+  auto news = stations[0].wait_for(2);
+  ASSERT_TRUE(news.back().message) << news.back().loss;
+  EXPECT_EQ(news.back().message->kind, remote::Message::Kind::Left);
+  news.pop_back();
+  expect_in_order(news);
+}
+
 TEST(Leaving, SendsWhatWaitsToAPeerThatDials) {
   // Rank 1 cannot reach rank 0, which hears of it only by dialling itself.
   const auto silent = listen_on({}, {});
