@@ -327,6 +327,25 @@ TEST(Room, EndsWhereAPeerDoesNotRead) {
   EXPECT_TRUE(wire.has_room(1));
 }
 
+TEST(Room, IsToldOfWhenThePeerHasGone) {
+  Stations stations(2, [](WireOptions& options) { options.sockets.heartbeat = 400ms; });
+  const test::RawRank slow(stations, 1, 0);
+  TcpWire& wire = *stations[0].wire;
+  std::uint64_t sent = 0;
+  while (wire.has_room(1)) wire.send(1, chunk(sent++, 500'000));
+  for (int more = 0; more < 40; ++more)
+    wire.send(1, chunk(sent++, 500'000));  // the kernel may take some still
+  const int rings = stations[0].rings();
+  slow.send(farewell(1));
+  const auto news = stations[0].wait_for(1);
+  ASSERT_TRUE(news.front().message) << news.front().loss;
+  stations[0].wait_for_ring(rings);
+  EXPECT_FALSE(wire.has_room(1));
+  // It reads nothing, and gives no sign of life any more.
+  stations[0].wait_for_ring(rings + 1);
+  EXPECT_TRUE(wire.has_room(1));
+}
+
 TEST(Descriptors, AreClosedInTheEnd) {
   const auto open = [] {
     return std::distance(std::filesystem::directory_iterator("/proc/self/fd"),

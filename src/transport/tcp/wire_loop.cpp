@@ -200,6 +200,7 @@ void TcpWire::Impl::connection_ended(Link& link, Connection& connection, const s
 void TcpWire::Impl::end(Link& link, const std::string& why) {
   if (!link.has_left && !is_finishing_) return lose(link, why);
   static_cast<void>(link.close());
+  report({});  // what waits for room needs none any more
   if (is_finishing_) look_whether_finished();
 }
 
