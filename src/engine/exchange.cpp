@@ -52,9 +52,9 @@ void Publication::advance() {
 
 bool Publication::is_awaited() const {
   if (is_complete()) return false;
-  // After a meeting has started, all come to it.
-  const Phase least = operation_.has_started ? Phase::Posted : Phase::Running;
   return std::any_of(destinations_.begin(), destinations_.end(), [&](const PeerView* peer) {
+    // After a meeting has started, all of its members come to it; ranks of other hosts are no members.
+    const Phase least = operation_.has_started && !peer->is_far ? Phase::Posted : Phase::Running;
     return transport_.phase(peer->slot) >= least && !has_finished(*peer);
   });
 }

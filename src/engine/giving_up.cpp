@@ -52,18 +52,22 @@ bool Engine::has_enough_of(const Operation& operation, const PeerView& peer) con
 }
 
 /// This rank fails because another was lost. Destinations that are in the middle of the operation, and did
-/// not need that one, still get their chunks.
+/// not need that one, still get their chunks. This goes on until none of them needs any, or there is new
+/// trouble: the caller's patience ends, for one.
 Task Engine::serve(Operation& operation) {
   Publication own(transport_, operation, tuning_.streaming_threshold);
   if (!own.is_awaited()) co_return;
+  // What there was is what this rank throws.
+  operation.trouble = nullptr;
   transport_.set_phase(operation.slot, Phase::Done);  // it needs nothing more itself
-  while (own.is_awaited()) {
+  while (own.is_awaited() && !operation.trouble) {
     if (own.can_advance()) {
       own.advance();
       transport_.set_produced(operation.slot, operation.produced);
     }
     show_peers(operation);
-    Until movable(operation.suspension, [&] { return own.can_advance() || !own.is_awaited(); });
+    Until movable(operation.suspension,
+                  [&] { return own.can_advance() || !own.is_awaited() || operation.trouble; });
     co_await movable;
     Yield others(operation.suspension);
     co_await others;
@@ -78,11 +82,11 @@ Task Engine::withdraw(Operation& operation, std::exception_ptr error) {
   // Readers of the tensor itself must have let go of it before its owner may.
   const auto& row = operation.request().plan->row;
   const auto may_read = [&](const PeerView& peer) {
-    return operation.crossing != nullptr ? !peer.is_far : row.destination(peer.rank) != nullptr;
+    return operation.crossing != nullptr || row.destination(peer.rank) != nullptr;
   };
   Until let_go(operation.suspension, [&] {
     return std::all_of(operation.peers.begin(), operation.peers.end(), [&](PeerView& peer) {
-      if (!may_read(peer) || is_gone(peer.rank)) return true;
+      if (!may_read(peer) || peer.is_far || is_gone(peer.rank)) return true;
       if (!peer.found) {
         peer.found =
             transport_.find(peer.rank, operation.key, peer.slot, peer.post) == transport::Lookup::Found;

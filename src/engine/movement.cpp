@@ -122,6 +122,9 @@ Task Engine::exchange(Operation& operation) {
       request.kind == OperationKind::Allgather || request.kind == OperationKind::NeighborAllgather;
   if (is_gather) allocate_gathered(operation, rank_);
   if (operation.post.meets != 0) transport_.set_phase(operation.slot, Phase::Running);
+  for (const PeerView& peer : operation.peers) {
+    if (peer.is_far) transport_.show(peer.rank, operation.slot);
+  }
   Publication own(transport_, operation, tuning_.streaming_threshold);
   Undo undo(undo_memory_, request.output, store_for(request.output.bytes()));
   std::exception_ptr failure;

@@ -67,6 +67,10 @@ std::vector<Message> one_of_each_kind() {
     messages.back().kind = kind;
     if (kind != Message::Kind::Left) messages.back().key = {11, 12};
   }
+  messages.emplace_back();
+  messages.back().kind = Message::Kind::Progress;
+  messages.back().phase = Phase::Done;
+  messages.back().key = {11, 12};
   messages[2].payload = payload_of(100'000);
   messages[3].consumed = 13;
   messages[5].text = std::string(3000, 'x');
@@ -236,17 +240,24 @@ std::vector<std::byte> header(std::uint8_t version, std::uint8_t kind, std::uint
 
 TEST(Headers, ThatNoRankSendsAreRefused) {
   const auto is_refused = [](const std::vector<std::byte>& bytes) { return read(bytes, 1).is_refused; };
-  EXPECT_FALSE(is_refused(header(1, 1, 0, 16, 100, 1)));
-  EXPECT_TRUE(is_refused(header(2, 1, 0, 16, 100, 1))) << "another version";
-  EXPECT_TRUE(is_refused(header(1, 7, 0, 16, 100, 1))) << "an unknown kind";
-  EXPECT_TRUE(is_refused(header(1, 1, 1, 16, 100, 1))) << "a phase that is not told";
-  EXPECT_TRUE(is_refused(header(1, 1, 0, 16, 100, 0))) << "a chunk without a number";
-  EXPECT_TRUE(is_refused(header(1, 2, 0, 30, 0, 5))) << "progress with one";
-  EXPECT_TRUE(is_refused(header(1, 1, 0, 16, (4U << 20) + 1, 1))) << "a payload beyond the limit";
-  EXPECT_TRUE(is_refused(header(1, 1, 0, 0xffffffff, 100, 1))) << "a head beyond the limit";
-  EXPECT_TRUE(is_refused(header(1, 3, 0, 16, 1, 1))) << "a payload where none belongs";
-  EXPECT_TRUE(is_refused(header(1, 1, 0, 16, 0, 1))) << "a chunk of nothing";
-  EXPECT_TRUE(is_refused(header(1, 6, 0, 1, 0, 0))) << "a heartbeat with a head";
+  constexpr std::uint8_t now = protocol_version;
+  constexpr std::uint8_t old = now - 1;
+  EXPECT_FALSE(is_refused(header(now, 1, 0, 16, 100, 1)));
+  EXPECT_TRUE(is_refused(header(old, 1, 0, 16, 100, 1))) << "another version";
+  EXPECT_TRUE(is_refused(header(now, 7, 0, 16, 100, 1))) << "an unknown kind";
+  EXPECT_TRUE(is_refused(header(now, 1, 1, 16, 100, 1))) << "a phase that is told of progress only";
+  EXPECT_FALSE(is_refused(header(now, 2, 1, 30, 0, 5)));
+  EXPECT_FALSE(is_refused(header(now, 2, 2, 30, 0, 5)));
+  EXPECT_TRUE(is_refused(header(now, 2, 3, 30, 0, 5))) << "a phase that is not told";
+  EXPECT_TRUE(is_refused(header(now, 2, 5, 30, 0, 5))) << "no phase";
+  EXPECT_TRUE(is_refused(header(now, 2, 2, 30, 0, 0))) << "a phase without a number";
+  EXPECT_TRUE(is_refused(header(now, 1, 0, 16, 100, 0))) << "a chunk without a number";
+  EXPECT_TRUE(is_refused(header(now, 2, 0, 30, 0, 5))) << "progress with one";
+  EXPECT_TRUE(is_refused(header(now, 1, 0, 16, (4U << 20) + 1, 1))) << "a payload beyond the limit";
+  EXPECT_TRUE(is_refused(header(now, 1, 0, 0xffffffff, 100, 1))) << "a head beyond the limit";
+  EXPECT_TRUE(is_refused(header(now, 3, 0, 16, 1, 1))) << "a payload where none belongs";
+  EXPECT_TRUE(is_refused(header(now, 1, 0, 16, 0, 1))) << "a chunk of nothing";
+  EXPECT_TRUE(is_refused(header(now, 6, 0, 1, 0, 0))) << "a heartbeat with a head";
 }
 
 struct Wrong {

@@ -15,6 +15,7 @@
 
 #include <bluefog/error.hpp>
 
+#include "transport/tcp/frame.hpp"
 #include "unit/wires.hpp"
 
 namespace bluefog::transport::tcp {
@@ -208,6 +209,58 @@ TEST(Leaving, OfAllAtOnce) {
   }
 }
 
+/// What a rank sends last.
+std::vector<std::byte> farewell(std::uint64_t sequence) {
+  std::vector<std::byte> bytes;
+  encode(remote::Message{}, sequence, bytes);
+  return bytes;
+}
+
+TEST(Leaving, IsNoLossWhileDataStillArrives) {
+  constexpr auto heartbeat = 200ms;
+  Stations stations(2, [&](WireOptions& options) { options.sockets.heartbeat = heartbeat; });
+  const Identity& identity = stations[1].identity;
+  Hello hello = test::hello_of(identity, 0);
+  hello.data_connections = 1;
+  const test::RawSocket control(stations[0].endpoints.front());
+  ASSERT_EQ(test::shake_hands(control, hello, identity.key), Verdict::Accepted);
+  hello.role = Role::Data;
+  const test::RawSocket data(stations[0].endpoints.front());
+  ASSERT_EQ(test::shake_hands(data, hello, identity.key), Verdict::Accepted);
+  control.send(farewell(2));
+  control.finish();
+  // Before that it has sent a chunk, which takes its time.
+  const remote::Message last = chunk(0, 80);
+  std::vector<std::byte> bytes;
+  encode(last, 1, bytes);
+  bytes.insert(bytes.end(), last.payload.data(), last.payload.data() + last.payload.size());
+  for (const std::byte& one : bytes) {
+    data.send(std::span(&one, 1));
+    std::this_thread::sleep_for(heartbeat / 20);
+  }
+  data.finish();
+  auto news = stations[0].wait_for(2);
+  ASSERT_TRUE(news.back().message) << news.back().loss;
+  EXPECT_EQ(news.back().message->kind, remote::Message::Kind::Left);
+  news.pop_back();
+  expect_in_order(news);
+}
+
+TEST(Leaving, SendsWhatWaitsToAPeerThatDials) {
+  // Rank 1 cannot reach rank 0, which hears of it only by dialling itself.
+  const auto silent = listen_on({}, {});
+  Stations stations(2, {}, "127.0.0.1", [&](auto& addresses) { addresses[0] = {silent.front().endpoint}; });
+  stations[1].wire->send(0, chunk(0, 10));
+  const int everybody[] = {0};
+  stations[1].wire->send_left(everybody);
+  stations[0].wire->send(1, chunk(0, 10));
+  auto news = stations[0].wait_for(2);
+  ASSERT_TRUE(news.back().message) << news.back().loss;
+  EXPECT_EQ(news.back().message->kind, remote::Message::Kind::Left);
+  news.pop_back();
+  expect_in_order(news);
+}
+
 TEST(Losses, ShowWhenThePeerEndsWithoutAWord) {
   Stations stations(2);
   stations[0].wire->send(1, chunk(0, 10));
@@ -271,6 +324,25 @@ TEST(Room, EndsWhereAPeerDoesNotRead) {
   }
   const int rings = stations[0].rings();
   slow.read_until([&] { return stations[0].rings() > rings; });
+  EXPECT_TRUE(wire.has_room(1));
+}
+
+TEST(Room, IsToldOfWhenThePeerHasGone) {
+  Stations stations(2, [](WireOptions& options) { options.sockets.heartbeat = 400ms; });
+  const test::RawRank slow(stations, 1, 0);
+  TcpWire& wire = *stations[0].wire;
+  std::uint64_t sent = 0;
+  while (wire.has_room(1)) wire.send(1, chunk(sent++, 500'000));
+  for (int more = 0; more < 40; ++more)
+    wire.send(1, chunk(sent++, 500'000));  // the kernel may take some still
+  const int rings = stations[0].rings();
+  slow.send(farewell(1));
+  const auto news = stations[0].wait_for(1);
+  ASSERT_TRUE(news.front().message) << news.front().loss;
+  stations[0].wait_for_ring(rings);
+  EXPECT_FALSE(wire.has_room(1));
+  // It reads nothing, and gives no sign of life any more.
+  stations[0].wait_for_ring(rings + 1);
   EXPECT_TRUE(wire.has_room(1));
 }
 

@@ -40,6 +40,11 @@ struct Station {
     const std::lock_guard lock(mutex);
     return ring_count;
   }
+  /// Until it rings once more.
+  void wait_for_ring(int seen) {
+    std::unique_lock lock(mutex);
+    EXPECT_TRUE(rung.wait_for(lock, patience, [&] { return ring_count > seen; })) << "it does not ring";
+  }
   void wait_for_at_least(std::size_t count) {
     const auto until = std::chrono::steady_clock::now() + patience;
     while (true) {
@@ -126,6 +131,8 @@ class RawSocket {
   void send(std::span<const std::byte> bytes) const {
     static_cast<void>(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL));
   }
+  /// Sends nothing more.
+  void finish() const { ::shutdown(fd_.get(), SHUT_WR); }
   /// Fills `bytes`, unless the other end closes before, or says nothing for long.
   [[nodiscard]] bool receive(std::span<std::byte> bytes) const {
     while (!bytes.empty()) {
@@ -193,7 +200,8 @@ class RawRank {
     const Identity& identity = stations[rank].identity;
     EXPECT_EQ(shake_hands(socket_, hello_of(identity, peer), identity.key), Verdict::Accepted);
   }
-  void send(std::string_view text) const { socket_.send(std::as_bytes(std::span(text))); }
+  void send(std::string_view text) const { send(std::as_bytes(std::span(text))); }
+  void send(std::span<const std::byte> bytes) const { socket_.send(bytes); }
   void read_until(const std::function<bool()>& condition) const {
     const auto until = std::chrono::steady_clock::now() + patience;
     while (!condition()) {

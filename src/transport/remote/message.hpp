@@ -57,7 +57,7 @@ struct Message {
   enum class Kind : std::uint8_t {
     Post,       ///< an operation, with its row, and its only chunk if that is eager
     Chunk,      ///< more data of it
-    Progress,   ///< how much the sender has consumed, or that it withdrew and why
+    Progress,   ///< how much the sender has consumed; or its phase, with the reason if it withdrew
     Passed,     ///< the sender has finished this call without naming the receiver
     Complaint,  ///< an error about an operation that may have ended at the receiver
     Left,       ///< the sender makes no more calls
@@ -75,7 +75,7 @@ struct Message {
 
   /// Need not wait behind tensors: what frees room for more of them. All else keeps its order.
   [[nodiscard]] bool may_overtake() const noexcept {
-    return kind == Kind::Progress && phase != Phase::Withdrawn;
+    return kind == Kind::Progress && phase == Phase::Posted;
   }
 };
 

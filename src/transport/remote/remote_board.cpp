@@ -66,10 +66,10 @@ void RemoteBoard::send_post(OwnPost& own, int peer) {
   shown.peer = peer;
   shown.is_destination =
       std::find(own.destinations.begin(), own.destinations.end(), peer) != own.destinations.end();
-  shown.has_withdrawal = own.phase == Phase::Withdrawn;
+  shown.phase = own.phase == Phase::Withdrawn ? Phase::Withdrawn : Phase::Posted;
   Message message;
   message.kind = Message::Kind::Post;
-  message.phase = shown.has_withdrawal ? Phase::Withdrawn : Phase::Posted;
+  message.phase = shown.phase;
   message.key = own.post.key;
   message.post = own.post;
   message.row = own.row;
@@ -90,6 +90,11 @@ void RemoteBoard::send_chunks(OwnPost& own, Shown& shown) {
   if (!shown.is_destination || shown.chunks >= own.produced) return;
   const Mirror* const grant = mirror_of(shown.peer, own.post.key);
   if (grant == nullptr || !grant->has_post) return;
+  if (grant->phase >= Phase::Done) {  // it needs nothing more, and its part of the ring is overwritten
+    shown.chunks = own.produced;
+    shown.is_held = false;
+    return;
+  }
   const std::size_t chunk = own.post.chunk_bytes;
   const std::size_t bytes = bytes_of(own.post);
   for (; shown.chunks < own.produced; ++shown.chunks) {
@@ -114,21 +119,34 @@ void RemoteBoard::send_chunk(OwnPost& own, Shown& shown, std::span<const std::by
   wire_.send(shown.peer, std::move(message));
 }
 
-/// What the peer may wait for: room in its ring, or that this rank gives up.
+/// A source that has chunks to send wants to know whether this rank awaits them, should it have to give up.
+/// Whoever has sent everything does not.
+Phase RemoteBoard::phase_to_tell(const OwnPost& own, const Shown& shown) const {
+  if (own.phase == Phase::Withdrawn) return Phase::Withdrawn;
+  if (own.phase != Phase::Running && own.phase != Phase::Done) return shown.phase;
+  if (!own.incoming.empty()) return shown.phase;  // its chunks come as streams
+  const Mirror* const source = mirror_of(shown.peer, own.post.key);
+  if (source == nullptr || !source->has_post) return shown.phase;
+  const std::size_t come = (source->dropped + source->chunks.size()) * source->post.chunk_bytes;
+  return come < bytes_of(source->post) ? own.phase : shown.phase;
+}
+
+/// What the peer may wait for: room in its ring, or that this rank is in the middle of it, or gives up.
 void RemoteBoard::send_progress(OwnPost& own, Shown& shown) {
-  const bool withdraws = own.phase == Phase::Withdrawn && !shown.has_withdrawal;
+  const Phase phase = phase_to_tell(own, shown);
+  const bool is_new = phase > shown.phase;
+  const bool withdraws = is_new && phase == Phase::Withdrawn;
   bool frees_room = false;
   if (own.consumed > shown.consumed) {
     const Mirror* const source = mirror_of(shown.peer, own.post.key);
     frees_room = source != nullptr && source->has_post &&
                  bytes_of(source->post) > own.ring.size() / own.post.chunk_bytes * own.post.chunk_bytes;
   }
-  if (!withdraws && !frees_room) return;
-  shown.has_withdrawal = shown.has_withdrawal || withdraws;
+  if (!is_new && !frees_room) return;
   shown.consumed = own.consumed;
   Message message;
   message.kind = Message::Kind::Progress;
-  message.phase = withdraws ? Phase::Withdrawn : Phase::Posted;
+  if (is_new) message.phase = shown.phase = phase;
   message.key = own.post.key;
   message.consumed = own.consumed;
   if (withdraws) {
@@ -243,8 +261,8 @@ bool RemoteBoard::receive(int from, Message message) {
     case Message::Kind::Progress:
       if (Mirror* const mirror = mirror_of(from, message.key)) {
         mirror->consumed = std::max(mirror->consumed, message.consumed);
+        mirror->phase = std::max(mirror->phase, message.phase);
         if (message.phase == Phase::Withdrawn) {
-          mirror->phase = Phase::Withdrawn;
           mirror->reason = {std::move(message.text), message.lost};
         }
       }

@@ -77,7 +77,7 @@ class RemoteBoard {
   struct Shown {
     int peer = -1;
     bool is_destination = false;
-    bool has_withdrawal = false;
+    Phase phase = Phase::Posted;
     bool is_held = false;  ///< chunks wait for room on the wire
     std::uint64_t chunks = 0;
     std::uint64_t consumed = 0;
@@ -127,6 +127,7 @@ class RemoteBoard {
   void send_post(OwnPost& own, int peer);
   void send_chunks(OwnPost& own, Shown& shown);
   void send_progress(OwnPost& own, Shown& shown);
+  [[nodiscard]] Phase phase_to_tell(const OwnPost& own, const Shown& shown) const;
   [[nodiscard]] bool receive_post(int from, Message& message);
   [[nodiscard]] bool receive_chunk(Mirror& mirror, const Key& key, Payload chunk);
   [[nodiscard]] bool receive_published(Mirror& mirror, Payload chunk);

@@ -194,6 +194,21 @@ bool take_body(ByteReader& from, const PeerFacts& peer, const Header& header, Me
   return false;
 }
 
+/// Whether a rank tells of this phase, with this kind of message.
+bool is_told(const Header& header) {
+  switch (header.phase) {
+    case Phase::Posted:
+    case Phase::Withdrawn:
+      return true;
+    case Phase::Running:
+    case Phase::Done:
+      return header.kind == Header::Kind::Progress;
+    case Phase::Left:
+      return false;
+  }
+  return false;
+}
+
 bool carries_payload(Header::Kind kind) {
   return kind == Header::Kind::Post || kind == Header::Kind::Chunk;
 }
@@ -241,12 +256,9 @@ std::optional<Header> decode_header(std::span<const std::byte, header_bytes> byt
   header.sequence = from.take<std::uint64_t>();
   if (version != protocol_version || zero != 0 || more_zeros != 0) return {};
   if (kind > static_cast<std::uint8_t>(Header::Kind::Heartbeat)) return {};
-  if (phase != static_cast<std::uint8_t>(Phase::Posted) &&
-      phase != static_cast<std::uint8_t>(Phase::Withdrawn)) {
-    return {};
-  }
   header.kind = static_cast<Header::Kind>(kind);
   header.phase = static_cast<Phase>(phase);
+  if (!is_told(header)) return {};
   const bool is_heartbeat = header.kind == Header::Kind::Heartbeat;
   const bool may_overtake = header.kind == Header::Kind::Progress && header.phase == Phase::Posted;
   if ((header.sequence == 0) != (is_heartbeat || may_overtake)) return {};

@@ -48,7 +48,8 @@ struct Connection {
   bool is_waiting = false;   ///< until the socket takes more
 
   FrameReader reader;
-  bool has_ended = false;  ///< the peer sends no more on it
+  bool has_ended = false;      ///< the peer sends no more on it
+  bool is_broken_off = false;  ///< it has ended without the peer's doing so
 };
 
 class Link {
@@ -81,6 +82,7 @@ class Link {
   /// The socket takes more. @returns whether somebody waits for room that there is now
   [[nodiscard]] bool flush(Connection& connection);
   [[nodiscard]] State state() const;
+  /// The control connection is the last.
   [[nodiscard]] std::vector<std::shared_ptr<Connection>> connections() const;
   /// Puts a message in its place in the order. @returns whether it can have this number
   [[nodiscard]] bool sort_in(std::uint64_t sequence, remote::Message message,

@@ -33,8 +33,9 @@ std::string seconds_text(std::chrono::steady_clock::duration duration) {
 Verdict TcpWire::Impl::judge(const Hello& hello) {
   Link* const from = link(hello.from);
   if (from == nullptr) return Verdict::Refused;
-  if (is_leaving_) return Verdict::Leaving;
   const Link::State state = from->state();
+  // What waits for the link is to be sent before this rank goes.
+  if (is_leaving_ && (hello.role == Role::Data || state != Link::State::Wanted)) return Verdict::Leaving;
   if (hello.role == Role::Data) {
     const bool is_wanted = state == Link::State::Up && !from->is_dialled_by_us &&
                            hello.index < from->known_connections.size() &&

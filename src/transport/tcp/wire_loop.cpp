@@ -20,6 +20,13 @@ namespace {
 /// Connections of one peer end at about the same time.
 constexpr int ticks_between_ends = 2;
 
+/// Whether the peer has closed its control connection: it leaves, and others may still bring what it wrote.
+bool is_closing(const std::vector<std::shared_ptr<Connection>>& connections) {
+  return !connections.empty() && connections.back()->has_ended &&
+         std::none_of(connections.begin(), connections.end(),
+                      [](const auto& connection) { return connection->is_broken_off; });
+}
+
 }  // namespace
 
 TcpWire::Impl::Impl(WireOptions options, std::vector<Listener> listeners, base::Executor& executor,
@@ -138,6 +145,7 @@ asio::awaitable<void> TcpWire::Impl::receive(Link& link, std::shared_ptr<Connect
     const std::size_t bytes = co_await connection->socket->stream().async_read_some(
         asio::buffer(space.data(), space.size()), asio::redirect_error(asio::use_awaitable, error));
     if (error) {
+      connection->is_broken_off = error != asio::error::eof;
       why = error == asio::error::eof ? "it has closed the connection"
                                       : "the connection broke: " + error.message();
       break;
@@ -192,6 +200,7 @@ void TcpWire::Impl::connection_ended(Link& link, Connection& connection, const s
 void TcpWire::Impl::end(Link& link, const std::string& why) {
   if (!link.has_left && !is_finishing_) return lose(link, why);
   static_cast<void>(link.close());
+  report({});  // what waits for room needs none any more
   if (is_finishing_) look_whether_finished();
 }
 
@@ -219,7 +228,8 @@ asio::awaitable<void> TcpWire::Impl::tick() {
 /// Time is counted in this rank's own ticks: while the machine sleeps, or all ranks stand still, nobody ages.
 void TcpWire::Impl::watch(Link& link) {
   link.send_heartbeat();
-  link.silent_ticks = std::exchange(link.was_heard, false) ? 0 : link.silent_ticks + 1;
+  const bool was_heard = std::exchange(link.was_heard, false);
+  link.silent_ticks = was_heard ? 0 : link.silent_ticks + 1;
   if (link.silent_ticks >= beats_until_lost) {
     return end(link, "it gave no sign of life for " +
                          std::to_string(beats_until_lost * options_.sockets.heartbeat.count()) + " ms");
@@ -227,7 +237,9 @@ void TcpWire::Impl::watch(Link& link) {
   const auto all = link.connections();
   const bool has_end =
       std::any_of(all.begin(), all.end(), [](const auto& other) { return other->has_ended; });
-  if (has_end && ++link.ticks_since_end > ticks_between_ends) end(link, "one of its connections broke");
+  if (!has_end) return;
+  link.ticks_since_end = was_heard && is_closing(all) ? 0 : link.ticks_since_end + 1;
+  if (link.ticks_since_end > ticks_between_ends) end(link, "one of its connections broke");
 }
 
 void TcpWire::Impl::look_whether_finished() {
