@@ -84,8 +84,9 @@ void put_post(ByteWriter& to, const Message& message) {
 /// A rank of the job, or none (-1).
 bool take_rank(ByteReader& from, const PeerFacts& peer, int& rank) {
   const auto number = from.take<std::uint32_t>();
+  if (number > static_cast<std::uint32_t>(peer.size)) return false;
   rank = static_cast<int>(number) - 1;
-  return number <= static_cast<std::uint32_t>(peer.size);
+  return true;
 }
 
 bool take_text(ByteReader& from, std::size_t longest, std::string& text) {
