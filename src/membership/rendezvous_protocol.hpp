@@ -96,6 +96,30 @@ struct Missing {
   std::array<char, 256> hosts{};  ///< names of hosts of which no rank waits, if there are others
 };
 
+/// Copies a text, cut to fit; the last character stays zero.
+template <std::size_t capacity>
+void write_text(std::array<char, capacity>& field, std::string_view text) {
+  field.fill('\0');
+  text.copy(field.data(), capacity - 1);
+}
+
+template <std::size_t capacity>
+std::string_view read_text(const std::array<char, capacity>& field) {
+  return {field.data(), strnlen(field.data(), capacity)};
+}
+
+/// For a rank that gives up, which knows that it is missing itself.
+[[nodiscard]] inline Missing missing_message(const MissingRanks& missing, int asking) {
+  Missing message;
+  for (const int rank : missing.ranks) {
+    if (rank == asking) continue;
+    const auto index = static_cast<std::size_t>(message.count++);
+    if (index < message.ranks.size()) message.ranks[index] = rank;
+  }
+  write_text(message.hosts, missing.hosts);
+  return message;
+}
+
 [[nodiscard]] inline Presence presence_of(const Card& card) {
   Presence presence;
   presence.placement = card.placement;
@@ -131,18 +155,6 @@ std::optional<Message> read_as(std::span<const std::byte> bytes) {
   std::memcpy(static_cast<void*>(&message), bytes.data(), sizeof(message));
   if (message.header.magic != magic || message.header.kind != Message::kind) return std::nullopt;
   return message;
-}
-
-/// Copies a text, cut to fit; the last character stays zero.
-template <std::size_t capacity>
-void write_text(std::array<char, capacity>& field, std::string_view text) {
-  field.fill('\0');
-  text.copy(field.data(), capacity - 1);
-}
-
-template <std::size_t capacity>
-std::string_view read_text(const std::array<char, capacity>& field) {
-  return {field.data(), strnlen(field.data(), capacity)};
 }
 
 }  // namespace bluefog::membership::protocol

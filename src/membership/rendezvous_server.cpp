@@ -1,26 +1,20 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <deque>
 #include <map>
-#include <random>
 #include <string>
-#include <system_error>
 #include <utility>
 
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 #include <asio/steady_timer.hpp>
-#include <poll.h>
 #include <sys/socket.h>
-
-#include <bluefog/version.hpp>
 
 #include "membership/fd_message.hpp"
 #include "membership/rendezvous.hpp"
-#include "membership/rendezvous_address.hpp"
 #include "membership/rendezvous_protocol.hpp"
+#include "membership/rendezvous_socket.hpp"
 
 namespace bluefog::membership {
 namespace {
@@ -54,37 +48,6 @@ struct Connection {
   std::shared_ptr<const Card> card;
   std::deque<Outgoing> outgoing;
 };
-
-std::uint64_t random_number() {
-  std::random_device device;
-  return (std::uint64_t{device()} << 32) | device();
-}
-
-std::string hexadecimal(std::uint64_t number) {
-  std::string text;
-  for (int shift = 60; shift >= 0; shift -= 4) text += "0123456789abcdef"[(number >> shift) & 15];
-  return text;
-}
-
-bool is_readable(int fd) {
-  pollfd entry{fd, POLLIN, 0};
-  return fd >= 0 && ::poll(&entry, 1, 0) > 0;
-}
-
-bool has_hung_up(int socket) {
-  pollfd entry{socket, POLLRDHUP, 0};
-  return ::poll(&entry, 1, 0) > 0 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
-}
-
-base::UniqueFd listen_at(const std::string& address, int size) {
-  base::UniqueFd socket(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const SocketAddress name = parse_rendezvous_address(address);
-  if (!socket.valid() || ::bind(socket.get(), name.get(), name.length) != 0 ||
-      ::listen(socket.get(), std::max(size, 128)) != 0) {
-    throw std::system_error(errno, std::generic_category(), "the rendezvous cannot listen at " + address);
-  }
-  return socket;
-}
 
 }  // namespace
 
@@ -133,15 +96,7 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
     if (!connection || connection->ticket != ticket || connection->standing != Standing::leaving) return;
     connection->standing = Standing::refused;
     leave(connection);
-    protocol::Missing message;
-    message.count = 0;
-    for (const int absent : missing.ranks) {
-      if (absent == rank) continue;
-      const auto index = static_cast<std::size_t>(message.count++);
-      if (index < message.ranks.size()) message.ranks[index] = absent;
-    }
-    protocol::write_text(message.hosts, missing.hosts);
-    send(connection, message);
+    send(connection, protocol::missing_message(missing, rank));
   }
 
   void tell_loss(int rank, const std::string& why) {
@@ -234,18 +189,7 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
   // Why the Hello is refused; empty if it is not. Who does not speak the protocol is dropped without a word.
   std::string greet(const ConnectionPtr& connection, std::span<const std::byte> message,
                     std::vector<base::UniqueFd>& fds) {
-    protocol::Header header;
-    protocol::Version version;
-    if (message.size() >= sizeof(header) + sizeof(version)) {
-      std::memcpy(static_cast<void*>(&header), message.data(), sizeof(header));
-      std::memcpy(version.data(), message.data() + sizeof(header), sizeof(version));
-      const std::string theirs(protocol::read_text(version));
-      if (header.magic == protocol::magic && header.kind == protocol::Kind::hello &&
-          theirs != BLUEFOG_VERSION) {
-        return "its version is " + theirs +
-               ", but bfrun's is " BLUEFOG_VERSION ": install one version for both";
-      }
-    }
+    if (std::string problem = problem_of_version(message); !problem.empty()) return problem;
     const auto hello = protocol::read_as<protocol::Hello>(message);
     if (!hello || fds.size() != 2) {
       drop(connection);
@@ -425,10 +369,6 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
   std::vector<ConnectionPtr> connections_;  // oldest first
   std::vector<ConnectionPtr> holders_;      // by local rank; null: no living process of it has joined
 };
-
-ServedJob ServedJob::on_one_host(int size) {
-  return {random_number(), base::JobKey::random(), size, 0, size};
-}
 
 RendezvousServer::RendezvousServer(asio::io_context& io, ServedJob job, Upstream* upstream)
     : impl_(std::make_shared<Impl>(io, std::move(job), upstream)) {

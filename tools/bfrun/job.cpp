@@ -20,6 +20,7 @@
 #include "descendants.hpp"
 #include "exit_codes.hpp"
 #include "lost_host.hpp"
+#include "meeting.hpp"
 #include "rank_process.hpp"
 #include "report.hpp"
 #include "text_writer.hpp"
@@ -46,7 +47,9 @@ class Job::Impl : public AgentLink::Listener {
         signals_(io_),
         timer_(io_),
         watch_timer_(io_),
-        writer_([this] { asio::post(io_, [this] { grant_what_waited(); }); }) {
+        writer_([this] { asio::post(io_, [this] { grant_what_waited(); }); }),
+        meeting_(hosts,
+                 [this](std::size_t host, const std::string& order) { hosts_[host].link->send(order); }) {
     for (std::size_t i = 0; i < hosts.size(); ++i) {
       hosts_.emplace_back();
       hosts_.back().link = std::make_unique<AgentLink>(io_, hosts[i], std::move(agents[i]), *this);
@@ -198,8 +201,9 @@ class Job::Impl : public AgentLink::Listener {
     if (const auto* failure = std::get_if<StartFailed>(&event)) on_failed_start(host, *failure);
     if (const auto* note = std::get_if<Note>(&event)) report(prefix(host) + note->text);
     if (std::holds_alternative<HostFinished>(event)) host.finished = true;
-    if (const auto* waiting = std::get_if<RankWaits>(&event)) on_waiting_rank(host, waiting->seat);
-    if (const auto* left = std::get_if<RankLeft>(&event)) on_left_rank(host, *left);
+    if (const auto* waiting = std::get_if<RankWaits>(&event))
+      meeting_.on_waiting(host.link->host(), *waiting);
+    if (const auto* left = std::get_if<RankLeft>(&event)) meeting_.on_left(host.link->host(), *left);
   }
 
   void on_end_of_rank(Host& host, const RankEnded& end) {
@@ -207,54 +211,12 @@ class Job::Impl : public AgentLink::Listener {
     if (end.wait_status == 0) {
       any_succeeded_ = true;
     } else if (phase_ == Phase::running) {
-      tell_loss(host, end.rank, describe_end(end.wait_status));
+      meeting_.tell_loss(host.link->host(), end.rank,
+                         describe_end(end.wait_status) + " on " + host.link->host().name);
       const std::string place = names_hosts_ ? " on " + host.link->host().name : "";
       report("rank " + std::to_string(end.rank) + place + " (pid " + std::to_string(end.pid) + ") " +
              describe_end(end.wait_status) + consequence());
       fail(exit_code_of(end.wait_status));
-    }
-  }
-
-  // ---- the ranks of all hosts meet
-
-  [[nodiscard]] static bool is_of(const Host& host, int rank) {
-    const HostRanks& ranks = host.link->host();
-    return rank >= ranks.first_rank && rank < ranks.first_rank + ranks.ranks;
-  }
-
-  void on_waiting_rank(const Host& host, const bluefog::membership::Seat& seat) {
-    if (!is_of(host, seat.rank)) return;
-    gathering_.take(seat);
-    const auto generation = gathering_.complete();
-    if (!generation) return;
-    const std::string bytes = encode_order(*generation);
-    for (const Host& other : hosts_) other.link->send(bytes);
-  }
-
-  void on_left_rank(const Host& host, const RankLeft& left) {
-    if (!is_of(host, left.rank)) return;
-    gathering_.leave(left.rank, left.ticket);
-    host.link->send(encode_order(LeaveConfirmed{left.rank, left.ticket, missing_ranks(host)}));
-  }
-
-  [[nodiscard]] bluefog::membership::MissingRanks missing_ranks(const Host& asking) const {
-    bluefog::membership::MissingRanks missing{gathering_.missing(), {}};
-    for (const Host& host : hosts_) {
-      const auto of_host = std::count_if(missing.ranks.begin(), missing.ranks.end(),
-                                         [&](int rank) { return is_of(host, rank); });
-      if (&host == &asking || of_host < host.link->host().ranks) continue;
-      missing.hosts.append(missing.hosts.empty() ? "" : ", ").append(host.link->host().name);
-    }
-    return missing;
-  }
-
-  /// The ranks of other hosts; those of its own see it themselves.
-  void tell_loss(const Host& of, int rank, const std::string& why) {
-    if (hosts_.size() == 1) return;
-    const std::string text = why + " (on " + of.link->host().name + ")";
-    const std::string bytes = encode_order(RankLost{rank, text});
-    for (const Host& other : hosts_) {
-      if (&other != &of) other.link->send(bytes);
     }
   }
 
@@ -270,12 +232,12 @@ class Job::Impl : public AgentLink::Listener {
   void on_end(AgentLink& link) override {
     Host& host = host_of(link);
     const std::set<int> lost = std::exchange(host.living_ranks, {});
-    gathering_.leave_all(link.host().first_rank, link.host().ranks);
+    meeting_.on_end(link.host());
     if (!host.finished && phase_ == Phase::starting) {
       fail_to_start(host, why_no_answer(link));
     } else if (!host.finished && phase_ == Phase::running) {
       const std::string loss = describe_loss(host);
-      for (const int rank : lost) tell_loss(host, rank, loss);
+      for (const int rank : lost) meeting_.tell_loss(link.host(), rank, loss);
       report(loss + consequence());
       fail(WIFSIGNALED(link.wait_status()) ? exit_code_of(link.wait_status()) : exit_code_of_failures);
     }
@@ -406,7 +368,7 @@ class Job::Impl : public AgentLink::Listener {
   asio::steady_timer watch_timer_;
   TextWriter writer_;
   std::vector<Host> hosts_;
-  bluefog::membership::Gathering gathering_{description_.size};
+  Meeting meeting_;
   Phase phase_ = Phase::starting;
   bool interrupted_ = false;
   bool any_succeeded_ = false;
