@@ -20,3 +20,7 @@ done
 
 echo "== waiting"
 bfrun -np 4 bfperf --idle 10
+
+echo "== a training step of ten million parameters"
+bfrun -np 2 python "$here/training_step.py"
+bfrun -np 4 python "$here/training_step.py"
