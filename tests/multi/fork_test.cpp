@@ -19,6 +19,7 @@
 
 #include <bluefog/error.hpp>
 
+#include "multi/descriptors.hpp"
 #include "multi/job.hpp"
 
 namespace {
@@ -80,16 +81,6 @@ std::string unless_thrown(const std::string& part, const std::function<void()>& 
 
 void expect_clean(const std::vector<RankEnd>& ends) {
   for (const RankEnd& end : ends) EXPECT_TRUE(end.is_clean()) << end.signal << end.failures;
-}
-
-std::set<std::string> open_descriptors() {
-  std::set<std::string> names;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
-    const auto target = std::filesystem::read_symlink(entry.path(), error);
-    if (!error) names.insert(entry.path().filename().string() + " " + target.string());
-  }
-  return names;
 }
 
 TEST(Fork, TheChildHoldsNoDescriptorOfTheRank) {

@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "multi/descriptors.hpp"
 #include "multi/job.hpp"
 
 namespace bluefog::test {
@@ -51,17 +52,6 @@ inline void expect_mean(Context& context, std::size_t count) {
   context.allreduce(std::span<const double>(x), std::span(x));
   EXPECT_EQ(x.front(), static_cast<double>(context.size() - 1) / 2);
   EXPECT_EQ(x.back(), x.front());
-}
-
-/// What a descriptor is, as the kernel names it, by number.
-inline std::set<std::string> open_descriptors() {
-  std::set<std::string> names;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
-    const auto target = std::filesystem::read_symlink(entry.path(), error);
-    if (!error) names.insert(entry.path().filename().string() + " " + target.string());
-  }
-  return names;
 }
 
 inline std::vector<int> pids_of_all(Context& context) {
