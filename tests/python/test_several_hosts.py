@@ -95,25 +95,74 @@ else:
     assert "still missing: ranks 2, 3; none has joined on c" in text
 
 
-def test_a_killed_rank_is_named_where_no_connection_was_open(job: Job, hosts: Hosts) -> None:
-    source = """
+def wait_for_line(job: Job, beginning: str) -> str:
+    assert job.process is not None and job.process.stderr is not None
+    for line in job.process.stderr:
+        if line.startswith(beginning):
+            return line
+    raise AssertionError(f"no line begins with {beginning}")
+
+
+LOSE_A_PEER = """
 from bluefog.common.errors import PeerLostError
 bf.init()
-bf.allreduce(torch.ones(1))
 (directory / f"pid.{rank}").write_text(f"{os.getpid()}\\n")
+def mix(peer):
+    x = torch.tensor([float(rank)])
+    return bf.neighbor_allreduce(x, self_weight=0.5, src_weights={peer: 0.5}, dst_weights=[peer]).item()
+def reason_of_loss(peer, expected):
+    while True:  # its connection may end before its death is told
+        try:
+            mix(peer)
+        except PeerLostError as error:
+            assert f"rank {peer}" in str(error)
+            if expected in str(error):
+                return str(error)
+def wait_for(name):
+    while not (directory / name).exists():
+        time.sleep(0.01)
+"""
+
+
+def test_a_killed_rank_is_known_with_its_reason(job: Job, hosts: Hosts) -> None:
+    source = """
 if rank == 3:
     time.sleep(1000)
-x = torch.ones(3)
-try:
-    while True:
-        bf.allreduce(x)
-except PeerLostError as error:
-    report(str(error))
-os._exit(0)
+wait_for("killed")
+if rank < 2:
+    report([reason_of_loss(3, "killed by signal 9"), mix(1 - rank)])
+else:
+    report([reason_of_loss(3, "has died")])
 """
     options = ["--on-rank-death", "keep"]
-    start(job, hosts, "localhost:2,b:2", 4, source, *options, BLUEFOG_HEARTBEAT="0.2")
+    start(job, hosts, "localhost:2,b:2", 4, LOSE_A_PEER + source, *options)
+    pids = [job.pid_in(f"pid.{rank}") for rank in range(4)]
+    os.kill(pids[3], signal.SIGKILL)
+    wait_for_line(job, f"bfrun: rank 3 on b (pid {pids[3]}) was killed")
+    (job.directory / "killed").touch()
+    reports = finish(job, range(3))
+    for text, mean in reports[:2]:
+        assert "rank 3 is lost (was killed by signal 9 (SIGKILL) on b)" in text
+        assert mean == 0.5
+    assert "rank 3 has died" in reports[2][0]
+
+
+def test_the_ranks_of_a_killed_agent_are_lost(job: Job, hosts: Hosts) -> None:
+    source = """
+if rank >= 2:
+    time.sleep(1000)
+wait_for("killed")
+report([reason_of_loss(3, "ranks 2-3"), reason_of_loss(2, "ranks 2-3"), mix(1 - rank)])
+"""
+    options = ["--on-rank-death", "keep"]
+    start(job, hosts, "localhost:2,b:2", 4, LOSE_A_PEER + source, *options)
     job.wait_for_files(*(f"pid.{rank}" for rank in range(4)))
-    os.kill(job.pid_in("pid.3"), signal.SIGKILL)
-    for text in finish(job, range(3)):
-        assert "rank 3" in text
+    _, agent = hosts.pids_of_bfrun("b")
+    os.kill(agent, signal.SIGKILL)
+    wait_for_line(job, "bfrun: b (ranks 2-3) is lost")
+    (job.directory / "killed").touch()
+    for first, second, mean in finish(job, range(2)):
+        assert "rank 3 is lost (b (ranks 2-3) is lost: " in first
+        assert "rank 2 is lost (b (ranks 2-3) is lost: " in second
+        assert mean == 0.5
+    job.wait_until_nobody_is_left()

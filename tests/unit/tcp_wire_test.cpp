@@ -285,6 +285,34 @@ TEST(Losses, ComeAfterWhatWasSentBefore) {
   }
 }
 
+TEST(Losses, ThatAreToldShowAtOnceWithoutAConnection) {
+  Stations stations(2);
+  stations[0].wire->tell_death(1, "was killed");
+  EXPECT_EQ(stations[0].wait_for(1).front().loss, "was killed");
+}
+
+TEST(Losses, ThatAreToldComeAfterWhatAnOpenConnectionHolds) {
+  Stations stations(2);
+  stations[0].wire->send(1, chunk(0, 10));
+  stations[1].wait_for(1);
+  stations[1].wire->tell_death(0, "was killed");
+  stations[0].wire->send(1, chunk(1, 10'000));
+  stations[0].wire.reset();
+  const auto news = stations[1].wait_for(2);
+  EXPECT_TRUE(news.front().message);
+  EXPECT_EQ(news.back().loss, "was killed");
+}
+
+TEST(Losses, GetTheirReasonLaterIfItIsKnownLater) {
+  Stations stations(2);
+  stations[0].wire->send(1, chunk(0, 10));
+  stations[1].wait_for(1);
+  stations[0].wire.reset();
+  EXPECT_NE(stations[1].wait_for(1).front().loss, "");
+  stations[1].wire->tell_death(0, "was killed");
+  EXPECT_EQ(stations[1].wait_for(1).front().loss, "was killed");
+}
+
 TEST(Losses, OfAPeerThatGivesNoSignOfLife) {
   Stations stations(2, [](WireOptions& options) { options.sockets.heartbeat = 20ms; });
   // A rank that has come in, and stands still.

@@ -36,9 +36,10 @@ void HostTransport::progress() {
   if (!wire_.has_news()) return;
   for (tcp::TcpWire::News& news : wire_.take_news()) {
     auto& loss = losses_[static_cast<std::size_t>(news.peer)];
-    if (loss) continue;
     if (!news.message) {
       loss = std::move(news.loss);
+    } else if (loss) {
+      continue;
     } else if (!remote_.receive(news.peer, std::move(*news.message))) {
       wire_.give_up(news.peer, "it contradicts what it has sent before");
     }

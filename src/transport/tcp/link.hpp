@@ -98,8 +98,9 @@ class Link {
   bool is_attempting = false;           ///< the own dialling is under way, not between two attempts
   std::vector<bool> known_connections;  ///< for data, by index
   bool has_left = false;                ///< the peer has said so
-  std::string reason_of_death;          ///< if somebody else knows that it has died
-  bool was_heard = false;               ///< since the last tick
+  bool is_lost = false;
+  std::string reason_of_death;  ///< if somebody else knows that it has died
+  bool was_heard = false;       ///< since the last tick
   int silent_ticks = 0;
   int ticks_since_end = 0;  ///< since one of the connections has ended
 

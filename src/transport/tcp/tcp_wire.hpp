@@ -44,7 +44,7 @@ class TcpWire final : public remote::Wire {
   struct News {
     int peer = -1;
     std::optional<remote::Message> message;
-    std::string loss;  ///< why it is lost, if there is no message
+    std::string loss;  ///< why it is lost, if there is no message; a second time if that is known better
   };
 
   /// @param ring  called on any thread when there is something to take, or room where there was none

@@ -90,8 +90,10 @@ void TcpWire::Impl::tell_death(int peer, const std::string& reason) {
   asio::post(io_, [this, peer, reason] {
     Link& dead = *link(peer);
     dead.reason_of_death = reason;
+    if (dead.has_left) return;
+    if (dead.is_lost) return report_loss(dead, reason);
     // The end of an open connection comes behind all that the peer has sent, and tells the same.
-    if (dead.state() != Link::State::Up && !dead.has_left) lose(dead, reason);
+    if (dead.state() != Link::State::Up) lose(dead, reason);
   });
 }
 
@@ -208,11 +210,16 @@ void TcpWire::Impl::lose(Link& link, const std::string& why) {
   if (!link.close()) return;
   const std::string& reason = link.reason_of_death.empty() ? why : link.reason_of_death;
   log::info("rank " + std::to_string(link.peer.rank) + " is lost: " + reason);
+  link.is_lost = true;
+  report_loss(link, reason);
+  if (is_finishing_) look_whether_finished();
+}
+
+void TcpWire::Impl::report_loss(const Link& link, const std::string& reason) {
   std::vector<News> news(1);
   news.front().peer = link.peer.rank;
   news.front().loss = reason;
   report(std::move(news));
-  if (is_finishing_) look_whether_finished();
 }
 
 asio::awaitable<void> TcpWire::Impl::tick() {

@@ -50,6 +50,7 @@ class TcpWire::Impl {
   void connection_ended(Link& link, Connection& connection, const std::string& why);
   void end(Link& link, const std::string& why);
   void lose(Link& link, const std::string& why);
+  void report_loss(const Link& link, const std::string& reason);
   [[nodiscard]] asio::awaitable<void> tick();
   void watch(Link& link);
   void look_whether_finished();
