@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 
 import pytest
 from bfrun_job import PATIENCE, Job, find_bfrun, job, shell, state_and_parent, wait_until
@@ -123,11 +125,20 @@ def test_what_outlives_a_finished_job_is_ended(job: Job) -> None:
     assert job.pids() == []
 
 
+@contextlib.contextmanager
+def disposition(of: signal.Signals, action: signal.Handlers) -> Iterator[None]:
+    """What programs that start meanwhile inherit."""
+    previous = signal.signal(of, action)
+    yield
+    signal.signal(of, previous)
+
+
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_reach_the_ranks_and_end_the_job(job: Job, sent: signal.Signals) -> None:
     trap = f"trap 'touch $DIR/trapped.$RANK; exit 0' {sent.name[3:]};"
     program = trap + "touch $DIR/ready.$RANK; while :; do sleep 0.01; done"
-    process = job.start("-np", "2", *shell(program))
+    with disposition(sent, signal.SIG_DFL):  # also if the tests run under nohup
+        process = job.start("-np", "2", *shell(program))
     job.wait_for_files("ready.0", "ready.1")
     process.send_signal(sent)
     code, _, err = job.finish()
@@ -138,6 +149,17 @@ def test_signals_reach_the_ranks_and_end_the_job(job: Job, sent: signal.Signals)
     assert "".join(own_lines) == f"bfrun: received signal {int(sent)} ({sent.name}); the job is stopped\n"
     assert (job.directory / "trapped.0").exists() and (job.directory / "trapped.1").exists()
     job.wait_until_nobody_is_left()
+
+
+def test_a_job_under_nohup_outlives_the_terminal(job: Job) -> None:
+    with disposition(signal.SIGHUP, signal.SIG_IGN):
+        process = job.start(
+            "-np", "1", *shell("touch $DIR/ready; while [ ! -e $DIR/go ]; do sleep 0.01; done")
+        )
+    job.wait_for_files("ready")
+    process.send_signal(signal.SIGHUP)
+    (job.directory / "go").touch()
+    assert job.finish() == (0, "", "")
 
 
 def test_ctrl_c_ends_even_ranks_that_ignore_it(job: Job) -> None:
