@@ -12,6 +12,9 @@
 
 namespace bluefog {
 
+/// So many ranks a job may have.
+inline constexpr int most_ranks = 4096;
+
 /// Settings of one Context. A value: change a field before you pass it on.
 struct BLUEFOG_API Config {
   /// BLUEFOG_RANK, BLUEFOG_SIZE: which rank of how many; set by bfrun. Without them: a job of one.

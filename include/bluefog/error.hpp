@@ -23,7 +23,9 @@ class BLUEFOG_API InvalidArgument : public Error {
   using Error::Error;
 };
 
-/// Two ranks disagree about one operation: shape, dtype, edges, weights, root (Python: ValueError).
+/// Two ranks disagree about one operation: shape, dtype, edges, weights, root; or a rank that it needed has
+/// given it up for a reason of its own, which the text tells: a wrong argument, its user's interrupt or
+/// deadline, its shutdown (Python: ValueError).
 class BLUEFOG_API Mismatch : public Error {
  public:
   using Error::Error;

@@ -35,7 +35,8 @@ class BLUEFOG_API Handle {
   /// on it. Drives progress a little.
   [[nodiscard]] bool done();
   /// Waits until the operation is closed. @throws the operation's error (Mismatch, PeerLost, Timeout,
-  /// Shutdown, ...)
+  /// Shutdown, ...); a Mismatch also if this one has succeeded, but a peer has found fault with an earlier
+  /// one that had succeeded here. Its text names the operation.
   void wait();
   /// As wait(), but false if the operation is still in flight after `patience`; it stays in flight.
   [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience);

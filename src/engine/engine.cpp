@@ -60,13 +60,13 @@ std::shared_ptr<Operation> Engine::submit(Request request, bool is_async) {
     operation->sequence = next_sequence_++;
     incoming_.push_back(operation);
     has_incoming_.store(true, std::memory_order_release);
+    if (is_async) async_open_.fetch_add(1, std::memory_order_relaxed);
+    // Here, where nobody is stopping the engine.
+    if (is_async && background_ == nullptr) {
+      background_ = executor_.spawn("bluefog", [this] { background(); });
+    }
   }
-  if (is_async) {
-    async_open_.fetch_add(1, std::memory_order_relaxed);
-    std::call_once(background_started_,
-                   [this] { background_ = executor_.spawn("bluefog", [this] { background(); }); });
-    background_bell_->ring();
-  }
+  if (is_async) background_bell_->ring();
   if (const std::unique_lock lock(mutex_, std::try_to_lock); lock.owns_lock()) {
     // The caller of a non-blocking operation has other things to do than to mix.
     is_async ? admit() : static_cast<void>(pass());
@@ -162,7 +162,12 @@ void Engine::close_all() {
   background_stop_.store(true);
   background_bell_->ring();
   transport_.doorbell().ring();
-  background_.reset();
+  std::unique_ptr<base::Background> ending;
+  {
+    const std::lock_guard lock(submit_mutex_);
+    ending = std::move(background_);
+  }
+  ending.reset();
   const std::scoped_lock lock(mutex_, submit_mutex_);
   open_.insert(open_.end(), incoming_.begin(), incoming_.end());
   incoming_.clear();
@@ -241,7 +246,7 @@ bool Engine::advance(Operation& operation) {
   bool moved = false;
   while (!operation.task.finished()) {
     const bool is_yield = operation.suspension.is_yield();
-    if (!operation.suspension.ready()) {
+    if (!is_ready(operation)) {
       note_wait(operation);
       return moved;
     }
@@ -251,6 +256,16 @@ bool Engine::advance(Operation& operation) {
     if (is_yield) break;
   }
   return moved;
+}
+
+/// A look at peers may need memory that there is not; the operation alone fails then, not who drives it.
+bool Engine::is_ready(Operation& operation) {
+  try {
+    return operation.suspension.ready();
+  } catch (...) {
+    if (!operation.trouble) operation.trouble = std::current_exception();
+    return true;
+  }
 }
 
 void Engine::finish(Operation& operation) {
@@ -292,7 +307,12 @@ Task Engine::run(Operation& operation) {
     } catch (...) {
       error = std::current_exception();
     }
-    if (error && reason_of(error).lost >= 0 && operation.crossing == nullptr) co_await serve(operation);
+    if (error && reason_of(error).lost >= 0 && operation.crossing == nullptr) {
+      try {
+        co_await serve(operation);
+      } catch (const std::exception&) {  // what there was before is what this rank throws
+      }
+    }
     if (error) co_await withdraw(operation, error);
   }
   if (error) std::rethrow_exception(error);

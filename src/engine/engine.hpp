@@ -85,6 +85,7 @@ class Engine {
   void close_all();
   void admit();
   [[nodiscard]] bool advance(Operation& operation);
+  [[nodiscard]] static bool is_ready(Operation& operation);
   bool pass();
   void finish(Operation& operation);
   void remember_reported(const Key& key);
@@ -93,6 +94,10 @@ class Engine {
 
   // --- posting.cpp: the board of this rank
   [[nodiscard]] bool post(Operation& operation);
+  [[nodiscard]] bool acquire_slot(SlotRef& slot);
+  void refuse_overlap(Operation& operation) const;
+  void drop_plan(Operation& operation, const std::string& why) const;
+  void announce(Operation& operation);
   void add_peer(Operation& operation, int peer) const;
   void fill_post(Operation& operation) const;
   void show_peers(const Operation& operation);
@@ -210,8 +215,7 @@ class Engine {
   std::atomic<bool> stopped_{false};
   std::atomic<bool> background_stop_{false};
   std::unique_ptr<base::Doorbell> background_bell_;  ///< the background sleeps on it while nothing is async
-  std::once_flag background_started_;
-  std::unique_ptr<base::Background> background_;
+  std::unique_ptr<base::Background> background_;     ///< started under submit_mutex_
 };
 
 }  // namespace bluefog::engine

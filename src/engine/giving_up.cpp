@@ -26,9 +26,10 @@ std::exception_ptr Engine::lost_error(const Operation& operation, int lost, int 
     text += " has left the job (it called shutdown, or its program ended)";
   } else {
     const std::string why = transport_.why_lost(lost);
-    text += transport_.shares_memory(lost) ? " has died"
-            : why.empty() ? " is lost (its connection broke, or it gave no sign of life in time)"
-                          : " is lost (" + why + ")";
+    text += !why.empty() ? " is lost (" + why + ")"
+            : transport_.shares_memory(lost)
+                ? " has died"
+                : " is lost (its connection broke, or it gave no sign of life in time)";
   }
   if (peer != operation.peers.end())
     text += peer->found ? " in the middle of it" : " without making this call";

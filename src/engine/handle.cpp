@@ -11,6 +11,10 @@ void check(const Handle& handle) {
   if (!handle.valid()) throw InvalidArgument("this Handle refers to no operation");
 }
 
+base::TimePoint after(base::TimePoint now, base::Duration patience) {
+  return patience < base::TimePoint::max() - now ? now + patience : base::TimePoint::max();
+}
+
 }  // namespace
 
 Handle::Handle(std::shared_ptr<engine::Engine> engine, std::shared_ptr<engine::Operation> operation)
@@ -29,7 +33,8 @@ void Handle::wait() {
 bool Handle::wait_for(std::chrono::nanoseconds patience) {
   check(*this);
   if (!operation_->closed()) engine_->require_home();
-  if (!operation_->closed() && !engine_->wait(*operation_, engine_->clock().now() + patience)) return false;
+  if (!operation_->closed() && !engine_->wait(*operation_, after(engine_->clock().now(), patience)))
+    return false;
   if (operation_->error()) std::rethrow_exception(operation_->error());
   if (engine_->is_forked_copy()) return true;
   if (const std::string complaint = engine_->take_complaint(); !complaint.empty()) throw Mismatch(complaint);

@@ -1,6 +1,7 @@
 #include "engine/network.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -44,7 +45,22 @@ std::vector<Machine> machines_of(const Config& config) {
   return machines;
 }
 
+int ranks_beside(const Config& config) {
+  int first_rank = 0;
+  for (const int ranks : config.ranks_of_hosts) {
+    if (config.rank < first_rank + ranks) return ranks;
+    first_rank += ranks;
+  }
+  return config.size;
+}
+
 void check_machines(const Config& config) {
+  const std::vector<int>& hosts = config.ranks_of_hosts;
+  const bool has_empty_host = std::any_of(hosts.begin(), hosts.end(), [](int ranks) { return ranks < 1; });
+  if (has_empty_host || (!hosts.empty() && std::accumulate(hosts.begin(), hosts.end(), 0) != config.size)) {
+    throw InvalidArgument("BLUEFOG_RANKS_OF_HOSTS must hold numbers of ranks whose sum is " +
+                          std::to_string(config.size));
+  }
   if (!config.nodes_per_machine) return;
   const int ranks = *config.nodes_per_machine;
   const std::string setting = "BLUEFOG_NODES_PER_MACHINE=" + std::to_string(ranks) + " does not divide the ";

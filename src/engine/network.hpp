@@ -24,6 +24,8 @@ struct Machine {
 };
 /// By their order; `config` has passed check_machines().
 [[nodiscard]] std::vector<Machine> machines_of(const Config& config);
+/// How many ranks run on the host of this one, whatever machines are pretended.
+[[nodiscard]] int ranks_beside(const Config& config);
 /// @throws InvalidArgument if there can be no such machines
 void check_machines(const Config& config);
 

@@ -26,15 +26,39 @@ bool conflict(const Request& a, const Request& b) {
 
 }  // namespace
 
+/// @returns false if no slot is free
 bool Engine::post(Operation& operation) {
-  if (!transport_.acquire(operation.slot)) {
+  if (!acquire_slot(operation.slot)) return false;
+  refuse_overlap(operation);
+  operation.started = clock().now();
+  operation.next_warning = operation.started + config_.stall_warning;
+  prepare_crossing(operation);
+  try {
+    announce(operation);
+  } catch (const std::exception& error) {  // no memory; nobody has seen anything yet
+    drop_plan(operation, error.what());
+    announce(operation);
+  }
+  posted_through_ = operation.sequence + 1;
+  show_peers(operation);
+  operation.task = run(operation);
+  operation.suspension.set(operation.task.handle(), nullptr, nullptr);
+  return true;
+}
+
+bool Engine::acquire_slot(SlotRef& slot) {
+  if (!transport_.acquire(slot)) {
     reclaim();
-    if (!transport_.acquire(operation.slot)) {
+    if (!transport_.acquire(slot)) {
       forget_oldest_failure();
-      if (!transport_.acquire(operation.slot)) return false;
+      if (!transport_.acquire(slot)) return false;
     }
   }
   if (retired_.size() > tuning_.retired_before_reclaim) reclaim();
+  return true;
+}
+
+void Engine::refuse_overlap(Operation& operation) const {
   Request& request = operation.request();
   for (const auto& other : open_) {
     if (request.local_error || !conflict(request, other->request())) continue;
@@ -42,10 +66,24 @@ bool Engine::post(Operation& operation) {
         InvalidArgument(operation.describe(rank_) + ": its tensors overlap those of " +
                         other->describe(rank_) + ", which is still in flight; wait for that first"));
   }
-  operation.started = clock().now();
-  operation.next_warning = operation.started + config_.stall_warning;
-  prepare_crossing(operation);
+}
+
+/// Makes the operation one that fails by itself and needs no memory.
+void Engine::drop_plan(Operation& operation, const std::string& why) const {
+  Request& request = operation.request();
+  if (!request.local_error) {
+    request.local_error = std::make_exception_ptr(Error(operation.describe(rank_) + ": " + why));
+  }
+  request.plan = std::make_shared<Plan>(mixing::MixingRow{});
+  operation.crossing.reset();
+  operation.component.reset();
+  operation.peers.clear();
+  operation.produced = 0;
+}
+
+void Engine::announce(Operation& operation) {
   fill_post(operation);
+  const Request& request = operation.request();
   const Plan& plan = *request.plan;
   const bool publishes_now = operation.post.publishes != 0 && !plan.row.destinations.empty() &&
                              request.input.bytes() <= eager_bytes && request.input.bytes() > 0 &&
@@ -70,11 +108,6 @@ bool Engine::post(Operation& operation) {
     announcement.incoming = operation.crossing->expected();
   }
   transport_.publish(operation.slot, announcement);
-  posted_through_ = operation.sequence + 1;
-  show_peers(operation);
-  operation.task = run(operation);
-  operation.suspension.set(operation.task.handle(), nullptr, nullptr);
-  return true;
 }
 
 void Engine::add_peer(Operation& operation, int peer) const {

@@ -19,7 +19,7 @@ using base::hash_combine;
 using mixing::MixingRow;
 using mixing::RowForm;
 
-/// Weights given per call may differ in every call; then the oldest plans are of no use.
+/// Weights given per call may differ in every call; then the plans so far are of no use.
 constexpr std::size_t remembered_plans = 4096;
 
 std::uint64_t hash_of(double value) {

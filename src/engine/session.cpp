@@ -46,7 +46,7 @@ constexpr std::size_t least_streamed_bytes = std::size_t{1} << 20;
 
 Tuning tuning_for(const Config& config, ShmTransport& transport, const base::Clock& clock) {
   Tuning tuning;
-  tuning.spin = config.size <= base::usable_cpus();
+  tuning.spin = ranks_beside(config) <= base::usable_cpus();
   mixing::StoreKind store =
       config.store == "streaming" ? mixing::StoreKind::Streaming : mixing::StoreKind::Plain;
   if (config.store == "auto" && config.size > 1) {
@@ -66,6 +66,7 @@ Card own_card(const Config& config, const Arena& arena, const std::vector<tcp::L
   card.pid = ::getpid();
   card.arena_bytes = arena.bytes();
   card.arena.reset(::fcntl(arena.fd(), F_DUPFD_CLOEXEC, 0));
+  if (!card.arena.valid()) throw Error(std::string("cannot pass the arena on: ") + std::strerror(errno));
   card.pidfd.reset(static_cast<int>(::syscall(SYS_pidfd_open, ::getpid(), 0)));
   if (!card.pidfd.valid()) {
     throw Error(std::string("this kernel gives no pidfd (Linux 5.3 or newer does): ") + std::strerror(errno));
@@ -120,6 +121,7 @@ void check(const Config& config) {
     throw InvalidArgument("rank " + std::to_string(config.rank) + " of " + std::to_string(config.size) +
                           " makes no sense; look at BLUEFOG_RANK and BLUEFOG_SIZE");
   }
+  if (config.heartbeat.count() <= 0) throw InvalidArgument("BLUEFOG_HEARTBEAT must be more than 0 s");
   check_machines(config);
   check_network(config);
 }
@@ -226,7 +228,10 @@ std::vector<std::shared_ptr<Session>> Session::in_process(int size, const Config
     own.rank = rank;
     own.size = size;
     check(own);
-    arenas->push_back(ShmTransport::make_arena(rank, arena_bytes(own)));
+    const auto index = static_cast<std::size_t>(rank);
+    arenas->push_back(ShmTransport::make_arena(
+        rank, arena_bytes(own),
+        index < interpositions.size() ? interpositions[index].memory_gauge : nullptr));
   }
   std::vector<Network> networks = networks_in_process(configs);
   std::vector<std::shared_ptr<Session>> sessions;

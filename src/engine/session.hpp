@@ -25,6 +25,7 @@ struct Interposition {
   std::function<std::unique_ptr<transport::Transport>(std::unique_ptr<transport::shm::ShmTransport>)>
       transport;
   BulkStores* stores = nullptr;
+  transport::shm::MemoryGauge memory_gauge = nullptr;  ///< instead of the machine's
 };
 
 class Session {

@@ -73,7 +73,12 @@ bool PeerWatch::wait_for_deaths(base::TimePoint until) {
   }
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - clock_.now());
   const auto timeout = std::clamp<std::int64_t>(left.count(), 0, 60'000);
-  if (::poll(waits.data(), waits.size(), static_cast<int>(timeout)) < 0 && errno != EINTR) return true;
+  if (::poll(waits.data(), waits.size(), static_cast<int>(timeout)) < 0) {
+    if (errno == EINTR) return false;
+    // The watch goes on all the same: others give up whoever stops beating.
+    log::warning(std::string("cannot look whether other ranks live: ") + std::strerror(errno));
+    return ::poll(waits.data(), 1, static_cast<int>(timeout)) > 0;
+  }
   if (waits[0].revents != 0) return true;
   if (waits[1].revents != 0 && !news_->take()) news_.reset();
   for (std::size_t i = 0; i < peers_.size(); ++i) {

@@ -179,7 +179,7 @@ class Transport {
 
   // --- complaints
   virtual void complain(int peer, const Key& key, std::string_view text) = 0;
-  /// A complaint of the lowest rank that has one.
+  /// One of those that peers have left. For any thread.
   [[nodiscard]] virtual std::optional<ComplaintText> take_complaint() = 0;
 
  protected:

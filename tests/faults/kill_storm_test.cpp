@@ -151,7 +151,7 @@ void survive(Context& context, const Job& job, const Course& right, Times& times
       step(x, context.rank(), static_cast<int>(number));
       context.neighbor_allreduce(std::span<const float>(x), x, meeting(job.size));
     }
-    while (true) context.barrier();  // until the deaths come, which are late today
+    while (true) context.barrier();  // until the deaths come, however late
   } catch (const PeerLost& error) {
     EXPECT_NE(std::find(job.victims.begin(), job.victims.end(), error.peer()), job.victims.end())
         << error.what();

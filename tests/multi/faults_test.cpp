@@ -4,10 +4,13 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <bluefog/error.hpp>
@@ -112,6 +115,36 @@ INSTANTIATE_TEST_SUITE_P(
                            context.broadcast(std::span(x), 1);
                          }}),
     testing::PrintToStringParamName());
+
+TEST(Leaving, IsNoDeathThoughTheProcessEnds) {
+  const auto ends = run_processes(2, [](const Config& config) {
+    Context context(config);
+    const std::vector<int> own{::getpid()};
+    const GatheredTensor pids = context.allgather(std::span<const int>(own));
+    if (context.rank() == 1) return;
+    const int pidfd =
+        static_cast<int>(::syscall(SYS_pidfd_open, reinterpret_cast<const int*>(pids.data.get())[1], 0));
+    pollfd end{pidfd, POLLIN, 0};
+    ASSERT_EQ(::poll(&end, 1, 20'000), 1) << "rank 1 did not end";
+    for (int i = 0; i < 50; ++i) {  // before and after this rank's watch has seen it
+      expect_error<PeerLost>([&] { context.barrier(); }, {"rank 1 has left the job"});
+      std::this_thread::sleep_for(2ms);
+    }
+    ::close(pidfd);
+  });
+  for (const RankEnd& end : ends) EXPECT_TRUE(end.is_clean()) << end.failures;
+}
+
+TEST(Settings, ThatMakeNoSenseAreRefused) {
+  Config config = test_config();
+  config.heartbeat = 0ms;
+  expect_error<InvalidArgument>([&] { static_cast<void>(Context::in_process(2, config)); },
+                                {"BLUEFOG_HEARTBEAT"});
+  config = test_config();
+  config.ranks_of_hosts = {2, 1};
+  expect_error<InvalidArgument>([&] { static_cast<void>(Context::in_process(2, config)); },
+                                {"BLUEFOG_RANKS_OF_HOSTS", "sum is 2"});
+}
 
 TEST(KillInTheMiddle, NobodyHangs) {
   // Rank 1 dies at some instant of a stream of operations; where, differs from round to round.

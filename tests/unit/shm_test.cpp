@@ -351,7 +351,52 @@ TEST_F(Board, KnowsWhoHasLeftAndWhoIsLost) {
   owner().leave();
   EXPECT_EQ(peer().state(0), PeerState::Left);
   peer().set_lost(0);
-  EXPECT_EQ(peer().state(0), PeerState::Lost);
+  EXPECT_EQ(peer().state(0), PeerState::Left) << "whose process has ended since";
+  owner().set_lost(1);
+  EXPECT_EQ(owner().state(1), PeerState::Lost);
+}
+
+TEST_F(Board, ARankWhoseArenaCannotBeMappedIsLost) {
+  ShmTransport far_sighted(0, 2, arenas_[0], [](int) -> std::shared_ptr<Mapping> {
+    throw Error("cannot map a shared-memory arena");
+  });
+  SlotRef seen;
+  Post post{};
+  EXPECT_EQ(far_sighted.find(1, {99, 0}, seen, post), Lookup::NotYet);
+  EXPECT_EQ(far_sighted.state(1), PeerState::Lost);
+  EXPECT_EQ(far_sighted.why_lost(1), "cannot map a shared-memory arena");
+  EXPECT_EQ(far_sighted.beats_of(1), std::nullopt);
+  for (int time = 0; time < 2; ++time) EXPECT_THROW(static_cast<void>(far_sighted.map(1, 0, 8)), PeerLost);
+  far_sighted.show(1, seen);
+}
+
+TEST_F(Board, AnArenaOfAnotherLayoutIsNeverRead) {
+  const auto other = std::make_shared<Arena>(std::size_t{4} << 30, transport::shm::reserved_bytes);
+  ShmTransport rank(0, 2, arenas_[0], [&](int) { return other->share_mapping(); });
+  for (int time = 0; time < 2; ++time) {
+    EXPECT_EQ(rank.state(1), PeerState::Lost);
+    EXPECT_THROW(static_cast<void>(rank.map(1, 0, 8)), PeerLost);
+  }
+  EXPECT_NE(rank.why_lost(1).find("another layout"), std::string::npos);
+}
+
+TEST_F(Board, SeveralThreadsShareTheComplaints) {
+  constexpr std::uint64_t complaints = 2000;
+  std::atomic<std::uint64_t> taken{0};
+  const auto take = [&] {
+    while (taken.load() < complaints) {
+      const auto complaint = owner().take_complaint();
+      if (!complaint) continue;
+      EXPECT_EQ(complaint->text, std::to_string(complaint->key.count));
+      taken.fetch_add(1);
+    }
+  };
+  std::jthread first(take);
+  std::jthread second(take);
+  for (std::uint64_t count = 0; count < complaints; ++count) {
+    peer().complain(0, {8, count}, std::to_string(count));
+    while (taken.load() <= count) std::this_thread::yield();
+  }
 }
 
 /// Passes a word to and fro, sleeping in between.

@@ -15,7 +15,7 @@ namespace bfrun {
 
 class Agent {
  public:
-  /// @param orders    each byte is an order; the end of the stream is bfrun's death
+  /// @param orders    orders of one byte, and messages; the end of the stream is bfrun's death
   /// @param upstream  for events and collected output
   Agent(JobDescription job, bluefog::base::UniqueFd orders, bluefog::base::UniqueFd upstream);
   ~Agent();

@@ -8,6 +8,7 @@
 
 #include <unistd.h>
 
+#include <bluefog/config.hpp>
 #include <bluefog/error.hpp>
 
 namespace bfrun {
@@ -15,7 +16,7 @@ namespace {
 
 using bluefog::InvalidArgument;
 
-constexpr int most_slots = 65536;
+constexpr int most_slots = bluefog::most_ranks;
 constexpr std::string_view white_space = " \t\r\f\v";
 
 std::string quoted(std::string_view text) {

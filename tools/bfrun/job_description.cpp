@@ -22,7 +22,6 @@ using bluefog::base::JobKey;
 using json = nlohmann::json;
 
 constexpr std::string_view magic = "BFRUNJOB";
-constexpr int most_ranks = 65536;
 
 std::string hexadecimal(std::span<const std::byte> bytes) {
   std::string text;
@@ -202,7 +201,7 @@ JobDescription parse_description(std::string_view body) {
   JobDescription job;
   job.job_id = parse_job_id(text(object, "job_id"));
   job.key = parse_key(text(object, "key"));
-  job.size = integer(object, "size", 1, most_ranks);
+  job.size = integer(object, "size", 1, bluefog::most_ranks);
   job.first_rank = integer(object, "first_rank", 0, job.size - 1);
   job.ranks = integer(object, "ranks", 1, job.size - job.first_rank);
   job.hosts = parse_hosts(member(object, "hosts"), job.size);

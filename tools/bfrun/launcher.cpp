@@ -1,6 +1,9 @@
 #include "launcher.hpp"
 
+#include <algorithm>
+#include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <set>
 #include <string>
 #include <utility>
@@ -59,7 +62,8 @@ JobDescription describe(const Options& options, const std::vector<HostRanks>& ho
   job.collect_output = options.tag_output || !only_here;
   job.standard_input = hosts.front().local && may_read_standard_input();
   if (!only_here)
-    job.sign_of_life_ms = static_cast<int>(settings.heartbeat.count()) * heartbeats_per_sign_of_life;
+    job.sign_of_life_ms = static_cast<int>(std::min<std::int64_t>(
+        settings.heartbeat.count() * heartbeats_per_sign_of_life, std::numeric_limits<int>::max()));
   return job;
 }
 

@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include <bluefog/config.hpp>
 #include <bluefog/error.hpp>
 #include <bluefog/version.hpp>
 
@@ -166,10 +167,9 @@ std::variant<Options, ServeAsAgent, Finished> parse_options(const std::vector<st
   if (parsed.agent) return ServeAsAgent{};
   if (app.count("--num-proc") == 0) return complain("how many ranks? -np N is required");
   Options& options = parsed.options;
-  constexpr int most_ranks = 65536;
-  if (options.num_proc < 1 || options.num_proc > most_ranks) {
+  if (options.num_proc < 1 || options.num_proc > bluefog::most_ranks) {
     return complain("-np is " + std::to_string(options.num_proc) + ", but must lie between 1 and " +
-                    std::to_string(most_ranks));
+                    std::to_string(bluefog::most_ranks));
   }
   options.command = std::move(line.command);
   if (options.command.empty())

@@ -22,7 +22,7 @@ class BlueFogError(Exception):
 
 
 class InvalidArgumentError(BlueFogError, ValueError):
-    """An argument is wrong by itself, on this rank or on a peer of the operation."""
+    """An argument is wrong by itself, whatever other ranks do."""
 
 
 class NotInitializedError(BlueFogError, ValueError):
@@ -30,7 +30,11 @@ class NotInitializedError(BlueFogError, ValueError):
 
 
 class MismatchError(BlueFogError, ValueError):
-    """Ranks disagree about one operation: shape, dtype, edges, weights, root."""
+    """Ranks disagree about one operation: shape, dtype, edges, weights, root.
+
+    Also when a rank that the operation needed has given it up for a reason of its own, which the message
+    tells: a wrong argument, its user's interrupt or deadline, its shutdown.
+    """
 
 
 class PeerLostError(BlueFogError, RuntimeError):

@@ -53,6 +53,7 @@ void HostTransport::progress() {
 }
 
 std::string HostTransport::why_lost(int peer) const {
+  if (shares_memory(peer)) return memory_->why_lost(peer);
   return losses_[static_cast<std::size_t>(peer)].value_or("");
 }
 

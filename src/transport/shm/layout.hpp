@@ -9,6 +9,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <bluefog/config.hpp>
+
 #include "base/doorbell.hpp"
 #include "transport/post.hpp"
 
@@ -22,7 +24,6 @@ inline constexpr std::size_t bucket_count = 256;
 inline constexpr std::size_t stream_count = 4096;
 /// So many entries after its own place hold a stream.
 inline constexpr std::size_t stream_window = 8;
-inline constexpr std::size_t max_ranks = 256;
 inline constexpr std::size_t inline_row_words = 64;
 inline constexpr std::size_t text_words = 48;
 inline constexpr std::size_t name_words = (longest_shown_name + 8) / 8;
@@ -66,7 +67,7 @@ struct StreamEntry {
 
 /// Text that a peer leaves for the owner.
 struct alignas(64) Complaint {
-  std::atomic<std::uint32_t> state;  ///< 0 empty, 1 being written, 2 full
+  std::atomic<std::uint32_t> state;  ///< 0 empty, 1 being written, 2 full, 3 being read
   AtomicWords<sizeof(Key) / sizeof(std::uint64_t)> key;
   AtomicWords<text_words> text;
 };
@@ -79,12 +80,12 @@ struct Header {
   std::atomic<std::uint32_t> has_left;
   alignas(64) std::atomic<std::uint64_t> beats;  ///< of the owner's heart
   alignas(64) std::atomic<std::uint32_t> complaints_waiting;
-  std::array<Complaint, max_ranks> complaints;  ///< by the rank that complains
   std::array<std::atomic<std::uint32_t>, bucket_count>
       displaced;  ///< tags that belong here and lie in a later bucket
   std::array<Bucket, bucket_count> buckets;
   std::array<Slot, slot_count> slots;
   std::array<StreamEntry, stream_count> streams;
+  std::array<Complaint, most_ranks> complaints;  ///< by the rank that complains
 };
 
 inline constexpr std::size_t rings_offset = (sizeof(Header) + 65535) / 65536 * 65536;

@@ -71,8 +71,9 @@ Decision decode_decision(std::uint64_t word, std::uint32_t version) {
 
 }  // namespace
 
-std::shared_ptr<Arena> ShmTransport::make_arena(int rank, std::size_t bytes) {
-  auto arena = std::make_shared<Arena>(bytes, reserved_bytes);
+std::shared_ptr<Arena> ShmTransport::make_arena(int rank, std::size_t bytes, MemoryGauge gauge) {
+  auto arena = gauge ? std::make_shared<Arena>(bytes, reserved_bytes, std::move(gauge))
+                     : std::make_shared<Arena>(bytes, reserved_bytes);
   arena->mapping().populate(0, offsetof(Header, slots) + 64 * sizeof(Slot));
   arena->mapping().populate(offsetof(Header, streams), 1);
   // Zero pages are valid atomics; only what is not zero is written.
@@ -88,32 +89,59 @@ ShmTransport::ShmTransport(int rank, int size, std::shared_ptr<Arena> arena, Map
       arena_(std::move(arena)),
       doorbell_(own().doorbell),
       map_peer_(std::move(map_peer)),
-      keep_(static_cast<std::size_t>(size)),
       mappings_(static_cast<std::size_t>(size)),
+      out_of_reach_(static_cast<std::size_t>(size)),
+      boards_(static_cast<std::size_t>(size)),
       lost_(static_cast<std::size_t>(size)) {
-  if (static_cast<std::size_t>(size) > max_ranks) {
-    throw InvalidArgument("a host can hold at most " + std::to_string(max_ranks) + " ranks, not " +
+  if (size > most_ranks) {
+    throw InvalidArgument("a job can have at most " + std::to_string(most_ranks) + " ranks, not " +
                           std::to_string(size));
   }
-  mappings_[static_cast<std::size_t>(rank)] = &arena_->mapping();
+  boards_[static_cast<std::size_t>(rank)] = &own();
   for (std::size_t slot = slot_count; slot-- > 0;) free_slots_.push_back(static_cast<std::uint32_t>(slot));
 }
 
-Mapping& ShmTransport::mapping(int rank) const {
+Header& ShmTransport::header(int rank) const {
   const auto index = static_cast<std::size_t>(rank);
-  Mapping* mapped = mappings_[index].load(std::memory_order_acquire);
-  if (mapped != nullptr) return *mapped;
+  if (Header* const board = boards_[index].load(std::memory_order_acquire)) return *board;
   const std::lock_guard lock(map_mutex_);
-  if (keep_[index] == nullptr) {
-    keep_[index] = map_peer_(rank);
-    keep_[index]->populate(0, offsetof(Header, slots) + 64 * sizeof(Slot));
-    if (reinterpret_cast<const Header*>(keep_[index]->base())->magic != layout_magic) {
-      throw Error("the arena of rank " + std::to_string(rank) +
-                  " has another layout: is its BlueFog another build?");
-    }
-    mappings_[index].store(keep_[index].get(), std::memory_order_release);
+  if (Header* const board = boards_[index].load(std::memory_order_relaxed)) return *board;
+  // Nothing will ever be on it: a rank that is out of reach counts as lost.
+  static Header blank;
+  Header* board = &blank;
+  try {
+    mappings_[index] = open_arena_of(rank);
+    board = reinterpret_cast<Header*>(mappings_[index]->base());
+  } catch (const std::exception& error) {
+    out_of_reach_[index] = error.what();
+    lost_[index].store(true, std::memory_order_release);
   }
-  return *keep_[index];
+  boards_[index].store(board, std::memory_order_release);
+  return *board;
+}
+
+std::shared_ptr<Mapping> ShmTransport::open_arena_of(int rank) const {
+  std::shared_ptr<Mapping> mapping = map_peer_(rank);
+  mapping->populate(0, offsetof(Header, slots) + 64 * sizeof(Slot));
+  if (reinterpret_cast<const Header*>(mapping->base())->magic != layout_magic) {
+    throw Error("the arena of rank " + std::to_string(rank) +
+                " has another layout: is its BlueFog another build?");
+  }
+  return mapping;
+}
+
+Mapping& ShmTransport::mapping(int rank) const {
+  if (rank == rank_) return arena_->mapping();
+  static_cast<void>(header(rank));
+  const std::shared_ptr<Mapping>& mapping = mappings_[static_cast<std::size_t>(rank)];
+  if (mapping == nullptr)
+    throw PeerLost("rank " + std::to_string(rank) + " is lost: " + why_lost(rank), rank);
+  return *mapping;
+}
+
+std::string ShmTransport::why_lost(int peer) const {
+  const std::lock_guard lock(map_mutex_);
+  return out_of_reach_[static_cast<std::size_t>(peer)];
 }
 
 void ShmTransport::set_lost(int peer) {
@@ -124,21 +152,22 @@ void ShmTransport::set_lost(int peer) {
 void ShmTransport::leave() {
   own().has_left.store(1, std::memory_order_release);
   for (int peer = 0; peer < size_; ++peer) {
-    if (peer != rank_ && mappings_[static_cast<std::size_t>(peer)].load() != nullptr) ring(peer);
+    if (peer != rank_ && boards_[static_cast<std::size_t>(peer)].load() != nullptr) ring(peer);
   }
 }
 
 std::optional<std::uint64_t> ShmTransport::beats_of(int peer) const {
-  const Mapping* mapped = mappings_[static_cast<std::size_t>(peer)].load(std::memory_order_acquire);
-  if (mapped == nullptr) return {};
-  const auto& there = *reinterpret_cast<const Header*>(mapped->base());
-  if (there.has_left.load(std::memory_order_acquire) != 0) return {};
-  return there.beats.load(std::memory_order_relaxed);
+  const Header* const there = boards_[static_cast<std::size_t>(peer)].load(std::memory_order_acquire);
+  if (there == nullptr || there->magic != layout_magic) return {};
+  if (there->has_left.load(std::memory_order_acquire) != 0) return {};
+  return there->beats.load(std::memory_order_relaxed);
 }
 
 PeerState ShmTransport::state(int peer) const {
-  if (lost_[static_cast<std::size_t>(peer)].load(std::memory_order_acquire)) return PeerState::Lost;
-  return header(peer).has_left.load(std::memory_order_acquire) != 0 ? PeerState::Left : PeerState::Alive;
+  // Before it is asked whether it died: who has left ends sooner or later.
+  if (header(peer).has_left.load(std::memory_order_acquire) != 0) return PeerState::Left;
+  return lost_[static_cast<std::size_t>(peer)].load(std::memory_order_acquire) ? PeerState::Lost
+                                                                               : PeerState::Alive;
 }
 
 SharedMemory ShmTransport::allocate(std::size_t bytes) {
@@ -181,17 +210,21 @@ std::span<std::byte> ShmTransport::log(const SlotRef& at, std::size_t bytes) {
 }
 
 void ShmTransport::publish(const SlotRef& at, const Announcement& announcement) {
+  const std::span<const std::uint64_t> row = announcement.row;
+  SharedMemory large;
+  if (row.size() > inline_row_words) {
+    large = allocate(row.size_bytes());
+    std::memcpy(large.data(), row.data(), row.size_bytes());
+  }
   Slot& slot = own().slots[at.slot];
   slot.version.store(at.version - 1, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_release);
   Post post = announcement.post;
-  const std::span<const std::uint64_t> row = announcement.row;
   post.row_words = row.size();
   post.row_offset = no_offset;
   if (row.size() > inline_row_words) {
-    SharedMemory& large = large_rows_[at.slot] = allocate(row.size_bytes());
-    std::memcpy(large.data(), row.data(), row.size_bytes());
     post.row_offset = offset_of(large.data(), large.bytes());
+    large_rows_[at.slot] = std::move(large);
   } else {
     store_words(slot.row, row.data(), row.size_bytes());
   }
@@ -427,11 +460,12 @@ std::optional<ComplaintText> ShmTransport::take_complaint() {
   std::optional<ComplaintText> taken;
   for (int peer = 0; peer < size_; ++peer) {
     Complaint& complaint = board.complaints[static_cast<std::size_t>(peer)];
-    if (complaint.state.load(std::memory_order_acquire) != 2) continue;
-    if (taken) {
+    if (taken && complaint.state.load(std::memory_order_relaxed) == 2) {
       board.complaints_waiting.store(1, std::memory_order_release);
       break;
     }
+    std::uint32_t full = 2;  // of several threads one takes it
+    if (!complaint.state.compare_exchange_strong(full, 3, std::memory_order_acquire)) continue;
     taken.emplace();
     load_words(complaint.key, &taken->key, sizeof(taken->key));
     taken->text = load_text(complaint.text);

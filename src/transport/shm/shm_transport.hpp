@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -24,7 +25,8 @@ class ShmTransport final : public Transport {
   ShmTransport(int rank, int size, std::shared_ptr<Arena> arena, MapPeer map_peer);
 
   /// An arena with an empty board for `rank`.
-  [[nodiscard]] static std::shared_ptr<Arena> make_arena(int rank, std::size_t bytes);
+  /// @param gauge  default: the machine's
+  [[nodiscard]] static std::shared_ptr<Arena> make_arena(int rank, std::size_t bytes, MemoryGauge gauge = {});
 
   /// Called by whoever watches the peers; rings the own doorbell.
   void set_lost(int peer);
@@ -41,6 +43,7 @@ class ShmTransport final : public Transport {
   [[nodiscard]] bool shares_memory(int) const override { return true; }
   [[nodiscard]] int host_of(int) const override { return 0; }
   [[nodiscard]] PeerState state(int peer) const override;
+  [[nodiscard]] std::string why_lost(int peer) const override;
 
   [[nodiscard]] SharedMemory allocate(std::size_t bytes) override;
   [[nodiscard]] std::uint64_t offset_of(const void* data, std::size_t bytes) const override;
@@ -83,9 +86,11 @@ class ShmTransport final : public Transport {
  private:
   void ring(int peer) { header(peer).doorbell.ring(); }
   [[nodiscard]] Header& own() const { return *reinterpret_cast<Header*>(arena_->base()); }
-  /// Maps the peer's arena at first use.
+  /// Maps the peer's arena at first use. If that cannot be done, the peer is lost, and its board is blank.
+  [[nodiscard]] Header& header(int rank) const;
+  [[nodiscard]] std::shared_ptr<Mapping> open_arena_of(int rank) const;
+  /// @throws PeerLost if its arena cannot be mapped
   [[nodiscard]] Mapping& mapping(int rank) const;
-  [[nodiscard]] Header& header(int rank) const { return *reinterpret_cast<Header*>(mapping(rank).base()); }
   [[nodiscard]] Slot& slot(const SlotRef& at) const { return header(at.rank).slots[at.slot]; }
   [[nodiscard]] bool find_tag(const Header& board, const Key& key, int peer, SlotRef& found,
                               Post& post) const;
@@ -101,9 +106,10 @@ class ShmTransport final : public Transport {
   base::FutexDoorbell doorbell_;
   MapPeer map_peer_;
   mutable std::mutex map_mutex_;
-  mutable std::vector<std::shared_ptr<Mapping>> keep_;
-  mutable std::vector<std::atomic<Mapping*>> mappings_;
-  std::vector<std::atomic<bool>> lost_;
+  mutable std::vector<std::shared_ptr<Mapping>> mappings_;
+  mutable std::vector<std::string> out_of_reach_;     ///< why, of ranks whose arenas cannot be mapped
+  mutable std::vector<std::atomic<Header*>> boards_;  ///< once they are mapped
+  mutable std::vector<std::atomic<bool>> lost_;
   std::vector<std::uint32_t> free_slots_;  ///< last in, first out: few rings are ever touched
   std::unordered_map<std::uint32_t, SharedMemory> large_rows_;  ///< rows that do not fit in their slot
 };

@@ -23,8 +23,6 @@ inline constexpr std::size_t header_bytes = 24;
 inline constexpr std::size_t longest_text = 4096;
 /// A payload is at most one chunk.
 inline constexpr std::size_t longest_payload = std::size_t{4} << 20;
-/// So many ranks a job may have.
-inline constexpr int most_ranks = 65536;
 
 /// What a rank believes of the other end of a connection.
 struct PeerFacts {

@@ -4,6 +4,8 @@
 #include <string_view>
 #include <vector>
 
+#include <bluefog/config.hpp>
+
 #include "base/little_endian.hpp"
 #include "transport/tcp/frame.hpp"
 
