@@ -99,7 +99,7 @@ class BLUEFOG_API Context {
   ///
   /// Every rank of a machine averages and mixes one slice of the tensors, so a machine's mean crosses once to
   /// each machine that needs it, shared out among the ranks of both. Machines may have unequal numbers of
-  /// ranks. @throws InvalidArgument also without weights, schedule and machine topology
+  /// ranks. @throws TopologyMissing without weights, schedule and machine topology
   void hierarchical_neighbor_allreduce(ConstTensor input, Tensor output,
                                        const HierarchicalNeighborAllreduceOptions& options = {});
   [[nodiscard]] Handle hierarchical_neighbor_allreduce_async(

@@ -119,7 +119,7 @@ std::uint64_t Machines::key_of(const Options& options) const {
   }
   const KnownTopology topology = known();
   if (!topology.graph) {
-    throw InvalidArgument(
+    throw TopologyMissing(
         "no machine topology is set: call set_machine_topology first, or give self_weight, "
         "src_machine_weights and dst_machine_weights");
   }

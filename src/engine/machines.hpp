@@ -29,7 +29,7 @@ class Machines {
   [[nodiscard]] bool is_weighted() const;
 
   /// Of a step: equal options give equal plans until the topology is set anew. @throws InvalidArgument for
-  /// options that make no sense
+  /// options that make no sense, TopologyMissing
   [[nodiscard]] std::uint64_t key_of(const HierarchicalNeighborAllreduceOptions& options) const;
   /// @param options  that have passed key_of()
   [[nodiscard]] Plan plan_of(const HierarchicalNeighborAllreduceOptions& options) const;

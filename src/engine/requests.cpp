@@ -110,14 +110,19 @@ Request RequestFactory::start(OperationKind kind, const OperationOptions& option
 template <class Fill>
 void RequestFactory::fill_or_refuse(Request& request, const OperationOptions& options, const Members& members,
                                     Fill fill) {
+  const auto refuse = [&]<class E>(const E& error) {
+    const std::string name = options.name.empty() ? "" : " \"" + options.name + "\"";
+    request.local_error = std::make_exception_ptr(
+        E(std::string(name_of(request.kind)) + name + " on rank " + text(rank_) + ": " + error.what()));
+  };
   try {
     if (!options.refusal.empty()) throw InvalidArgument(options.refusal);
     fill();
     return;
+  } catch (const TopologyMissing& error) {
+    refuse(error);
   } catch (const InvalidArgument& error) {
-    const std::string name = options.name.empty() ? "" : " \"" + options.name + "\"";
-    request.local_error = std::make_exception_ptr(InvalidArgument(
-        std::string(name_of(request.kind)) + name + " on rank " + text(rank_) + ": " + error.what()));
+    refuse(error);
   }
   request.plan = whole_group_plan(members, RowForm::Gather);
   request.input = {};
