@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -62,6 +63,13 @@ class BLUEFOG_API Context {
   [[nodiscard]] Topology topology() const;
   [[nodiscard]] bool is_topology_weighted() const;
 
+  /// Of the machines, for hierarchical_neighbor_allreduce. Local: every rank gives the same graph, which
+  /// operations compare. `weighted` as in set_topology. @throws InvalidArgument for a wrong size
+  void set_machine_topology(const Topology& topology, bool weighted = false);
+  /// None until it is set.
+  [[nodiscard]] std::optional<Topology> machine_topology() const;
+  [[nodiscard]] bool is_machine_topology_weighted() const;
+
   /// Shared memory of this rank. @throws Error when the arena or the machine's memory is exhausted
   [[nodiscard]] SharedMemory allocate_shared(std::size_t bytes);
   /// `count` zeroed elements in shared memory. @throws Error as allocate_shared does
@@ -80,6 +88,22 @@ class BLUEFOG_API Context {
   void neighbor_allreduce(ConstTensor input, Tensor output, const NeighborAllreduceOptions& options = {});
   [[nodiscard]] Handle neighbor_allreduce_async(ConstTensor input, Tensor output,
                                                 const NeighborAllreduceOptions& options = {});
+
+  /// On every rank of machine m: output <- self_weight_m * mean_m + sum over machines k of
+  /// src_machine_weights_m[k] * dst_machine_weights_k[m] * mean_k, where mean_k is the mean of the tensors of
+  /// machine k's ranks, rounded to their dtype. Without weights: the uniform mean over in-neighbours and self
+  /// in the machine topology, or its weights if it was set weighted. Sums go over the ranks of a machine in
+  /// ascending order, then over machines in ascending order: the bits depend on which ranks are of one
+  /// machine, and on nothing else. Floating dtypes. All ranks of the job make the call; those of a machine,
+  /// and of machines that are connected, wait for each other. output may be input.
+  ///
+  /// Every rank of a machine averages and mixes one slice of the tensors, so a machine's mean crosses once to
+  /// each machine that needs it, shared out among the ranks of both. Machines may have unequal numbers of
+  /// ranks. @throws TopologyMissing without weights, schedule and machine topology
+  void hierarchical_neighbor_allreduce(ConstTensor input, Tensor output,
+                                       const HierarchicalNeighborAllreduceOptions& options = {});
+  [[nodiscard]] Handle hierarchical_neighbor_allreduce_async(
+      ConstTensor input, Tensor output, const HierarchicalNeighborAllreduceOptions& options = {});
 
   /// Concatenation along dimension 0 of the in-neighbours' tensors, ascending, or in the order of src_ranks;
   /// self excluded. First extents may differ. All dtypes.

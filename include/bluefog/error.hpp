@@ -23,6 +23,12 @@ class BLUEFOG_API InvalidArgument : public Error {
   using Error::Error;
 };
 
+/// An operation needs a topology that has not been set (Python: a ValueError and a RuntimeError).
+class BLUEFOG_API TopologyMissing : public InvalidArgument {
+ public:
+  using InvalidArgument::InvalidArgument;
+};
+
 /// Two ranks disagree about one operation: shape, dtype, edges, weights, root; or a rank that it needed has
 /// given it up for a reason of its own, which the text tells: a wrong argument, its user's interrupt or
 /// deadline, its shutdown (Python: ValueError).

@@ -62,6 +62,21 @@ struct NeighborAllreduceOptions : OperationOptions {
   bool check_topology = true;
 };
 
+/// Machines are numbered from 0, in the order of their ranks. All ranks of a machine give the same.
+struct HierarchicalNeighborAllreduceOptions : OperationOptions {
+  /// Weights for this call: all three, or none. Keys are numbers of machines, without the own one; any
+  /// machines. What machine k sends to machine m counts src_machine_weights[k] there times
+  /// dst_machine_weights[m] here.
+  std::optional<double> self_weight;
+  std::optional<Weights> src_machine_weights;
+  std::optional<Weights> dst_machine_weights;
+  /// Instead of weights: the topology of this round, over machines in place of ranks.
+  SchedulePtr schedule;
+  std::uint64_t round = 0;
+
+  MixingForm form = MixingForm::Plain;
+};
+
 struct NeighborAllgatherOptions : OperationOptions {
   /// Dynamic: both or none. The output follows the order of src_ranks.
   std::optional<std::vector<int>> src_ranks;

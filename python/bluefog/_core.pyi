@@ -153,6 +153,9 @@ class Context:
     def set_topology(self, topology: Topology, weighted: bool = False) -> None: ...
     def topology(self) -> Topology: ...
     def is_topology_weighted(self) -> bool: ...
+    def set_machine_topology(self, topology: Topology, weighted: bool = False) -> None: ...
+    def machine_topology(self) -> Topology | None: ...
+    def is_machine_topology_weighted(self) -> bool: ...
     def allocate_shared(self, nbytes: int) -> SharedMemory: ...
     def memory_is_shared(self, address: int) -> bool: ...
     def neighbor_allreduce(
@@ -192,6 +195,40 @@ class Context:
         difference: bool = False,
         meet: bool = False,
         check_topology: bool = True,
+        keep: object = None,
+        refusal: str = "",
+    ) -> Handle: ...
+    def hierarchical_neighbor_allreduce(
+        self,
+        input: int,
+        output: int,
+        dtype: int,
+        shape: Sequence[int],
+        *,
+        name: str = "",
+        self_weight: float | None = None,
+        src_machine_weights: Mapping[int, float] | None = None,
+        dst_machine_weights: Mapping[int, float] | Iterable[int] | None = None,
+        schedule: Schedule | None = None,
+        round: int = 0,
+        difference: bool = False,
+        keep: object = None,
+        refusal: str = "",
+    ) -> None: ...
+    def hierarchical_neighbor_allreduce_async(
+        self,
+        input: int,
+        output: int,
+        dtype: int,
+        shape: Sequence[int],
+        *,
+        name: str = "",
+        self_weight: float | None = None,
+        src_machine_weights: Mapping[int, float] | None = None,
+        dst_machine_weights: Mapping[int, float] | Iterable[int] | None = None,
+        schedule: Schedule | None = None,
+        round: int = 0,
+        difference: bool = False,
         keep: object = None,
         refusal: str = "",
     ) -> Handle: ...

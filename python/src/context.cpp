@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -90,6 +91,17 @@ void bind_memory_and_topology(nb::class_<PyContext>& context) {
            "Collective: every rank gives the same graph.")
       .def("topology", [](const PyContext& self) { return self.engine().topology(); })
       .def("is_topology_weighted", [](const PyContext& self) { return self.engine().is_topology_weighted(); })
+      .def(
+          "set_machine_topology",
+          [](PyContext& self, const Topology& topology, bool weighted) {
+            self.engine().set_machine_topology(topology, weighted);
+          },
+          nb::arg("topology"), nb::arg("weighted") = false, "Local: give the same graph on every rank.")
+      .def(
+          "machine_topology", [](const PyContext& self) { return self.engine().machine_topology(); },
+          "None until it is set.")
+      .def("is_machine_topology_weighted",
+           [](const PyContext& self) { return self.engine().is_machine_topology_weighted(); })
       .def(
           "allocate_shared",
           [](PyContext& self, std::size_t bytes) {

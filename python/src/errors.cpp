@@ -8,7 +8,7 @@ namespace {
 /// The classes of bluefog.common.errors. Never freed: an exception may be translated while the interpreter
 /// ends.
 struct ErrorClasses {
-  nb::object error, invalid_argument, mismatch, peer_lost, timeout, shutdown;
+  nb::object error, invalid_argument, topology_missing, mismatch, peer_lost, timeout, shutdown;
 };
 const ErrorClasses* classes = nullptr;
 
@@ -28,6 +28,8 @@ void raise_peer_lost(const PeerLost& error) {
 void raise_error_of_library(const std::exception_ptr& pointer) {
   try {
     std::rethrow_exception(pointer);
+  } catch (const TopologyMissing& error) {
+    raise(classes->topology_missing, error);
   } catch (const InvalidArgument& error) {
     raise(classes->invalid_argument, error);
   } catch (const Mismatch& error) {
@@ -56,9 +58,11 @@ void translate(const std::exception_ptr& pointer, void*) {
 
 void bind_errors(nb::module_&) {
   const nb::module_ errors = nb::module_::import_("bluefog.common.errors");
-  classes = new ErrorClasses{errors.attr("BlueFogError"),          errors.attr("InvalidArgumentError"),
-                             errors.attr("MismatchError"),         errors.attr("PeerLostError"),
-                             errors.attr("OperationTimeoutError"), errors.attr("ShutdownError")};
+  classes = new ErrorClasses{
+      errors.attr("BlueFogError"),          errors.attr("InvalidArgumentError"),
+      errors.attr("TopologyMissingError"),  errors.attr("MismatchError"),
+      errors.attr("PeerLostError"),         errors.attr("OperationTimeoutError"),
+      errors.attr("ShutdownError")};
   nb::register_exception_translator(translate);
 }
 

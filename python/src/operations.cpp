@@ -90,6 +90,37 @@ nb::object neighbor_allreduce(PyContext& self, std::uintptr_t input, std::uintpt
 }
 
 template <bool Blocking>
+nb::object hierarchical_neighbor_allreduce(PyContext& self, std::uintptr_t input, std::uintptr_t output,
+                                           int dtype, nb::handle shape, nb::handle name,
+                                           nb::handle self_weight, nb::handle src_machine_weights,
+                                           nb::handle dst_machine_weights, nb::handle schedule,
+                                           nb::handle round, bool difference, nb::object keep,
+                                           std::string refusal) {
+  HierarchicalNeighborAllreduceOptions options;
+  set_common(options, name, nb::none(), std::move(refusal), Blocking);
+  convert_or_refuse(options, [&] {
+    if (!self_weight.is_none()) options.self_weight = weight_from(self_weight, "self_weight");
+    if (!src_machine_weights.is_none()) {
+      options.src_machine_weights = weights_from(src_machine_weights, "src_machine_weights");
+    }
+    if (!dst_machine_weights.is_none()) {
+      options.dst_machine_weights = destinations_from(dst_machine_weights, "dst_machine_weights");
+    }
+    if (!schedule.is_none()) options.schedule = schedule_from(schedule);
+    options.round = round_from(round);
+  });
+  options.form = difference ? MixingForm::Difference : MixingForm::Plain;
+  const ConstTensor source = source_or_refuse(options, input, dtype, shape);
+  const Tensor target = target_like(source, output);
+  const auto start = [&] {
+    return self.engine().hierarchical_neighbor_allreduce_async(source, target, options);
+  };
+  if constexpr (!Blocking) return run_async(self, std::move(keep), start);
+  run_blocking(start);
+  return nb::none();
+}
+
+template <bool Blocking>
 nb::object neighbor_allgather(PyContext& self, std::uintptr_t input, int dtype, nb::handle shape,
                               nb::handle name, nb::handle group, nb::handle src_ranks, nb::handle dst_ranks,
                               bool check_topology, nb::object keep, std::string refusal) {
@@ -169,6 +200,14 @@ void def_neighbor_allreduce(Class& context, const char* method, Function functio
 }
 
 template <class Function>
+void def_hierarchical_neighbor_allreduce(Class& context, const char* method, Function function) {
+  context.def(method, function, arg("input"), arg("output"), arg("dtype"), arg("shape"), nb::kw_only(),
+              arg("name") = "", arg("self_weight") = nb::none(), arg("src_machine_weights") = nb::none(),
+              arg("dst_machine_weights") = nb::none(), arg("schedule") = nb::none(), arg("round") = 0,
+              arg("difference") = false, arg("keep") = nb::none(), arg("refusal") = "");
+}
+
+template <class Function>
 void def_neighbor_allgather(Class& context, const char* method, Function function) {
   context.def(method, function, arg("input"), arg("dtype"), arg("shape"), nb::kw_only(), arg("name") = "",
               arg("group") = nb::none(), arg("src_ranks") = nb::none(), arg("dst_ranks") = nb::none(),
@@ -205,6 +244,10 @@ void def_barrier(Class& context, const char* method, Function function) {
 void bind_operations(Class& context) {
   def_neighbor_allreduce(context, "neighbor_allreduce", &neighbor_allreduce<true>);
   def_neighbor_allreduce(context, "neighbor_allreduce_async", &neighbor_allreduce<false>);
+  def_hierarchical_neighbor_allreduce(context, "hierarchical_neighbor_allreduce",
+                                      &hierarchical_neighbor_allreduce<true>);
+  def_hierarchical_neighbor_allreduce(context, "hierarchical_neighbor_allreduce_async",
+                                      &hierarchical_neighbor_allreduce<false>);
   def_neighbor_allgather(context, "neighbor_allgather", &neighbor_allgather<true>);
   def_neighbor_allgather(context, "neighbor_allgather_async", &neighbor_allgather<false>);
   def_allreduce(context, "allreduce", &allreduce<true>);

@@ -86,12 +86,17 @@ void Engine::account(const Operation& operation, bool has_failed) {
 
 void Engine::account_slices(const Operation& operation) {
   const Component& component = *operation.component;
+  const MachineStep* const machines = operation.request().plan->machines.get();
   const std::size_t element = size_of(operation.request().input.dtype);
-  const auto slice = mixing::slice_of(operation.request().input.count(), element, component.members.size(),
-                                      component.index_of(rank_));
+  const std::size_t count = operation.request().input.count();
+  const auto slice = machines != nullptr
+                         ? machines->map->slice_of(rank_, count, element)
+                         : mixing::slice_of(count, element, component.members.size(), component.index_of(rank_));
   const std::size_t bytes = (slice.last - slice.first) * element;
   for (const PeerView& peer : operation.peers) {
     if (peer.is_far) continue;
+    if (machines != nullptr && machines->map->machine_of(peer.rank) != machines->map->machine_of(rank_))
+      continue;
     PeerStats& stats = accounts_.of_peer(peer.rank);
     stats.bytes_received += bytes;
     stats.bytes_sent += bytes;

@@ -44,6 +44,9 @@ Difference digest_difference(const Request& request, const Post& own, const Post
       return {"mixing matrix (schedule, round, form or topology)",
               name_of_matrix(own, request.plan->matrix_name), name_of_matrix(other, "another one")};
     }
+    case OperationKind::HierarchicalNeighborAllreduce:
+      return {"mixing of the machines (weights in the call, schedule, round, form, topology or the machines)",
+              request.plan->matrix_name, "another one"};
     default:
       return {"reduction", "one", "another"};
   }
@@ -96,6 +99,37 @@ void Engine::check_edges(const Operation& operation, const PeerView& peer) {
   const bool sends = own.destination(peer.rank) != nullptr;
   if (receives != (row->destination(rank_) != nullptr)) fail(peer.rank, rank_, !receives);
   if (sends != (row->source(rank_) != nullptr)) fail(rank_, peer.rank, sends);
+}
+
+/// @throws Mismatch unless ranks of one machine give the same row, and both machines know an edge
+void Engine::compare_machines(const Operation& operation, const PeerView& peer) {
+  const auto row = row_of(peer);
+  if (row == nullptr) return;
+  const mixing::MixingRow& own = operation.request().plan->row;
+  const mixing::MachineMap& machines = *operation.request().plan->machines->map;
+  const int here = machines.machine_of(rank_);
+  const int there = machines.machine_of(peer.rank);
+  if (here == there) {
+    mixing::MixingRow expected = own;
+    expected.rank = row->rank;
+    if (expected == *row) return;
+    throw Mismatch(operation.describe(rank_) + ": " + rank_text(rank_) + " and " + rank_text(peer.rank) +
+                   " are of one machine, but their weights differ; give the same on all ranks of a machine");
+  }
+  const auto check = [&](int sender, int receiver, bool sender_knows, bool receiver_knows) {
+    if (sender_knows == receiver_knows) return;
+    const std::string from = "machine " + std::to_string(sender);
+    const std::string to = "machine " + std::to_string(receiver);
+    throw Mismatch(
+        operation.describe(rank_) + ": " + from +
+        (sender_knows ? " sends to " + to + ", which does not receive from it"
+                      : " does not send to " + to + ", which wants to receive from it") +
+        "; give both ends of an edge, on all ranks of both machines (" + rank_text(peer.rank) + " tells)");
+  };
+  const int own_name = machines.first_rank(here);
+  const int their_name = machines.first_rank(there);
+  check(here, there, own.destination(their_name) != nullptr, row->source(own_name) != nullptr);
+  check(there, here, row->destination(own_name) != nullptr, own.source(their_name) != nullptr);
 }
 
 }  // namespace bluefog::engine

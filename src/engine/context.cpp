@@ -105,6 +105,16 @@ bool Context::is_topology_weighted() const {
   return impl_->session->requests().is_weighted();
 }
 
+void Context::set_machine_topology(const Topology& topology, bool weighted) {
+  impl_->requests().machines().set_topology(topology, weighted);
+}
+std::optional<Topology> Context::machine_topology() const {
+  return impl_->session->requests().machines().topology();
+}
+bool Context::is_machine_topology_weighted() const {
+  return impl_->session->requests().machines().is_weighted();
+}
+
 SharedMemory Context::allocate_shared(std::size_t bytes) {
   impl_->session->engine().require_home();
   if (bytes > most_shared_bytes) {
@@ -124,6 +134,15 @@ void Context::neighbor_allreduce(ConstTensor input, Tensor output, const Neighbo
 Handle Context::neighbor_allreduce_async(ConstTensor input, Tensor output,
                                          const NeighborAllreduceOptions& options) {
   return impl_->start(impl_->requests().neighbor_allreduce(input, output, options), options);
+}
+
+void Context::hierarchical_neighbor_allreduce(ConstTensor input, Tensor output,
+                                              const HierarchicalNeighborAllreduceOptions& options) {
+  impl_->run(impl_->requests().hierarchical_neighbor_allreduce(input, output, options));
+}
+Handle Context::hierarchical_neighbor_allreduce_async(ConstTensor input, Tensor output,
+                                                      const HierarchicalNeighborAllreduceOptions& options) {
+  return impl_->start(impl_->requests().hierarchical_neighbor_allreduce(input, output, options), options);
 }
 
 GatheredTensor Context::neighbor_allgather(ConstTensor input, const NeighborAllgatherOptions& options) {

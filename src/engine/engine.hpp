@@ -115,6 +115,7 @@ class Engine {
   [[nodiscard]] std::shared_ptr<const mixing::MixingRow> row_of(const PeerView& peer);
   void check_edges(const Operation& operation, const PeerView& peer);
   void compare_posts(const Operation& operation, const PeerView& peer) const;
+  void compare_machines(const Operation& operation, const PeerView& peer);
   [[nodiscard]] const mixing::ResolvedRow& resolve_row(Operation& operation);
   [[nodiscard]] bool component_is_as_remembered(const Operation& operation) const;
   void remember_component(Operation& operation, const mixing::Closure& closure);
@@ -125,11 +126,11 @@ class Engine {
   void settle(Operation& operation, Tally tally);
   void leave_after_vote(Operation& operation);
 
-  // --- over_hosts.cpp: tensors that cross between hosts
+  // --- over_hosts.cpp: slices that cross between hosts or machines
   void prepare_crossing(Operation& operation);
   [[nodiscard]] Task agree_over_hosts(Operation& operation);
   [[nodiscard]] bool look_for_side(Operation& operation, bool far);
-  void compare_in_time(Operation& operation, const PeerView& peer) const;
+  void compare_in_time(Operation& operation, const PeerView& peer);
   [[nodiscard]] Tally count_votes_over_hosts(Operation& operation, std::uint64_t own_vote);
   [[nodiscard]] Task copy_out(Operation& operation);
 

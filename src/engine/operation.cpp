@@ -12,6 +12,8 @@ std::string_view name_of(OperationKind kind) noexcept {
   switch (kind) {
     case OperationKind::NeighborAllreduce:
       return "neighbor_allreduce";
+    case OperationKind::HierarchicalNeighborAllreduce:
+      return "hierarchical_neighbor_allreduce";
     case OperationKind::NeighborAllgather:
       return "neighbor_allgather";
     case OperationKind::Allreduce:

@@ -14,6 +14,7 @@
 #include "base/clock.hpp"
 #include "engine/task.hpp"
 #include "mixing/host_plan.hpp"
+#include "mixing/machine_plan.hpp"
 #include "mixing/row.hpp"
 #include "transport/transport.hpp"
 
@@ -45,6 +46,12 @@ struct Component {
 
 class Crossing;
 
+/// The rank's part where means of machines are mixed.
+struct MachineStep {
+  std::shared_ptr<const mixing::MachineMap> map;
+  mixing::MachinePlan plan;
+};
+
 /// The rank's part in a kind of step, compiled once and used for every operation that repeats it.
 struct Plan {
   mixing::MixingRow row;
@@ -56,10 +63,12 @@ struct Plan {
 
   /// Where tensors cross between hosts in slices: the way they go, and which matrix it follows.
   std::shared_ptr<const mixing::HostPlan> across;
+  /// Where machines mix their means; then the row names them by their first ranks.
+  std::shared_ptr<const MachineStep> machines;
   std::uint64_t matrix_digest = 0;
   std::string matrix_name;  ///< for people
 
-  /// Seen last time, kept by the engine under its lock; or known from the start, with `across`.
+  /// Seen last time, kept by the engine under its lock; or known from the start, with `across` or `machines`.
   std::shared_ptr<const Component> component;
   // What was seen last time.
   std::shared_ptr<const mixing::ResolvedRow> resolved;
@@ -116,7 +125,7 @@ class Operation {
   std::vector<PeerView>
       peers;  ///< neighbours, or the members of the component, without the own rank; ascending
   std::shared_ptr<const Component> component;
-  std::unique_ptr<Crossing> crossing;  ///< if tensors cross between hosts in slices
+  std::unique_ptr<Crossing> crossing;  ///< if slices cross before the host mixes
   std::shared_ptr<const mixing::ResolvedRow> resolved;
   base::TimePoint started;
   base::TimePoint next_warning;
@@ -148,7 +157,8 @@ inline constexpr std::size_t eager_bytes = std::size_t{64} << 10;
 
 [[nodiscard]] std::string_view name_of(OperationKind kind) noexcept;
 [[nodiscard]] constexpr bool reduces(OperationKind kind) noexcept {
-  return kind == OperationKind::NeighborAllreduce || kind == OperationKind::Allreduce;
+  return kind == OperationKind::NeighborAllreduce || kind == OperationKind::HierarchicalNeighborAllreduce ||
+         kind == OperationKind::Allreduce;
 }
 [[nodiscard]] constexpr bool gathers(OperationKind kind) noexcept {
   return kind == OperationKind::NeighborAllgather || kind == OperationKind::Allgather;

@@ -1,13 +1,16 @@
 // Mixing over hosts. Where all ranks know the matrix, every member of a host takes part for all of them: it
 // sends slices of their tensors to other hosts, and lands its own slice of what comes from there. When it has
 // done both it votes; when all have voted, the host mixes by slices, with the staged ones as further inputs.
-// Nothing is written to any tensor before that, so whoever fails until then leaves all whole.
+// Nothing is written to any tensor before that, so whoever fails until then leaves all whole. Machines that
+// mix their means do it in the same way, whether their hosts are real or pretended.
 
 #include <algorithm>
 
 #include <bluefog/error.hpp>
 
 #include "engine/engine.hpp"
+#include "engine/mean_crossing.hpp"
+#include "engine/tensor_crossing.hpp"
 
 namespace bluefog::engine {
 
@@ -18,12 +21,19 @@ constexpr std::size_t copy_quantum = std::size_t{1} << 20;
 
 }  // namespace
 
-/// Memory for an operation over hosts, before it is posted.
+/// Memory for what crosses, before the operation is posted.
 void Engine::prepare_crossing(Operation& operation) {
   Request& request = operation.request();
-  if (request.local_error || request.plan->across == nullptr) return;
+  if (request.local_error) return;
+  const Plan& plan = *request.plan;
   try {
-    operation.crossing = std::make_unique<Crossing>(transport_, staging_, operation, tuning_.chunk_bytes);
+    if (plan.machines != nullptr) {
+      operation.crossing =
+          std::make_unique<MeanCrossing>(transport_, staging_, operation, tuning_.chunk_bytes);
+    } else if (plan.across != nullptr) {
+      operation.crossing =
+          std::make_unique<TensorCrossing>(transport_, staging_, operation, tuning_.chunk_bytes);
+    }
   } catch (const Error& error) {
     request.local_error = std::make_exception_ptr(Error(
         operation.describe(rank_) + ": no shared memory for what comes from other hosts: " + error.what()));
@@ -43,10 +53,11 @@ bool Engine::look_for_side(Operation& operation, bool far) {
 }
 
 /// As compare_posts, where nothing may be thrown. A peer of another host may have finished already.
-void Engine::compare_in_time(Operation& operation, const PeerView& peer) const {
+void Engine::compare_in_time(Operation& operation, const PeerView& peer) {
   if (operation.trouble) return;
   try {
     compare_posts(operation, peer);
+    if (operation.request().plan->machines != nullptr) compare_machines(operation, peer);
   } catch (...) {
     operation.trouble = std::current_exception();
     if (peer.is_far) transport_.complain(peer.rank, operation.key, message_of(operation.trouble));
@@ -113,8 +124,8 @@ Task Engine::copy_out(Operation& operation) {
 
 /// Before the host has started to mix; afterwards it is as with slices of one host.
 Engine::Need Engine::need_over_hosts(const Operation& operation, const PeerView& peer) const {
+  if (operation.crossing->awaits_data_of(peer.rank)) return Need::Data;
   if (peer.is_far) {
-    if (operation.crossing->awaits_data_of(peer.rank)) return Need::Data;
     return operation.crossing->awaits_room_at(peer.rank) ? Need::Room : Need::Nothing;
   }
   const std::uint64_t vote = transport_.vote(operation.slot);

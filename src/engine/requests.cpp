@@ -58,13 +58,15 @@ std::vector<mixing::WeightedRank> weighted_ranks(const Weights& weights) {
 }  // namespace
 
 RequestFactory::RequestFactory(int rank, int size, std::uint64_t generation,
-                               std::shared_ptr<const Topology> topology, std::vector<int> hosts)
+                               std::shared_ptr<const Topology> topology, std::vector<int> hosts,
+                               mixing::MachineMap machines)
     : rank_(rank),
       size_(size),
       generation_(generation),
       hosts_(std::move(hosts)),
       has_several_hosts_(std::adjacent_find(hosts_.begin(), hosts_.end(), std::not_equal_to<>()) !=
                          hosts_.end()),
+      machines_(rank, std::move(machines), hosts_),
       topology_(std::move(topology)) {
   std::vector<int> everyone(static_cast<std::size_t>(size));
   std::iota(everyone.begin(), everyone.end(), 0);
@@ -108,14 +110,19 @@ Request RequestFactory::start(OperationKind kind, const OperationOptions& option
 template <class Fill>
 void RequestFactory::fill_or_refuse(Request& request, const OperationOptions& options, const Members& members,
                                     Fill fill) {
+  const auto refuse = [&]<class E>(const E& error) {
+    const std::string name = options.name.empty() ? "" : " \"" + options.name + "\"";
+    request.local_error = std::make_exception_ptr(
+        E(std::string(name_of(request.kind)) + name + " on rank " + text(rank_) + ": " + error.what()));
+  };
   try {
     if (!options.refusal.empty()) throw InvalidArgument(options.refusal);
     fill();
     return;
+  } catch (const TopologyMissing& error) {
+    refuse(error);
   } catch (const InvalidArgument& error) {
-    const std::string name = options.name.empty() ? "" : " \"" + options.name + "\"";
-    request.local_error = std::make_exception_ptr(InvalidArgument(
-        std::string(name_of(request.kind)) + name + " on rank " + text(rank_) + ": " + error.what()));
+    refuse(error);
   }
   request.plan = whole_group_plan(members, RowForm::Gather);
   request.input = {};
@@ -275,6 +282,24 @@ Request RequestFactory::neighbor_allreduce(const ConstTensor& input, const Tenso
   });
   request.meets = options.meet;
   request.checks_topology = options.check_topology;
+  return request;
+}
+
+Request RequestFactory::hierarchical_neighbor_allreduce(const ConstTensor& input, const Tensor& output,
+                                                        const HierarchicalNeighborAllreduceOptions& options) {
+  Request request = start(OperationKind::HierarchicalNeighborAllreduce, options, everyone_);
+  fill_or_refuse(request, options, everyone_, [&] {
+    if (members_of(options.group).ranks->size() != static_cast<std::size_t>(size_)) {
+      throw InvalidArgument("this operation has no groups: all ranks of the job make the call");
+    }
+    check_averageable(input.dtype);
+    check_output(input, output);
+    request.plan = plan(machines_.key_of(options), [&] { return machines_.plan_of(options); });
+    request.digest = request.plan->matrix_digest;
+    request.input = input;
+    request.output = output;
+  });
+  request.meets = true;
   return request;
 }
 

@@ -14,6 +14,7 @@
 #include <bluefog/topology.hpp>
 
 #include "engine/known_matrix.hpp"
+#include "engine/machines.hpp"
 #include "engine/operation.hpp"
 
 namespace bluefog::engine {
@@ -25,10 +26,12 @@ class RequestFactory {
  public:
   /// @param hosts  of each rank
   RequestFactory(int rank, int size, std::uint64_t generation, std::shared_ptr<const Topology> topology,
-                 std::vector<int> hosts);
+                 std::vector<int> hosts, mixing::MachineMap machines);
 
   [[nodiscard]] Request neighbor_allreduce(const ConstTensor& input, const Tensor& output,
                                            const NeighborAllreduceOptions& options);
+  [[nodiscard]] Request hierarchical_neighbor_allreduce(const ConstTensor& input, const Tensor& output,
+                                                        const HierarchicalNeighborAllreduceOptions& options);
   [[nodiscard]] Request neighbor_allgather(const ConstTensor& input, const NeighborAllgatherOptions& options);
   [[nodiscard]] Request allreduce(const ConstTensor& input, const Tensor& output,
                                   const AllreduceOptions& options);
@@ -41,6 +44,7 @@ class RequestFactory {
   void set_topology(Topology topology, bool weighted);
   [[nodiscard]] std::shared_ptr<const Topology> topology() const;
   [[nodiscard]] bool is_weighted() const;
+  [[nodiscard]] Machines& machines() noexcept { return machines_; }
 
  private:
   struct Members {
@@ -73,6 +77,7 @@ class RequestFactory {
   std::uint64_t generation_;
   std::vector<int> hosts_;
   bool has_several_hosts_;
+  Machines machines_;
   Members everyone_;
 
   mutable std::mutex mutex_;

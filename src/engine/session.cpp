@@ -150,8 +150,11 @@ Session::Session(Config config, std::uint64_t generation, std::shared_ptr<base::
   engine_ = std::make_unique<Engine>(*transport_, *executor_, config_, tuning, timeline_.get());
   std::vector<int> hosts;
   for (int rank = 0; rank < config_.size; ++rank) hosts.push_back(transport_->host_of(rank));
-  requests_ = std::make_unique<RequestFactory>(config_.rank, config_.size, generation, std::move(topology),
-                                               std::move(hosts));
+  std::vector<int> machine_sizes;
+  for (const Machine& machine : machines_of(config_)) machine_sizes.push_back(machine.ranks);
+  requests_ =
+      std::make_unique<RequestFactory>(config_.rank, config_.size, generation, std::move(topology),
+                                       std::move(hosts), mixing::MachineMap(machine_sizes));
 }
 
 std::shared_ptr<Session> Session::join(const Config& config, const Interposition& interposition) {

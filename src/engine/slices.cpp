@@ -1,8 +1,10 @@
 #include "engine/slices.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/crossing.hpp"
+#include "engine/staged_means.hpp"
 
 namespace bluefog::engine {
 
@@ -20,6 +22,11 @@ const PeerView& peer_of(const Operation& operation, int member) {
                        [&](const PeerView& peer) { return peer.rank == member; });
 }
 
+/// @param rank  the own one
+const Post& post_of(const Operation& operation, int rank, int member) {
+  return member == rank ? operation.post : peer_of(operation, member).post;
+}
+
 /// Whether any member's tensor is overwritten. Otherwise a slice can be mixed again from its start.
 bool is_any_in_place(const Operation& operation) {
   const auto is_in_place = [](const Post& post) { return post.input_offset == post.output_offset; };
@@ -31,7 +38,7 @@ bool is_any_in_place(const Operation& operation) {
 }  // namespace
 
 bool is_recoverable(const Operation& operation, const Post& post) {
-  return post.logs != 0 || !is_any_in_place(operation);
+  return post.logs != 0 || operation.request().plan->machines != nullptr || !is_any_in_place(operation);
 }
 
 Slice::Slice(transport::Transport& transport, BulkStores& stores, const Operation& operation, int rank,
@@ -41,22 +48,48 @@ Slice::Slice(transport::Transport& transport, BulkStores& stores, const Operatio
       owner_(member == rank ? operation.slot : peer_of(operation, member).slot),
       dtype_(operation.request().input.dtype),
       store_(store) {
-  const Component& component = *operation.component;
-  const auto bounds = mixing::slice_of(operation.request().input.count(), size_of(dtype_),
-                                       component.members.size(), component.index_of(member));
+  if (operation.request().plan->machines != nullptr) {
+    mix_means(operation, rank, member);
+  } else {
+    mix_tensors(operation, rank, member);
+  }
+}
+
+void Slice::set_bounds(const mixing::Slice& bounds) {
   first_ = bounds.first;
   count_ = bounds.last - bounds.first;
-  const auto post_of = [&](int other) -> const Post& {
-    return other == rank ? operation.post : peer_of(operation, other).post;
-  };
-  add_staged(component, post_of(member));
+}
+
+void Slice::mix_tensors(const Operation& operation, int rank, int member) {
+  const Component& component = *operation.component;
+  set_bounds(mixing::slice_of(operation.request().input.count(), size_of(dtype_), component.members.size(),
+                              component.index_of(member)));
+  add_staged(component, post_of(operation, rank, member));
   for (std::size_t i = 0; i < component.members.size(); ++i) {
-    add_member(component, i, post_of(component.members[i]));
+    add_member(component, i, post_of(operation, rank, component.members[i]));
   }
   for (std::size_t i = 0; i < terms_.size(); ++i) {
     rows_.push_back({component.rows[i].combine, terms_[i], component.rows[i].self_term});
   }
-  if (post_of(member).logs != 0 && count_ > 0 && is_any_in_place(operation)) take_up_log();
+  if (post_of(operation, rank, member).logs != 0 && count_ > 0 && is_any_in_place(operation)) take_up_log();
+}
+
+void Slice::mix_means(const Operation& operation, int rank, int member) {
+  const mixing::MachineMap& machines = *operation.request().plan->machines->map;
+  const int machine = machines.machine_of(member);
+  const std::size_t element = size_of(dtype_);
+  set_bounds(machines.slice_of(member, operation.request().input.count(), element));
+  const StagedMeans staged(transport_, owner_.rank, post_of(operation, rank, member).staging_offset,
+                           count_ * element);
+  for (std::size_t i = 0; i < staged.count(); ++i) sources_.push_back(staged.mean(i));
+  MeansRow row = staged.row();
+  terms_.push_back(std::move(row.terms));
+  for (const int mate : operation.component->members) {
+    if (machines.machine_of(mate) != machine) continue;
+    const std::uint64_t output = post_of(operation, rank, mate).output_offset;
+    targets_.push_back(transport_.map(mate, output + first_ * element, count_ * element));
+    rows_.push_back({row.combine, terms_.front(), row.self_term});
+  }
 }
 
 /// @param post  of the slice's owner

@@ -23,7 +23,8 @@ namespace bluefog::engine {
 [[nodiscard]] bool is_recoverable(const Operation& operation, const Post& post);
 
 /// The elements that one member mixes, of the tensors of all members, and of those of other hosts that are
-/// staged with the slice's owner.
+/// staged with the slice's owner. Or, where machines mix their means, of staged means alone: then the tensors
+/// of the owner's machine are only written, and no log is needed.
 class Slice {
  public:
   /// @param rank    the own rank, which does the work
@@ -37,6 +38,9 @@ class Slice {
   void advance();
 
  private:
+  void mix_tensors(const Operation& operation, int rank, int member);
+  void mix_means(const Operation& operation, int rank, int member);
+  void set_bounds(const mixing::Slice& bounds);
   void add_staged(const Component& component, const Post& post);
   void add_member(const Component& component, std::size_t index, const Post& post);
   void take_up_log();

@@ -1,8 +1,11 @@
+#include <algorithm>
+
 #include <bluefog/error.hpp>
 #include <bluefog/graphs.hpp>
 #include <bluefog/simulation.hpp>
 
 #include "base/recycled_memory.hpp"
+#include "engine/network.hpp"
 #include "engine/session.hpp"
 #include "transport/sim/network.hpp"
 #include "transport/sim/sim_executor.hpp"
@@ -13,6 +16,21 @@ namespace bluefog {
 namespace sim = transport::sim;
 
 namespace {
+
+/// How many ranks each host has, or none where they are not numbered side by side.
+std::vector<int> ranks_of_hosts(const SimulationOptions& options) {
+  std::vector<int> hosts = options.hosts;
+  for (int rank = static_cast<int>(hosts.size()); rank < options.size; ++rank) {
+    hosts.push_back(rank / options.ranks_per_host);
+  }
+  if (!std::is_sorted(hosts.begin(), hosts.end())) return {};
+  std::vector<int> ranks;
+  for (std::size_t rank = 0; rank < hosts.size(); ++rank) {
+    if (rank == 0 || hosts[rank] != hosts[rank - 1]) ranks.push_back(0);
+    ++ranks.back();
+  }
+  return ranks;
+}
 
 void check(const SimulationOptions& options) {
   const auto fail = [](const std::string& what) { throw InvalidArgument("Simulation: " + what); };
@@ -52,8 +70,8 @@ class Simulation::Impl {
       Config config = options_.config;
       config.rank = rank;
       config.size = options_.size;
-      const bool are_machines = options_.hosts.empty() && options_.size % options_.ranks_per_host == 0;
-      if (are_machines) config.nodes_per_machine = options_.ranks_per_host;
+      if (!config.nodes_per_machine) config.ranks_of_hosts = ranks_of_hosts(options_);
+      engine::check_machines(config);
       auto executor = std::make_shared<sim::SimExecutor>(scheduler_, rank, options_.step_time);
       auto transport = std::make_unique<sim::SimTransport>(network_, *executor, rank, options_.size);
       engine::Tuning tuning;

@@ -21,6 +21,7 @@ struct Key {
 
 enum class OperationKind : std::uint8_t {
   NeighborAllreduce,
+  HierarchicalNeighborAllreduce,
   NeighborAllgather,
   Allreduce,
   Allgather,
@@ -46,7 +47,7 @@ struct Post {
   std::uint64_t row_offset;    ///< set by the transport
   std::uint64_t input_offset;  ///< into the rank's arena, or no_offset for private memory
   std::uint64_t output_offset;
-  std::uint64_t staging_offset;  ///< of the own slice of tensors of other hosts, or no_offset
+  std::uint64_t staging_offset;  ///< of what the own slice is mixed of, beside the tensors here; or no_offset
   std::uint64_t chunk_bytes;     ///< size of the chunks in which a private input is published
   std::array<std::int64_t, Shape::max_dims> extents;
   std::uint16_t dims;

@@ -55,6 +55,24 @@ report([mean, x.min().item(), x.max().item(), bf.local_rank(), bf.local_size()])
     assert finish(job, range(4)) == [[1.5, 1.5, 1.5, *place] for place in places]
 
 
+def test_machines_of_different_sizes_mix_their_means(job: Job, hosts: Hosts) -> None:
+    source = """
+bf.init()
+x = torch.full((100_000,), float(rank))
+local = bf.allreduce(x, is_hierarchical_local=True)
+bf.set_machine_topology(bf.FullyConnectedGraph(bf.machine_size()))
+y = bf.hierarchical_neighbor_allreduce(x)
+report([local[0].item(), local[-1].item(), y[0].item(), y[-1].item(), bf.local_rank(), bf.local_size(),
+        bf.machine_rank(), bf.machine_size(), bf.is_homogeneous()])
+"""
+    start(job, hosts, "localhost:2,b:1", 3, source)
+    assert finish(job, range(3)) == [
+        [0.5, 0.5, 1.25, 1.25, 0, 2, 0, 2, False],
+        [0.5, 0.5, 1.25, 1.25, 1, 2, 0, 2, False],
+        [2.0, 2.0, 1.25, 1.25, 0, 1, 1, 2, False],
+    ]
+
+
 def test_they_leave_and_meet_again(job: Job, hosts: Hosts) -> None:
     source = """
 means = []

@@ -26,7 +26,6 @@ class BlueFogBasics:
         self._context: _core.Context | None = None
         self._topology: nx.DiGraph | None = None
         self._machine_topology: nx.DiGraph | None = None
-        self._machine_weighted = False
         self._skip_negotiate_stage = False
         self._lock = threading.Lock()
         self._registered_at_exit = False
@@ -114,25 +113,17 @@ class BlueFogBasics:
         return self.context().local_rank()
 
     def machine_size(self) -> int:
-        """Number of machines. Raises AssertionError if they do not all hold the same number of ranks."""
-        self._require_homogeneous()
+        """Number of machines, also where they hold different numbers of ranks."""
         return self.context().machine_size()
 
     def machine_rank(self) -> int:
-        """Number of this rank's machine. Raises AssertionError as ``machine_size()`` does."""
-        self._require_homogeneous()
+        """Number of this rank's machine: machines are numbered in the order of their ranks."""
         return self.context().machine_rank()
 
     def is_homogeneous(self) -> bool:
         """True if every machine holds the same number of ranks, numbered side by side."""
         context = self.context()
         return context.machine_size() * context.local_size() == context.size()
-
-    def _require_homogeneous(self) -> None:
-        if not self.is_homogeneous():
-            raise AssertionError(
-                "machines with different numbers of ranks have no machine_size and machine_rank"
-            )
 
     def set_topology(self, topology: nx.DiGraph | None = None, is_weighted: bool = False) -> bool:
         """Sets the virtual topology that operations without weights follow. Collective.
@@ -180,20 +171,30 @@ class BlueFogBasics:
         return self.context().topology().out_neighbors(self.rank())
 
     def set_machine_topology(self, topology: nx.DiGraph | None, is_weighted: bool = False) -> bool:
-        """Sets the virtual topology of the machines. Local: give the same graph on every rank.
+        """Sets the virtual topology of the machines, for ``hierarchical_neighbor_allreduce``.
+
+        Local: give the same graph on every rank. If they differ, the operations that use it raise.
+
+        Args:
+            topology: a DiGraph with the nodes 0 to machine_size - 1.
+            is_weighted: use its weights, as in ``set_topology()``.
+
+        Returns:
+            True.
 
         Raises:
             ValueError: ``topology`` is None.
-            TypeError: it is not a networkx.DiGraph, or its nodes are not 0 to machine_size - 1.
-            AssertionError: machines do not all hold the same number of ranks.
+            TypeError: it is not a networkx.DiGraph, or has the wrong number of nodes.
         """
         if topology is None:
             raise ValueError("set_machine_topology needs a topology")
-        size = topology_from(topology).size
-        if size != self.machine_size():
-            raise TypeError(f"the topology has {size} nodes, but there are {self.machine_size()} machines")
+        converted = topology_from(topology)
+        if converted.size != self.machine_size():
+            raise TypeError(
+                f"the topology has {converted.size} nodes, but there are {self.machine_size()} machines"
+            )
+        self.context().set_machine_topology(converted, is_weighted)
         self._machine_topology = topology
-        self._machine_weighted = is_weighted
         return True
 
     def load_machine_topology(self) -> nx.DiGraph | None:
@@ -203,8 +204,7 @@ class BlueFogBasics:
 
     def is_machine_topo_weighted(self) -> bool:
         """True if the weights of the machine topology are used."""
-        self.context()
-        return self._machine_weighted
+        return self.context().is_machine_topology_weighted()
 
     def in_neighbor_machine_ranks(self) -> list[int]:
         """Machines that this one receives from in the machine topology, ascending; empty until it is set."""

@@ -14,6 +14,7 @@ __all__ = [
     "OperationTimeoutError",
     "PeerLostError",
     "ShutdownError",
+    "TopologyMissingError",
 ]
 
 
@@ -23,6 +24,10 @@ class BlueFogError(Exception):
 
 class InvalidArgumentError(BlueFogError, ValueError):
     """An argument is wrong by itself, whatever other ranks do."""
+
+
+class TopologyMissingError(InvalidArgumentError, RuntimeError):
+    """An operation needs a topology that has not been set."""
 
 
 class NotInitializedError(BlueFogError, ValueError):

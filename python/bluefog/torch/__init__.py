@@ -24,6 +24,7 @@ from bluefog.common.errors import (
     OperationTimeoutError,
     PeerLostError,
     ShutdownError,
+    TopologyMissingError,
 )
 from bluefog.common.schedules import (
     CecaRound,
@@ -106,6 +107,8 @@ from bluefog.torch.ops.collective import (
 )
 from bluefog.torch.ops.handles import Handle, poll, synchronize, wait
 from bluefog.torch.ops.neighbor import (
+    hierarchical_neighbor_allreduce,
+    hierarchical_neighbor_allreduce_nonblocking,
     neighbor_allgather,
     neighbor_allgather_nonblocking,
     neighbor_allreduce,
@@ -116,6 +119,7 @@ from bluefog.torch.optimizers import (
     DistributedAdaptThenCombineOptimizer,
     DistributedAdaptWithCombineOptimizer,
     DistributedAllreduceOptimizer,
+    DistributedHierarchicalNeighborAllreduceOptimizer,
     DistributedNeighborAllreduceOptimizer,
 )
 from bluefog.torch.shared import empty_shared, is_shared, share_parameters_
@@ -131,6 +135,7 @@ __all__ = [
     "DistributedAdaptThenCombineOptimizer",
     "DistributedAdaptWithCombineOptimizer",
     "DistributedAllreduceOptimizer",
+    "DistributedHierarchicalNeighborAllreduceOptimizer",
     "DistributedNeighborAllreduceOptimizer",
     "ExponentialGraph",
     "ExponentialTwoGraph",
@@ -158,6 +163,7 @@ __all__ = [
     "ShutdownError",
     "StarGraph",
     "SymmetricExponentialGraph",
+    "TopologyMissingError",
     "TorusGraph",
     "WeightedGraph",
     "allgather",
@@ -180,6 +186,8 @@ __all__ = [
     "empty_shared",
     "get_skip_negotiate_stage",
     "hierarchical",
+    "hierarchical_neighbor_allreduce",
+    "hierarchical_neighbor_allreduce_nonblocking",
     "hyper_hypercube",
     "in_neighbor_machine_ranks",
     "in_neighbor_ranks",

@@ -218,8 +218,6 @@ def check_communication_types() -> None:
     assert torch.equal(vector(model), before)
     with raises(AssertionError, "CommunicationType"):
         optimizer.communication_type = "allreduce"
-    with raises(NotImplementedError, "not available yet"):
-        optimizer.communication_type = bf.CommunicationType.hierarchical_neighbor_allreduce
     optimizer.communication_type = EVERYBODY
     train_step(model, optimizer, inputs(1))
     assert_close(vector(model), mean_over_ranks(before))

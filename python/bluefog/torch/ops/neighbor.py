@@ -13,6 +13,8 @@ from bluefog.torch.ops.handles import Handle
 from bluefog.torch.ops.tensors import as_source, as_target, code_of, deliver, shape_of
 
 __all__ = [
+    "hierarchical_neighbor_allreduce",
+    "hierarchical_neighbor_allreduce_nonblocking",
     "neighbor_allgather",
     "neighbor_allgather_nonblocking",
     "neighbor_allreduce",
@@ -21,7 +23,12 @@ __all__ = [
 
 DstWeights = Union[Mapping[int, float], Iterable[int]]
 
-_RENAMED = {"neighbor_weights": "src_weights", "send_neighbors": "dst_weights"}
+_RENAMED = {
+    "neighbor_weights": "src_weights",
+    "send_neighbors": "dst_weights",
+    "neighbor_machine_weights": "src_machine_weights",
+    "send_neighbor_machines": "dst_machine_weights",
+}
 
 
 def _refuse_keywords(function: str, keywords: dict[str, Any]) -> None:
@@ -136,6 +143,108 @@ def neighbor_allreduce_nonblocking(
         round=round,
         meet=bool(meet),
         check_topology=bool(enable_topo_check),
+        refusal=refusal,
+        keep=(source, target),
+    )
+    return Handle.of(operation, lambda _: deliver(tensor, target, out))
+
+
+def hierarchical_neighbor_allreduce(
+    tensor: torch.Tensor,
+    *,
+    self_weight: float | None = None,
+    src_machine_weights: Mapping[int, float] | None = None,
+    dst_machine_weights: DstWeights | None = None,
+    enable_topo_check: bool = False,
+    name: str | None = None,
+    schedule: Schedule | None = None,
+    round: int = 0,
+    out: torch.Tensor | None = None,
+    **renamed: Any,
+) -> torch.Tensor:
+    """Weighted average of the means of this machine and of its neighbour machines.
+
+    On every rank of machine m: ``self_weight * mean_m + sum over k of src_machine_weights[k] *
+    (dst_machine_weights of k)[m] * mean_k``, where ``mean_k`` is the mean over the ranks of machine k,
+    rounded to the dtype. Without weights: the uniform mean over the in-neighbours of
+    ``set_machine_topology()`` and this machine, or that topology's weights if it was set with
+    ``is_weighted=True``. Machines may hold different numbers of ranks. All ranks make the call.
+
+    The bits depend on which ranks are of one machine (``BLUEFOG_NODES_PER_MACHINE``, or the hosts), and not
+    on how they are connected. A mean crosses once to each machine that needs it, in slices that are shared
+    out among the ranks of both.
+
+    Args:
+        tensor: float16, bfloat16, float32 or float64, of the same shape and dtype on all ranks of connected
+            machines. Any strides; no gradient flows.
+        self_weight: weight of this machine's mean. All three weights come together, and are the same on all
+            ranks of a machine.
+        src_machine_weights: {machine to receive from: weight}. Any machines but the own one.
+        dst_machine_weights: send to these machines, scaled by these factors; a list means factors 1.
+        enable_topo_check: without effect: edges that only one end knows are always errors.
+        name: operations with a name are matched by it, others by the order of calls.
+        schedule: instead of weights: a schedule over the machines, whose round ``round`` is applied.
+        round: number of the schedule's round; the same on all ranks.
+        out: where the result goes; may be ``tensor`` itself. By default a new tensor.
+
+    Returns:
+        The result, of the shape and dtype of ``tensor`` and on its device.
+
+    Raises:
+        ValueError: wrong arguments, here or at a rank of this or a neighbour machine; shapes, dtypes, weights
+            or edges that differ (MismatchError).
+        RuntimeError: there are neither weights nor a schedule nor a machine topology (TopologyMissingError).
+        PeerLostError, OperationTimeoutError, ShutdownError: as the names say.
+    """
+    if renamed:
+        _refuse_keywords("hierarchical_neighbor_allreduce", renamed)
+    source = as_source(tensor)
+    target, refusal = as_target(tensor, source, out)
+    context().hierarchical_neighbor_allreduce(
+        source.data_ptr(),
+        target.data_ptr(),
+        code_of(source),
+        shape_of(source),
+        name=name or "",
+        self_weight=self_weight,
+        src_machine_weights=src_machine_weights,
+        dst_machine_weights=dst_machine_weights,
+        schedule=schedule,
+        round=round,
+        refusal=refusal,
+    )
+    return deliver(tensor, target, out)
+
+
+def hierarchical_neighbor_allreduce_nonblocking(
+    tensor: torch.Tensor,
+    *,
+    self_weight: float | None = None,
+    src_machine_weights: Mapping[int, float] | None = None,
+    dst_machine_weights: DstWeights | None = None,
+    enable_topo_check: bool = False,
+    name: str | None = None,
+    schedule: Schedule | None = None,
+    round: int = 0,
+    out: torch.Tensor | None = None,
+    **renamed: Any,
+) -> Handle:
+    """As :func:`hierarchical_neighbor_allreduce`, but returns a handle at once."""
+    if renamed:
+        _refuse_keywords("hierarchical_neighbor_allreduce_nonblocking", renamed)
+    source = as_source(tensor)
+    target, refusal = as_target(tensor, source, out)
+    operation = context().hierarchical_neighbor_allreduce_async(
+        source.data_ptr(),
+        target.data_ptr(),
+        code_of(source),
+        shape_of(source),
+        name=name or "",
+        self_weight=self_weight,
+        src_machine_weights=src_machine_weights,
+        dst_machine_weights=dst_machine_weights,
+        schedule=schedule,
+        round=round,
         refusal=refusal,
         keep=(source, target),
     )

@@ -22,6 +22,7 @@ __all__ = [
     "DistributedAdaptThenCombineOptimizer",
     "DistributedAdaptWithCombineOptimizer",
     "DistributedAllreduceOptimizer",
+    "DistributedHierarchicalNeighborAllreduceOptimizer",
     "DistributedNeighborAllreduceOptimizer",
     "DistributedOptimizer",
 ]
@@ -53,9 +54,11 @@ def DistributedAdaptWithCombineOptimizer(  # noqa: N802
         communication_type: With whom to average; can be assigned between steps.
         num_steps_per_communication: Number of forwards per averaging, for gradient accumulation or
             for local steps.
-        schedule: A schedule of topologies for `neighbor_allreduce`; it advances with every
-            averaging. Default: the topology of ``bluefog.torch.set_topology``, or the weights
-            assigned to ``self_weight``, ``src_weights`` and ``dst_weights``.
+        schedule: A schedule of topologies; it advances with every averaging. For `neighbor_allreduce`
+            over the ranks, for `hierarchical_neighbor_allreduce` over the machines. Default: the topology
+            of ``bluefog.torch.set_topology`` or ``set_machine_topology``, or the weights assigned to
+            ``self_weight`` and ``src_weights`` and ``dst_weights``, or ``src_machine_weights`` and
+            ``dst_machine_weights``.
         exclude: Parameters, modules, or names of either, that stay this rank's own.
 
     Returns:
@@ -66,7 +69,6 @@ def DistributedAdaptWithCombineOptimizer(  # noqa: N802
             none of the models, or one that cannot be averaged; a schedule that does not preserve
             constants and the mean; LBFGS or SparseAdam; ranks whose parameters have different
             shapes.
-        NotImplementedError: CommunicationType.hierarchical_neighbor_allreduce.
     """
     models = models_of(model)
     return wrap(
@@ -107,6 +109,26 @@ def DistributedNeighborAllreduceOptimizer(  # noqa: N802
     """DistributedAdaptWithCombineOptimizer that averages with neighbours."""
     return DistributedAdaptWithCombineOptimizer(
         optimizer, model, CommunicationType.neighbor_allreduce, num_steps_per_communication, schedule, exclude
+    )
+
+
+def DistributedHierarchicalNeighborAllreduceOptimizer(  # noqa: N802
+    optimizer: torch.optim.Optimizer,
+    model: Model,
+    num_steps_per_communication: int = 1,
+    schedule: Any | None = None,
+    exclude: Iterable[Exclusion] = (),
+) -> Any:
+    """DistributedAdaptWithCombineOptimizer that averages inside machines, and their means with neighbour
+    machines.
+    """
+    return DistributedAdaptWithCombineOptimizer(
+        optimizer,
+        model,
+        CommunicationType.hierarchical_neighbor_allreduce,
+        num_steps_per_communication,
+        schedule,
+        exclude,
     )
 
 

@@ -132,6 +132,26 @@ class DistributedOptimizer:
         self._mixer.settings.dst_weights = value
 
     @property
+    def src_machine_weights(self) -> Any | None:
+        """{machine: weight} of the means received in the next mixing rounds; with self_weight and
+        dst_machine_weights, for hierarchical_neighbor_allreduce.
+        """
+        return self._mixer.settings.src_machine_weights
+
+    @src_machine_weights.setter
+    def src_machine_weights(self, value: Any | None) -> None:
+        self._mixer.settings.src_machine_weights = value
+
+    @property
+    def dst_machine_weights(self) -> Weights | None:
+        """Machines to send to in the next mixing rounds: a list, or {machine: factor}."""
+        return self._mixer.settings.dst_machine_weights
+
+    @dst_machine_weights.setter
+    def dst_machine_weights(self, value: Weights | None) -> None:
+        self._mixer.settings.dst_machine_weights = value
+
+    @property
     def enable_topo_check(self) -> bool:
         """Check with every destination that it expects what is sent to it."""
         return self._mixer.settings.enable_topo_check
@@ -142,6 +162,8 @@ class DistributedOptimizer:
 
     neighbor_weights = _renamed("neighbor_weights", "src_weights")
     send_neighbors = _renamed("send_neighbors", "dst_weights")
+    neighbor_machine_weights = _renamed("neighbor_machine_weights", "src_machine_weights")
+    send_neighbor_machines = _renamed("send_neighbor_machines", "dst_machine_weights")
 
     def step(self, closure: Closure | None = None) -> Any:
         """Adapts by the base optimizer and combines with other ranks, in the order of this optimizer's style.

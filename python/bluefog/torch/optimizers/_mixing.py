@@ -37,7 +37,7 @@ class CommunicationType(enum.Enum):
 
 @dataclass
 class MixingSettings:
-    """How the next mixing round is done. Users change the first four between steps; ``round`` counts
+    """How the next mixing round is done. Users change all but the last two between steps; ``round`` counts
     completed rounds.
     """
 
@@ -45,6 +45,8 @@ class MixingSettings:
     self_weight: float | None = None
     src_weights: Mapping[int, float] | None = None
     dst_weights: Weights | None = None
+    src_machine_weights: Mapping[int, float] | None = None
+    dst_machine_weights: Weights | None = None
     enable_topo_check: bool = False
     schedule: Any | None = None
     round: int = 0
@@ -52,11 +54,6 @@ class MixingSettings:
     def set_type(self, value: CommunicationType) -> None:
         if not isinstance(value, CommunicationType):
             raise AssertionError(f"communication_type must be a CommunicationType, not {value!r}")
-        if value is CommunicationType.hierarchical_neighbor_allreduce:
-            raise NotImplementedError(
-                "hierarchical_neighbor_allreduce is not available yet; use neighbor_allreduce, allreduce or "
-                "empty"
-            )
         self.communication_type = value
 
     def neighbor_arguments(self) -> dict[str, Any]:
@@ -70,6 +67,20 @@ class MixingSettings:
             "meet": True,
             "check_topology": self.enable_topo_check,
         }
+        return self._with_schedule(arguments)
+
+    def machine_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the engine's hierarchical_neighbor_allreduce for one round."""
+        return self._with_schedule(
+            {
+                "self_weight": self.self_weight,
+                "src_machine_weights": self.src_machine_weights,
+                "dst_machine_weights": self.dst_machine_weights,
+                "difference": True,
+            }
+        )
+
+    def _with_schedule(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if self.schedule is not None:
             arguments.update(schedule=self.schedule, round=self.round)
         return arguments
@@ -103,7 +114,7 @@ class Mixer:
         )
         self._seen = 0
         self._names: dict[int, str] = {}  # what the engine knows the buckets by
-        _check_schedule(settings.schedule)
+        _check_schedule(settings)
         self.adopt_new()
 
     @property
@@ -191,16 +202,21 @@ class Mixer:
         return call
 
     def _operation(self) -> tuple[str, dict[str, Any]]:
-        self._scheduled = self.settings.communication_type is CommunicationType.neighbor_allreduce
-        if not self._scheduled:
-            return "allreduce", {"mean": True}
-        arguments = self.settings.neighbor_arguments()
-        self._warn_about_row_sum(arguments)
-        return "neighbor_allreduce", arguments
+        kind = self.settings.communication_type
+        self._scheduled = kind is not CommunicationType.allreduce
+        if kind is CommunicationType.neighbor_allreduce:
+            arguments = self.settings.neighbor_arguments()
+            self._warn_about_row_sum(arguments, "src_weights", "dst_weights")
+            return "neighbor_allreduce", arguments
+        if kind is CommunicationType.hierarchical_neighbor_allreduce:
+            arguments = self.settings.machine_arguments()
+            self._warn_about_row_sum(arguments, "src_machine_weights", "dst_machine_weights")
+            return "hierarchical_neighbor_allreduce", arguments
+        return "allreduce", {"mean": True}
 
-    def _warn_about_row_sum(self, arguments: Mapping[str, Any]) -> None:
-        own, received = arguments["self_weight"], arguments["src_weights"]
-        scaled_by_senders = isinstance(arguments["dst_weights"], Mapping)
+    def _warn_about_row_sum(self, arguments: Mapping[str, Any], sources: str, destinations: str) -> None:
+        own, received = arguments["self_weight"], arguments[sources]
+        scaled_by_senders = isinstance(arguments[destinations], Mapping)
         if self._warned_sum or scaled_by_senders or not isinstance(own, float):
             return
         if not isinstance(received, Mapping):
@@ -208,7 +224,7 @@ class Mixer:
         total = own + sum(received.values())
         if abs(total - 1) > 1e-6:
             self._warned_sum = True
-            warn_user(f"self_weight and src_weights sum to {total:g}, not to 1: mixing scales the parameters")
+            warn_user(f"self_weight and {sources} sum to {total:g}, not to 1: mixing scales the parameters")
 
 
 @dataclass
@@ -266,12 +282,16 @@ def _code(dtype: torch.dtype) -> int:
     return int(getattr(_core.DType, str(dtype).replace("torch.", "")).value)
 
 
-def _check_schedule(schedule: Any | None) -> None:
+def _check_schedule(settings: MixingSettings) -> None:
+    schedule = settings.schedule
     if schedule is None:
         return
-    size = _runtime.context().size()
+    context = _runtime.context()
+    over_machines = settings.communication_type is CommunicationType.hierarchical_neighbor_allreduce
+    size = context.machine_size() if over_machines else context.size()
+    nodes = "machines" if over_machines else "ranks"
     if schedule.size != size:
-        raise ValueError(f"the schedule {schedule.name!r} is for {schedule.size} ranks, this job has {size}")
+        raise ValueError(f"the schedule {schedule.name!r} is for {schedule.size} {nodes}, this job has {size}")
     for preserves, what in (
         (schedule.preserves_constants, "constants"),
         (schedule.preserves_mean, "the mean"),
