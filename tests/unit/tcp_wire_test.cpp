@@ -221,7 +221,6 @@ TEST(Leaving, IsNoLossWhileDataStillArrives) {
   Stations stations(2, [&](WireOptions& options) { options.sockets.heartbeat = heartbeat; });
   const Identity& identity = stations[1].identity;
   Hello hello = test::hello_of(identity, 0);
-  hello.data_connections = 1;
   const test::RawSocket control(stations[0].endpoints.front());
   ASSERT_EQ(test::shake_hands(control, hello, identity.key), Verdict::Accepted);
   hello.role = Role::Data;

@@ -10,8 +10,11 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -19,6 +22,7 @@
 #include <sys/socket.h>
 
 #include "base/executor.hpp"
+#include "transport/tcp/frame.hpp"
 #include "transport/tcp/tcp_wire.hpp"
 
 namespace bluefog::transport::tcp::test {
@@ -33,8 +37,14 @@ struct Station {
 
   void ring() {
     const std::lock_guard lock(mutex);
+    if (fails) throw std::runtime_error(std::exchange(fails, {}).value());
     ++ring_count;
     rung.notify_all();
+  }
+  /// What happens next on the wire's thread throws this.
+  void fail(const std::string& text) {
+    const std::lock_guard lock(mutex);
+    fails = text;
   }
   [[nodiscard]] int rings() {
     const std::lock_guard lock(mutex);
@@ -81,6 +91,7 @@ struct Station {
   std::mutex mutex;
   std::condition_variable rung;
   int ring_count = 0;
+  std::optional<std::string> fails;
   std::unique_ptr<TcpWire> wire;  // ends before what it rings
 };
 
@@ -127,6 +138,13 @@ class RawSocket {
     const SocketName name = name_of(endpoint);
     is_connected_ = ::connect(fd_.get(), name.get(), name.length) == 0;
   }
+  /// What has connected to a listener.
+  explicit RawSocket(const Listener& listener) {
+    pollfd entry{listener.fd.get(), POLLIN, 0};
+    if (::poll(&entry, 1, static_cast<int>(std::chrono::milliseconds(patience).count())) != 1) return;
+    fd_ = base::UniqueFd(::accept4(listener.fd.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    is_connected_ = fd_.valid();
+  }
   [[nodiscard]] bool is_connected() const { return is_connected_; }
   void send(std::span<const std::byte> bytes) const {
     static_cast<void>(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL));
@@ -144,9 +162,9 @@ class RawSocket {
     return true;
   }
   /// Whether the other end ends the connection, with or without having said something.
-  [[nodiscard]] bool is_closed_by_peer() const {
+  [[nodiscard]] bool is_closed_by_peer(std::chrono::milliseconds time = patience) const {
     std::array<std::byte, 512> ignored{};
-    while (is_readable(patience)) {
+    while (is_readable(time)) {
       if (::recv(fd_.get(), ignored.data(), ignored.size(), 0) <= 0) return true;
     }
     return false;
@@ -176,13 +194,14 @@ inline Hello hello_of(const Identity& identity, int peer) {
   hello.size = identity.size;
   hello.job = identity.job;
   hello.generation = identity.generation;
+  hello.data_connections = 1;
   base::fill_random(hello.nonce);
   return hello;
 }
 
-/// The dialler's part of a handshake. @returns the verdict; nothing if the listener hangs up
-inline std::optional<Verdict> shake_hands(const RawSocket& socket, const Hello& hello,
-                                          const base::JobKey& key) {
+/// The dialler's part of a handshake, without its last word. @returns the verdict; nothing if the listener
+/// hangs up
+inline std::optional<Verdict> ask(const RawSocket& socket, const Hello& hello, const base::JobKey& key) {
   const HelloBytes text = encode(hello);
   socket.send(text);
   ChallengeBytes challenge{};
@@ -193,15 +212,49 @@ inline std::optional<Verdict> shake_hands(const RawSocket& socket, const Hello& 
   return read_verdict(key, verdict, text, challenge);
 }
 
+/// The listener's part, up to the verdict. @returns what the dialler has said
+inline std::optional<Hello> answer(const RawSocket& socket, const base::JobKey& key, Verdict verdict) {
+  HelloBytes hello{};
+  if (!socket.receive(hello)) return {};
+  const ChallengeBytes challenge = make_challenge(key, hello, {});
+  socket.send(challenge);
+  ProofBytes proof{};
+  if (!socket.receive(proof) || !base::equal(proof, make_proof(key, hello, challenge))) return {};
+  socket.send(make_verdict(key, verdict, hello, challenge));
+  return decode_hello(hello);
+}
+
+inline void use(const RawSocket& socket) {
+  socket.send(std::span(&use_byte, 1));
+}
+
+/// The dialler's part of a handshake.
+inline std::optional<Verdict> shake_hands(const RawSocket& socket, const Hello& hello,
+                                          const base::JobKey& key) {
+  const auto verdict = ask(socket, hello, key);
+  if (verdict == Verdict::Accepted) use(socket);
+  return verdict;
+}
+
 /// A member of the job that has proved who it is, and does only what the test says. Its station stands idle.
 class RawRank {
  public:
-  RawRank(Stations& stations, int rank, int peer) : socket_(stations[peer].endpoints.front()) {
-    const Identity& identity = stations[rank].identity;
+  RawRank(Stations& stations, int rank, int peer)
+      : RawRank(stations[peer].endpoints.front(), stations[rank].identity, peer) {}
+  RawRank(const Endpoint& endpoint, const Identity& identity, int peer) : socket_(endpoint) {
     EXPECT_EQ(shake_hands(socket_, hello_of(identity, peer), identity.key), Verdict::Accepted);
   }
   void send(std::string_view text) const { send(std::as_bytes(std::span(text))); }
   void send(std::span<const std::byte> bytes) const { socket_.send(bytes); }
+  /// Gives signs of life and no others.
+  void stay_alive(int beats, std::chrono::milliseconds heartbeat) const {
+    std::vector<std::byte> beat;
+    encode_heartbeat(beat);
+    for (int i = 0; i < beats; ++i) {
+      send(beat);
+      std::this_thread::sleep_for(heartbeat);
+    }
+  }
   void read_until(const std::function<bool()>& condition) const {
     const auto until = std::chrono::steady_clock::now() + patience;
     while (!condition()) {

@@ -48,10 +48,16 @@ asio::awaitable<std::optional<Verdict>> shake_hands(Socket& socket, const Hello&
   co_return read_verdict(key, verdict, hello_text, challenge);
 }
 
+/// A socket that is new has room for a byte.
+bool say_use(const Socket& socket) {
+  return ::send(socket.fd(), &use_byte, 1, MSG_NOSIGNAL) == 1;
+}
+
 }  // namespace
 
 asio::awaitable<Dialled> dial(asio::io_context& io, Endpoint endpoint, Hello hello, const base::JobKey& key,
-                              const SocketOptions& options, std::chrono::nanoseconds patience) {
+                              const SocketOptions& options, std::chrono::nanoseconds patience,
+                              std::weak_ptr<Socket>& attempt) {
   base::UniqueFd fd(
       ::socket(endpoint.is_v6 != 0 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) co_return problem_at(endpoint, std::generic_category().message(errno));
@@ -60,6 +66,7 @@ asio::awaitable<Dialled> dial(asio::io_context& io, Endpoint endpoint, Hello hel
   const int connecting = ::connect(fd.get(), name.get(), name.length) == 0 ? 0 : errno;
   if (connecting != 0 && connecting != EINPROGRESS) co_return problem_of_connect(endpoint, connecting);
   const auto socket = std::make_shared<Socket>(io, std::move(fd));
+  attempt = socket;
   const Alarm alarm(io, socket, patience);
   if (connecting == EINPROGRESS) {
     asio::error_code error;
@@ -78,9 +85,8 @@ asio::awaitable<Dialled> dial(asio::io_context& io, Endpoint endpoint, Hello hel
   }
   switch (*verdict) {
     case Verdict::Accepted:
+      if (!say_use(*socket)) co_return problem_at(endpoint, "it has hung up");
       co_return Dialled{Dialled::Outcome::Accepted, endpoint.to_string(), {}, socket};
-    case Verdict::Yield:
-      co_return problem_at(endpoint, "it dials too", Dialled::Outcome::Yield);
     case Verdict::Leaving:
       co_return problem_at(endpoint, "it leaves the job", Dialled::Outcome::Leaving);
     case Verdict::Refused:

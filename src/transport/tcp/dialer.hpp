@@ -18,7 +18,6 @@ namespace bluefog::transport::tcp {
 struct Dialled {
   enum class Outcome : std::uint8_t {
     Accepted,
-    Yield,     ///< the peer uses the connection that it has opened itself
     Refused,   ///< the peer wants none
     Leaving,   ///< the peer leaves the job
     Deserted,  ///< nobody listens there
@@ -33,8 +32,10 @@ struct Dialled {
 /// One attempt.
 /// @param key       of handshakes
 /// @param patience  with the peer, until it has answered
+/// @param attempt   the socket, for as long as the attempt is under way: whoever closes it ends the attempt
 [[nodiscard]] asio::awaitable<Dialled> dial(asio::io_context& io, Endpoint endpoint, Hello hello,
                                             const base::JobKey& key, const SocketOptions& options,
-                                            std::chrono::nanoseconds patience);
+                                            std::chrono::nanoseconds patience,
+                                            std::weak_ptr<Socket>& attempt);
 
 }  // namespace bluefog::transport::tcp

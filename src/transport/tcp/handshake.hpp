@@ -6,6 +6,10 @@
 ///                                           <- Challenge: nonce, MAC("listener", Hello, nonce)
 ///     Proof: MAC("dialer", Hello, Challenge) ->
 ///                                           <- Verdict, MAC("verdict", Verdict, Hello, Challenge)
+///     Use, if accepted                       ->
+///
+/// A dialer that loses its patience may have been accepted. So the last word is its own: the listener takes
+/// an accepted connection for open when Use has come, and forgets it if it ends before.
 ///
 /// Every message has a fixed length. The MACs are HMAC-SHA256 under a key that is derived from the job key
 /// for this job, generation and version; the words that they begin with tell them apart, so none can be sent
@@ -76,8 +80,6 @@ using ProofBytes = base::Digest;
 
 enum class Verdict : std::uint8_t {
   Accepted,
-  /// Both ends have dialled, and the listener's own connection is to be used.
-  Yield,
   Refused,  ///< there is such a connection already
   Leaving,  ///< the listener leaves the job
 };
@@ -89,5 +91,8 @@ using VerdictBytes = std::array<std::byte, verdict_bytes>;
 /// @returns nothing for what no listener that knows the key says
 [[nodiscard]] std::optional<Verdict> read_verdict(const base::JobKey& key, const VerdictBytes& bytes,
                                                   const HelloBytes& hello, const ChallengeBytes& challenge);
+
+/// What the dialer says to use a connection that was accepted.
+inline constexpr std::byte use_byte{0x55};
 
 }  // namespace bluefog::transport::tcp

@@ -95,7 +95,8 @@ class Link {
 
   // What the event loop remembers of the peer.
   bool is_dialled_by_us = false;
-  bool is_attempting = false;           ///< the own dialling is under way, not between two attempts
+  std::weak_ptr<Socket> attempt;  ///< the own dialling, while it is under way
+  int admissions = 0;             ///< dials of the peer for control that were accepted, but not used yet
   std::vector<bool> known_connections;  ///< for data, by index
   bool has_left = false;                ///< the peer has said so
   bool is_lost = false;

@@ -30,46 +30,63 @@ std::string seconds_text(std::chrono::steady_clock::duration duration) {
 
 }  // namespace
 
+/// Where both ends dial, the connection of the higher rank is used. The lower rank that accepts it ends its
+/// own attempt, which the peer may have accepted, and dials no more until the peer has used or ended the
+/// accepted one. So two attempts never both succeed, also where only one of them gets through.
 Verdict TcpWire::Impl::judge(const Hello& hello) {
   Link* const from = link(hello.from);
   if (from == nullptr) return Verdict::Refused;
   const Link::State state = from->state();
   // What waits for the link is to be sent before this rank goes.
   if (is_leaving_ && (hello.role == Role::Data || state != Link::State::Wanted)) return Verdict::Leaving;
-  if (hello.role == Role::Data) {
-    const bool is_wanted = state == Link::State::Up && !from->is_dialled_by_us &&
-                           hello.index < from->known_connections.size() &&
-                           !from->known_connections[hello.index];
-    return is_wanted ? Verdict::Accepted : Verdict::Refused;
-  }
-  if (state == Link::State::Idle) return Verdict::Accepted;
-  if (state != Link::State::Wanted) return Verdict::Refused;
-  return from->is_attempting && options_.identity.rank < hello.from ? Verdict::Yield : Verdict::Accepted;
+  if (hello.role == Role::Data) return judge_data(*from, hello);
+  if (state != Link::State::Idle && state != Link::State::Wanted) return Verdict::Refused;
+  const auto attempt = from->attempt.lock();
+  if (attempt && options_.identity.rank < hello.from) attempt->close();
+  ++from->admissions;
+  return Verdict::Accepted;
+}
+
+Verdict TcpWire::Impl::judge_data(const Link& from, const Hello& hello) const {
+  const bool is_wanted = from.state() == Link::State::Up && !from.is_dialled_by_us &&
+                         hello.index < from.known_connections.size() && !from.known_connections[hello.index];
+  return is_wanted ? Verdict::Accepted : Verdict::Refused;
 }
 
 void TcpWire::Impl::admit(const Hello& hello, std::shared_ptr<Socket> socket) {
   Link& from = *link(hello.from);
-  if (hello.role == Role::Data) {
-    from.known_connections[hello.index] = true;
-    return use_for_data(from, std::move(socket));
-  }
-  from.is_dialled_by_us = false;
-  from.known_connections.assign(hello.data_connections, false);
-  use_as_control(from, std::move(socket));
+  guard(from, [&] {
+    if (hello.role == Role::Data) {
+      if (judge_data(from, hello) != Verdict::Accepted) return socket->close();
+      from.known_connections[hello.index] = true;
+      return use_for_data(from, std::move(socket));
+    }
+    --from.admissions;
+    // This rank may have given it up since.
+    if (from.is_lost || from.has_left || from.state() == Link::State::Up) return socket->close();
+    from.is_dialled_by_us = false;
+    from.known_connections.assign(hello.data_connections, false);
+    use_as_control(from, std::move(socket));
+  });
+}
+
+void TcpWire::Impl::forgo(const Hello& hello) {
+  if (hello.role == Role::Control) --link(hello.from)->admissions;
+  if (is_finishing_) look_whether_finished();
 }
 
 void TcpWire::Impl::use_as_control(Link& link, std::shared_ptr<Socket> socket) {
   auto connection = std::make_shared<Connection>(std::move(socket), link.peer);
   link.was_heard = true;
   link.attach_control(connection);
-  spawn(receive(link, std::move(connection)));
+  spawn(link, receive(link, std::move(connection)));
   if (is_finishing_) look_whether_finished();
 }
 
 void TcpWire::Impl::use_for_data(Link& link, std::shared_ptr<Socket> socket) {
   auto connection = std::make_shared<Connection>(std::move(socket), link.peer);
   link.attach_data(connection);
-  spawn(receive(link, std::move(connection)));
+  spawn(link, receive(link, std::move(connection)));
 }
 
 Hello TcpWire::Impl::hello_to(int peer, Role role, std::uint8_t index) const {
@@ -100,10 +117,14 @@ asio::awaitable<void> TcpWire::Impl::open(Link& link) {
     std::string problem;
     for (const Endpoint& endpoint : addresses_of(link)) {
       if (link.state() != Link::State::Wanted) co_return;
-      link.is_attempting = true;
+      if (link.admissions > 0) {
+        is_deserted = false;
+        pause = shortest_pause;
+        problem = "it has dialled, but does not use its connection";
+        break;
+      }
       const Dialled dialled = co_await dial(io_, endpoint, hello_to(link.peer.rank, Role::Control, 0),
-                                            options_.identity.key, options_.sockets, patience);
-      link.is_attempting = false;
+                                            options_.identity.key, options_.sockets, patience, link.attempt);
       if (link.state() != Link::State::Wanted || conclude(link, dialled)) co_return;
       is_deserted = is_deserted && dialled.outcome == Dialled::Outcome::Deserted;
       problem += (problem.empty() ? "" : "; ") + dialled.problem;
@@ -121,13 +142,15 @@ asio::awaitable<void> TcpWire::Impl::open(Link& link) {
 }
 
 bool TcpWire::Impl::conclude(Link& link, const Dialled& dialled) {
+  // The peer may have refused because it uses the connection that it has opened itself.
+  if (link.admissions > 0 && dialled.outcome != Dialled::Outcome::Accepted) return false;
   switch (dialled.outcome) {
     case Dialled::Outcome::Accepted:
       log::debug("rank " + std::to_string(link.peer.rank) + " is reached at " + dialled.address);
       link.is_dialled_by_us = true;
       use_as_control(link, dialled.socket);
       for (std::size_t index = 0; index < options_.data_connections; ++index) {
-        spawn(open_data(link, static_cast<std::uint8_t>(index)));
+        spawn(link, open_data(link, static_cast<std::uint8_t>(index)));
       }
       return true;
     case Dialled::Outcome::Leaving: {
@@ -141,7 +164,6 @@ bool TcpWire::Impl::conclude(Link& link, const Dialled& dialled) {
     case Dialled::Outcome::Refused:
       lose(link, dialled.problem);
       return true;
-    case Dialled::Outcome::Yield:
     case Dialled::Outcome::Deserted:
     case Dialled::Outcome::Failed:
       return false;
@@ -153,11 +175,12 @@ bool TcpWire::Impl::conclude(Link& link, const Dialled& dialled) {
 asio::awaitable<void> TcpWire::Impl::open_data(Link& link, std::uint8_t index) {
   const auto until = Clock::now() + options_.start_timeout;
   std::string problem;
+  std::weak_ptr<Socket> attempt;
   while (Clock::now() < until) {
     for (const Endpoint& endpoint : addresses_of(link)) {
       if (link.state() != Link::State::Up || is_finishing_) co_return;
       const Dialled dialled = co_await dial(io_, endpoint, hello_to(link.peer.rank, Role::Data, index),
-                                            options_.identity.key, options_.sockets, handshake_time);
+                                            options_.identity.key, options_.sockets, handshake_time, attempt);
       if (link.state() != Link::State::Up) co_return;
       if (dialled.outcome == Dialled::Outcome::Accepted) co_return use_for_data(link, dialled.socket);
       if (dialled.outcome == Dialled::Outcome::Leaving) co_return;

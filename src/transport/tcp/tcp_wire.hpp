@@ -3,7 +3,7 @@
 /// some for data.
 ///
 /// Connections are opened when they are first needed, by whoever needs them first. If both ends dial at the
-/// same time, the connection of the lower rank is used. One thread, the event loop, opens them, reads, and
+/// same time, the connection of the higher rank is used. One thread, the event loop, opens them, reads, and
 /// watches over the peers; writing is tried on the sender's thread first.
 
 #include <chrono>

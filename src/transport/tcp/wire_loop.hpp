@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -14,6 +15,7 @@
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 
+#include "base/function_ref.hpp"
 #include "transport/tcp/dialer.hpp"
 #include "transport/tcp/doorman.hpp"
 #include "transport/tcp/link.hpp"
@@ -43,7 +45,10 @@ class TcpWire::Impl {
 
   // --- the event loop's thread: wire_loop.cpp
   void run();
-  void spawn(asio::awaitable<void> body);
+  /// An exception is the end of that link only.
+  void spawn(Link& link, asio::awaitable<void> body);
+  void guard(Link& link, base::FunctionRef<void()> call);
+  void lose(Link& link, const std::exception_ptr& error);
   void wait_until_writable(Link& link, std::shared_ptr<Connection> connection);
   [[nodiscard]] asio::awaitable<void> receive(Link& link, std::shared_ptr<Connection> connection);
   [[nodiscard]] bool take_messages(Link& link, Connection& connection);
@@ -58,7 +63,9 @@ class TcpWire::Impl {
 
   // --- links.cpp: how links come to be
   [[nodiscard]] Verdict judge(const Hello& hello);
+  [[nodiscard]] Verdict judge_data(const Link& from, const Hello& hello) const;
   void admit(const Hello& hello, std::shared_ptr<Socket> socket);
+  void forgo(const Hello& hello);
   [[nodiscard]] asio::awaitable<void> open(Link& link);
   /// @returns whether there is nothing more to try
   [[nodiscard]] bool conclude(Link& link, const Dialled& dialled);
