@@ -41,7 +41,8 @@ void HostTransport::progress() {
     } else if (loss) {
       continue;
     } else if (!remote_.receive(news.peer, std::move(*news.message))) {
-      wire_.give_up(news.peer, "it contradicts what it has sent before");
+      loss = "it contradicts what it has sent before";  // what it has sent after that is not believed either
+      wire_.give_up(news.peer, *loss);
     }
   }
   remote_.resume();

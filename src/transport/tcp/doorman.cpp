@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <string>
 #include <utility>
 
 #include <asio/buffer.hpp>
@@ -12,6 +13,8 @@
 #include <asio/use_awaitable.hpp>
 #include <netinet/in.h>
 #include <sys/socket.h>
+
+#include "base/log.hpp"
 
 namespace bluefog::transport::tcp {
 
@@ -50,19 +53,10 @@ void Doorman::start() {
   for (const auto& door : doors_) wait_for_connection(*door);
 }
 
-void Doorman::stop() {
-  is_stopped_ = true;
-  for (const auto& door : doors_) {
-    door->listener.close();
-    door->retry.cancel();
-  }
-  for (const auto& stranger : strangers_) stranger->close();
-}
-
 void Doorman::wait_for_connection(Door& door) {
   door.listener.stream().async_wait(asio::posix::stream_descriptor::wait_read,
                                     [this, &door](const asio::error_code& error) {
-                                      if (!error && !is_stopped_) accept_some(door);
+                                      if (!error) accept_some(door);
                                     });
 }
 
@@ -90,7 +84,7 @@ void Doorman::accept_some(Door& door) {
 void Doorman::pause_accepting(Door& door) {
   door.retry.expires_after(pause_without_descriptors);
   door.retry.async_wait([this, &door](const asio::error_code& error) {
-    if (!error && !is_stopped_) accept_some(door);
+    if (!error) accept_some(door);
   });
 }
 
@@ -106,46 +100,65 @@ void Doorman::meet(base::UniqueFd fd, bool is_loopback) {
 }
 
 asio::awaitable<void> Doorman::question(std::shared_ptr<Socket> stranger) {
-  const bool is_member = co_await hear(stranger);
-  if (!is_member) {
-    refused_.fetch_add(1, std::memory_order_relaxed);
-    stranger->close();
+  bool is_member = false;
+  try {
+    const std::optional<Proven> proven = co_await hear(stranger);
+    strangers_.remove(stranger);  // nobody who is silent takes the place of a rank
+    is_member = proven && co_await receive(*proven, stranger);
+  } catch (const std::exception& error) {
+    strangers_.remove(stranger);
+    log::error(std::string("a connection is given up: ") + error.what());
   }
-  strangers_.remove(stranger);
+  if (is_member) co_return;
+  refused_.fetch_add(1, std::memory_order_relaxed);
+  stranger->close();
 }
 
-asio::awaitable<bool> Doorman::hear(const std::shared_ptr<Socket>& stranger) {
+asio::awaitable<std::optional<Doorman::Proven>> Doorman::hear(std::shared_ptr<Socket> stranger) {
   const Alarm alarm(io_, stranger, handshake_time);
   asio::error_code error;
   auto token = asio::redirect_error(asio::use_awaitable, error);
-  HelloBytes hello_text{};
-  co_await asio::async_read(stranger->stream(), asio::buffer(hello_text), token);
-  if (error) co_return false;
-  const auto hello = decode_hello(hello_text);
-  if (!hello || !is_for(self_, *hello)) co_return false;
+  Proven rank;
+  co_await asio::async_read(stranger->stream(), asio::buffer(rank.hello_text), token);
+  if (error) co_return std::nullopt;
+  const auto hello = decode_hello(rank.hello_text);
+  if (!hello || !is_for(self_, *hello)) co_return std::nullopt;
+  rank.hello = *hello;
   Nonce nonce{};
   base::fill_random(nonce);
-  const ChallengeBytes challenge = make_challenge(self_.key, hello_text, nonce);
+  rank.challenge = make_challenge(self_.key, rank.hello_text, nonce);
   // A socket that is new has room for a hundred bytes.
-  if (::send(stranger->fd(), challenge.data(), challenge.size(), MSG_NOSIGNAL) !=
-      static_cast<ssize_t>(challenge.size())) {
-    co_return false;
+  if (::send(stranger->fd(), rank.challenge.data(), rank.challenge.size(), MSG_NOSIGNAL) !=
+      static_cast<ssize_t>(rank.challenge.size())) {
+    co_return std::nullopt;
   }
   ProofBytes proof{};
   co_await asio::async_read(stranger->stream(), asio::buffer(proof), token);
-  if (error || is_stopped_ || !stranger->is_open()) co_return false;
-  if (!base::equal(proof, make_proof(self_.key, hello_text, challenge))) co_return false;
-  const Verdict verdict = callbacks_.judge(*hello);
-  co_return answer(stranger, *hello, make_verdict(self_.key, verdict, hello_text, challenge), verdict);
+  if (error || !stranger->is_open()) co_return std::nullopt;
+  if (!base::equal(proof, make_proof(self_.key, rank.hello_text, rank.challenge))) co_return std::nullopt;
+  co_return rank;
 }
 
-bool Doorman::answer(const std::shared_ptr<Socket>& stranger, const Hello& hello, const VerdictBytes& bytes,
-                     Verdict verdict) {
-  const bool is_told =
-      ::send(stranger->fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
-  if (verdict != Verdict::Accepted || !is_told) return false;
-  callbacks_.admit(hello, stranger);
-  return true;
+asio::awaitable<bool> Doorman::receive(Proven rank, std::shared_ptr<Socket> socket) {
+  const Verdict verdict = callbacks_.judge(rank.hello);
+  const VerdictBytes bytes = make_verdict(self_.key, verdict, rank.hello_text, rank.challenge);
+  bool is_open =
+      ::send(socket->fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
+  if (verdict != Verdict::Accepted) co_return false;
+  Opened opened{std::move(socket), nullptr};
+  if (is_open) {
+    // However long that takes: the dialer may use it already. If it is gone, keepalive tells.
+    const std::string problem =
+        co_await open_as(TlsSession::End::Listener, opened, rank.hello,
+                         connection_secret(self_.key, rank.hello_text, rank.challenge));
+    is_open = problem.empty();
+  }
+  if (is_open) {
+    callbacks_.admit(rank.hello, std::move(opened));
+  } else {
+    callbacks_.forgo(rank.hello);
+  }
+  co_return is_open;
 }
 
 }  // namespace bluefog::transport::tcp

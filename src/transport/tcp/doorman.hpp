@@ -7,6 +7,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <asio/awaitable.hpp>
@@ -16,27 +17,29 @@
 #include "transport/tcp/alarm.hpp"
 #include "transport/tcp/endpoint.hpp"
 #include "transport/tcp/handshake.hpp"
+#include "transport/tcp/opened.hpp"
 #include "transport/tcp/socket.hpp"
 
 namespace bluefog::transport::tcp {
 
 /// Accepts connections. Until a stranger has proved the job key it costs one socket and a hundred bytes, for
 /// at most handshake_time, and there are never more than a bounded number: whoever is silent for longest goes
-/// first. Lives on the thread of the event loop, but for its numbers.
+/// first. Who has proved it is trusted to end what it does not use. Lives on the thread of the event loop,
+/// but for its numbers.
 class Doorman {
  public:
   struct Callbacks {
-    /// What becomes of a rank that has proved the key.
+    /// What becomes of a rank that has proved the key. One that is accepted is admitted or forgone later.
     std::function<Verdict(const Hello& hello)> judge;
-    /// Gets the socket of one that was accepted, right after that.
-    std::function<void(const Hello& hello, std::shared_ptr<Socket> socket)> admit;
+    /// Gets the connection of one that was accepted, when it uses it.
+    std::function<void(const Hello& hello, Opened opened)> admit;
+    /// One that was accepted has ended the connection instead.
+    std::function<void(const Hello& hello)> forgo;
   };
   Doorman(asio::io_context& io, std::vector<Listener> listeners, const Identity& self,
           const SocketOptions& options, Callbacks callbacks);
 
   void start();
-  /// Nobody is let in any more.
-  void stop();
 
   /// Strangers that were sent away so far.
   [[nodiscard]] std::uint64_t refused() const noexcept { return refused_.load(std::memory_order_relaxed); }
@@ -52,10 +55,15 @@ class Doorman {
   void pause_accepting(Door& door);
   void meet(base::UniqueFd fd, bool is_loopback);
   [[nodiscard]] asio::awaitable<void> question(std::shared_ptr<Socket> stranger);
-  /// @returns whether the stranger has become a member
-  [[nodiscard]] asio::awaitable<bool> hear(const std::shared_ptr<Socket>& stranger);
-  [[nodiscard]] bool answer(const std::shared_ptr<Socket>& stranger, const Hello& hello,
-                            const VerdictBytes& bytes, Verdict verdict);
+  /// A rank that has proved the key.
+  struct Proven {
+    Hello hello;
+    HelloBytes hello_text{};
+    ChallengeBytes challenge{};
+  };
+  [[nodiscard]] asio::awaitable<std::optional<Proven>> hear(std::shared_ptr<Socket> stranger);
+  /// @returns whether it has become a member
+  [[nodiscard]] asio::awaitable<bool> receive(Proven rank, std::shared_ptr<Socket> socket);
 
   asio::io_context& io_;
   const Identity& self_;
@@ -65,7 +73,6 @@ class Doorman {
   std::vector<std::unique_ptr<Door>> doors_;
   std::list<std::shared_ptr<Socket>> strangers_;  ///< who have proved nothing yet, oldest first
   std::atomic<std::uint64_t> refused_{0};
-  bool is_stopped_ = false;
 };
 
 }  // namespace bluefog::transport::tcp

@@ -3,7 +3,7 @@
 /// some for data.
 ///
 /// Connections are opened when they are first needed, by whoever needs them first. If both ends dial at the
-/// same time, the connection of the lower rank is used. One thread, the event loop, opens them, reads, and
+/// same time, the connection of the higher rank is used. One thread, the event loop, opens them, reads, and
 /// watches over the peers; writing is tried on the sender's thread first.
 
 #include <chrono>
@@ -28,6 +28,7 @@ namespace bluefog::transport::tcp {
 struct WireOptions {
   Identity identity;
   SocketOptions sockets;
+  bool encrypts = false;             ///< data connections too; equal on all ranks
   std::size_t data_connections = 1;  ///< for each peer that this rank dials; at most most_data_connections
   std::chrono::milliseconds start_timeout =
       std::chrono::seconds(120);  ///< until a peer must have been reached

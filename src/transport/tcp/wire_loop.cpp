@@ -5,6 +5,7 @@
 
 #include <asio/buffer.hpp>
 #include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
 #include <asio/error.hpp>
 #include <asio/post.hpp>
 #include <asio/redirect_error.hpp>
@@ -34,23 +35,23 @@ TcpWire::Impl::Impl(WireOptions options, std::vector<Listener> listeners, base::
     : options_(std::move(options)),
       ring_(std::move(ring)),
       links_(options_.addresses.size()),
-      doorman_(
-          io_, std::move(listeners), options_.identity, options_.sockets,
-          {[this](const Hello& hello) { return judge(hello); },
-           [this](const Hello& hello, std::shared_ptr<Socket> socket) { admit(hello, std::move(socket)); }}) {
+      doorman_(io_, std::move(listeners), options_.identity, options_.sockets,
+               {[this](const Hello& hello) { return judge(hello); },
+                [this](const Hello& hello, Opened opened) { admit(hello, std::move(opened)); },
+                [this](const Hello& hello) { forgo(hello); }}) {
   for (std::size_t rank = 0; rank < links_.size(); ++rank) {
     if (options_.addresses[rank].empty()) continue;
     links_[rank] = std::make_unique<Link>(PeerFacts{static_cast<int>(rank), options_.identity.size});
     Link& link = *links_[rank];
     link.on_full = [this, &link](std::shared_ptr<Connection> connection) {
       asio::post(io_, [this, &link, full = std::move(connection)]() mutable {
-        wait_until_writable(link, std::move(full));
+        guard(link, [&] { wait_until_writable(link, std::move(full)); });
       });
     };
   }
   asio::post(io_, [this] {
     doorman_.start();
-    spawn(tick());
+    asio::co_spawn(io_, tick(), asio::detached);
   });
   thread_ = executor.spawn("bluefog-tcp", [this] { run(); });
 }
@@ -65,7 +66,7 @@ TcpWire::Impl::~Impl() {
 void TcpWire::Impl::send(int peer, remote::Message message) {
   Link& to = *link(peer);
   if (to.send(std::move(message))) {
-    asio::post(io_, [this, &to] { spawn(open(to)); });
+    asio::post(io_, [this, &to] { spawn(to, open(to)); });
   }
 }
 
@@ -122,10 +123,26 @@ void TcpWire::Impl::run() {
   }
 }
 
-void TcpWire::Impl::spawn(asio::awaitable<void> body) {
-  asio::co_spawn(io_, std::move(body), [](const std::exception_ptr& error) {
-    if (error) std::rethrow_exception(error);
+void TcpWire::Impl::spawn(Link& link, asio::awaitable<void> body) {
+  asio::co_spawn(io_, std::move(body), [this, &link](const std::exception_ptr& error) {
+    if (error) lose(link, error);
   });
+}
+
+void TcpWire::Impl::guard(Link& link, base::FunctionRef<void()> call) {
+  try {
+    call();
+  } catch (const std::exception&) {
+    lose(link, std::current_exception());
+  }
+}
+
+void TcpWire::Impl::lose(Link& link, const std::exception_ptr& error) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& exception) {
+    lose(link, std::string("handling its connection failed here: ") + exception.what());
+  }
 }
 
 void TcpWire::Impl::wait_until_writable(Link& link, std::shared_ptr<Connection> connection) {
@@ -134,32 +151,61 @@ void TcpWire::Impl::wait_until_writable(Link& link, std::shared_ptr<Connection> 
   stream.async_wait(asio::posix::stream_descriptor::wait_write,
                     [this, &link, connection = std::move(connection)](const asio::error_code& error) {
                       if (error || !connection->socket->is_open()) return;
-                      if (link.flush(*connection)) report({});
-                      if (is_finishing_) look_whether_finished();
+                      guard(link, [&] {
+                        if (link.flush(*connection)) report({});
+                        if (is_finishing_) look_whether_finished();
+                      });
                     });
 }
 
 asio::awaitable<void> TcpWire::Impl::receive(Link& link, std::shared_ptr<Connection> connection) {
-  std::string why;
+  // The end of the TLS handshake may have brought the first messages.
+  bool goes_on = connection->tls == nullptr || take_bytes(link, connection, 0);
   asio::error_code error;
-  while (connection->socket->is_open()) {
-    const std::span<std::byte> space = connection->reader.space();
+  while (goes_on && connection->socket->is_open()) {
+    const std::span<std::byte> space = connection->space();
     const std::size_t bytes = co_await connection->socket->stream().async_read_some(
         asio::buffer(space.data(), space.size()), asio::redirect_error(asio::use_awaitable, error));
     if (error) {
-      connection->is_broken_off = error != asio::error::eof;
-      why = error == asio::error::eof ? "it has closed the connection"
-                                      : "the connection broke: " + error.message();
+      // Anybody on the path can end an encrypted connection, but not in the peer's name.
+      connection->is_broken_off = error != asio::error::eof || connection->tls != nullptr;
       break;
     }
     link.was_heard = true;
+    goes_on = take_bytes(link, connection, bytes);
+  }
+  const bool is_closed = !error || error == asio::error::eof;
+  connection_ended(link, *connection,
+                   is_closed ? "it has closed the connection" : "the connection broke: " + error.message());
+}
+
+bool TcpWire::Impl::take_bytes(Link& link, const std::shared_ptr<Connection>& connection, std::size_t bytes) {
+  constexpr auto nonsense = "it sent what no rank sends";
+  if (connection->tls == nullptr) {
     connection->reader.wrote(bytes);
-    if (!take_messages(link, *connection)) {
-      lose(link, "it sent what no rank sends");
-      co_return;
+    if (take_messages(link, *connection)) return true;
+    lose(link, nonsense);
+    return false;
+  }
+  if (bytes > 0) connection->tls->received(bytes);
+  while (true) {
+    const TlsSession::Read read = connection->tls->decrypt(connection->reader.space());
+    if (read.has_reply && link.flush(*connection)) report({});
+    switch (read.status) {
+      case TlsSession::Read::Status::Data:
+        connection->reader.wrote(read.bytes);
+        if (take_messages(link, *connection)) continue;
+        lose(link, nonsense);
+        return false;
+      case TlsSession::Read::Status::NeedsMore:
+        return true;
+      case TlsSession::Read::Status::Ended:
+        return false;
+      case TlsSession::Read::Status::Forged:
+        lose(link, "what came on its connection was changed on the way, or forged");
+        return false;
     }
   }
-  connection_ended(link, *connection, why);
 }
 
 bool TcpWire::Impl::take_messages(Link& link, Connection& connection) {
@@ -226,7 +272,7 @@ asio::awaitable<void> TcpWire::Impl::tick() {
   while (true) {
     co_await sleep(options_.sockets.heartbeat);
     for (const auto& link : links_) {
-      if (link != nullptr && link->state() == Link::State::Up) watch(*link);
+      if (link != nullptr && link->state() == Link::State::Up) guard(*link, [&] { watch(*link); });
     }
     if (is_finishing_) look_whether_finished();
   }
@@ -254,7 +300,8 @@ void TcpWire::Impl::look_whether_finished() {
   for (const auto& link : links_) {
     if (link == nullptr) continue;
     static_cast<void>(link->finish());
-    all = link->state() == Link::State::Closed && all;
+    // A peer that comes in just now has something to say, and to hear the farewell.
+    all = link->state() == Link::State::Closed && link->admissions == 0 && all;
   }
   if (!all) return;
   const std::lock_guard lock(finish_mutex_);

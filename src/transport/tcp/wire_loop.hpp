@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -14,6 +15,7 @@
 #include <asio/executor_work_guard.hpp>
 #include <asio/io_context.hpp>
 
+#include "base/function_ref.hpp"
 #include "transport/tcp/dialer.hpp"
 #include "transport/tcp/doorman.hpp"
 #include "transport/tcp/link.hpp"
@@ -43,9 +45,14 @@ class TcpWire::Impl {
 
   // --- the event loop's thread: wire_loop.cpp
   void run();
-  void spawn(asio::awaitable<void> body);
+  /// An exception is the end of that link only.
+  void spawn(Link& link, asio::awaitable<void> body);
+  void guard(Link& link, base::FunctionRef<void()> call);
+  void lose(Link& link, const std::exception_ptr& error);
   void wait_until_writable(Link& link, std::shared_ptr<Connection> connection);
   [[nodiscard]] asio::awaitable<void> receive(Link& link, std::shared_ptr<Connection> connection);
+  /// So many bytes have come. @returns whether there may be more
+  [[nodiscard]] bool take_bytes(Link& link, const std::shared_ptr<Connection>& connection, std::size_t bytes);
   [[nodiscard]] bool take_messages(Link& link, Connection& connection);
   void connection_ended(Link& link, Connection& connection, const std::string& why);
   void end(Link& link, const std::string& why);
@@ -58,13 +65,16 @@ class TcpWire::Impl {
 
   // --- links.cpp: how links come to be
   [[nodiscard]] Verdict judge(const Hello& hello);
-  void admit(const Hello& hello, std::shared_ptr<Socket> socket);
+  [[nodiscard]] Verdict judge_data(const Link& from, const Hello& hello) const;
+  void admit(const Hello& hello, Opened opened);
+  void forgo(const Hello& hello);
+  [[nodiscard]] std::string encryption_differs(const Link& link) const;
   [[nodiscard]] asio::awaitable<void> open(Link& link);
   /// @returns whether there is nothing more to try
-  [[nodiscard]] bool conclude(Link& link, const Dialled& dialled);
+  [[nodiscard]] bool conclude(Link& link, Dialled dialled);
   [[nodiscard]] asio::awaitable<void> open_data(Link& link, std::uint8_t index);
-  void use_as_control(Link& link, std::shared_ptr<Socket> socket);
-  void use_for_data(Link& link, std::shared_ptr<Socket> socket);
+  void use_as_control(Link& link, Opened opened);
+  void use_for_data(Link& link, Opened opened);
   [[nodiscard]] asio::awaitable<void> sleep(Clock::duration duration);
   [[nodiscard]] Hello hello_to(int peer, Role role, std::uint8_t index) const;
   [[nodiscard]] const std::vector<Endpoint>& addresses_of(const Link& link) const {
