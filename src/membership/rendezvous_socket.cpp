@@ -61,7 +61,8 @@ std::string problem_of_version(std::span<const std::byte> message) {
   const std::string theirs(protocol::read_text(version));
   const bool is_hello = header.magic == protocol::magic && header.kind == protocol::Kind::hello;
   if (!is_hello || theirs == BLUEFOG_VERSION) return {};
-  return "its version is " + theirs + ", but bfrun's is " BLUEFOG_VERSION ": install one version for both";
+  return "its version is " + theirs +
+         ", but the rendezvous is of " BLUEFOG_VERSION ": install one version for both";
 }
 
 }  // namespace bluefog::membership
