@@ -20,25 +20,34 @@ namespace {
 
 namespace tcp = transport::tcp;
 
-// Ranks of an earlier start, which are ending, may still hold a port.
-constexpr auto time_for_port = std::chrono::seconds(5);
 constexpr auto pause_between_tries = std::chrono::milliseconds(100);
 
-/// At all addresses: a host may know itself by one at which nobody else reaches it. What it hears there it
-/// believes only of who proves the key.
-std::vector<tcp::Listener> listen_everywhere(tcp::PortRange ports) {
+/// At one port of all addresses: a host may know itself by one at which nobody else reaches it. What it hears
+/// there it believes only of who proves the key. @returns none if somebody holds a part of it
+std::vector<tcp::Listener> listen_at(std::uint16_t port, int& reason) {
   std::vector<tcp::Listener> listeners;
   for (const std::uint8_t is_v6 : {std::uint8_t{0}, std::uint8_t{1}}) {
     tcp::Endpoint any;
     any.is_set = 1;
     any.is_v6 = is_v6;
     try {
-      for (tcp::Listener& listener : tcp::listen_on({any}, ports)) listeners.push_back(std::move(listener));
+      std::vector<tcp::Listener> one = tcp::listen_on({any}, {port, port});
+      listeners.push_back(std::move(one.front()));
     } catch (const Error&) {
-      // The other family may do. If none does, errno tells why.
+      reason = errno;
+      if (reason == EADDRINUSE || reason == EACCES) return {};
+      // Else this host lacks one of the two families.
     }
   }
   return listeners;
+}
+
+std::vector<tcp::Listener> listen_at_one_of(tcp::PortRange ports, int& reason) {
+  for (std::uint32_t port = ports.first; port <= ports.last; ++port) {
+    std::vector<tcp::Listener> listeners = listen_at(static_cast<std::uint16_t>(port), reason);
+    if (!listeners.empty()) return listeners;
+  }
+  return {};
 }
 
 }  // namespace
@@ -50,13 +59,14 @@ GathererDoors::GathererDoors(asio::io_context& io, const MusterCall& call, JobGa
       size_(call.size),
       sockets_(call.sockets),
       identity_{0, call.size, job_number(call), 0, handshake_key(call)},
+      time_for_port_(call.timeout / 4),
       retry_(io) {}
 
 asio::awaitable<std::string> GathererDoors::open() {
-  const auto deadline = std::chrono::steady_clock::now() + time_for_port;
+  const auto deadline = std::chrono::steady_clock::now() + time_for_port_;
   while (!is_finished_) {
-    std::vector<tcp::Listener> listeners = listen_everywhere(point_.ports);
-    const int reason = errno;
+    int reason = 0;
+    std::vector<tcp::Listener> listeners = listen_at_one_of(point_.ports, reason);
     if (!listeners.empty()) {
       doorman_ = std::make_unique<tcp::Doorman>(
           io_, std::move(listeners), identity_, sockets_,

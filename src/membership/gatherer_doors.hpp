@@ -26,7 +26,9 @@ class GathererDoors {
   /// @param gatherer  takes what they say, and must outlive this
   GathererDoors(asio::io_context& io, const MusterCall& call, JobGatherer& gatherer);
 
-  /// Listens at the first port that is free. @returns why it cannot; empty if it does
+  /// Listens at the first port that is free, also if that takes a quarter of the time that ranks have to
+  /// come.
+  /// @returns why it cannot; empty if it does
   [[nodiscard]] asio::awaitable<std::string> open();
   /// Nobody comes in any more; those that are there hear what has been said to them.
   void finish();
@@ -48,6 +50,9 @@ class GathererDoors {
   int size_;
   transport::tcp::SocketOptions sockets_;
   transport::tcp::Identity identity_;
+  /// Ranks of an earlier start, which are ending, may still hold a port. And if all ranks are of this host,
+  /// nobody needs it.
+  std::chrono::milliseconds time_for_port_;
   asio::steady_timer retry_;
   std::unique_ptr<transport::tcp::Doorman> doorman_;
   std::map<int, std::shared_ptr<HostLine>> lines_;

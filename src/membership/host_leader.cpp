@@ -74,7 +74,7 @@ class HostLeader::Impl final : public Upstream {
     } else if (call_.rank != 0) {
       road_ = std::make_unique<GathererRoad>(
           io_, call_,
-          GathererRoad::Callbacks{[this] { introduce(); }, [this](const HostOrder& order) { take(order); },
+          GathererRoad::Callbacks{[this] { on_road_open(); }, [this](const HostOrder& order) { take(order); },
                                   [this] { on_road_end(); }});
       spawn(road_->travel());
     }
@@ -146,7 +146,6 @@ class HostLeader::Impl final : public Upstream {
   }
 
   void take(const HostOrder& order) {
-    has_road_ = road_ != nullptr && !gatherer_;
     if (const auto* placed = std::get_if<Placed>(&order)) return place(*placed);
     if (const auto* turned_away = std::get_if<TurnedAway>(&order)) return turn_away(*turned_away);
     if (const auto* missing = std::get_if<StillMissing>(&order)) {
@@ -183,6 +182,11 @@ class HostLeader::Impl final : public Upstream {
     if (!order.for_good) return road_->turn_back(order.why);
     guests_.turn_all_away(order.why);
     if (road_) road_->stop();
+  }
+
+  void on_road_open() {
+    has_road_ = true;
+    introduce();
   }
 
   void on_road_end() {
@@ -260,7 +264,7 @@ class HostLeader::Impl final : public Upstream {
   std::unique_ptr<JobGatherer> gatherer_;  ///< on rank 0's host
   std::unique_ptr<GathererDoors> doors_;
   std::unique_ptr<GathererRoad> road_;  ///< elsewhere
-  bool has_road_ = false;               ///< the gatherer has answered
+  bool has_road_ = false;               ///< it is open
   int own_host_ = -1;
   std::optional<Placed> placed_;
   std::unique_ptr<RendezvousServer> rendezvous_;
