@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs what the cluster tests need beside set-up's: ip, ssh and sshd.
+# Installs what the cluster tests need beside set-up's: ip, ssh, sshd and Open MPI's mpirun.
 source "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
 
 missing=()
 PATH="$PATH:/usr/sbin:/sbin"
 have ip || missing+=(iproute2)
+have mpirun || missing+=(openmpi-bin)
 have ssh || missing+=(openssh-client)
 if ! have sshd; then
   # Its package starts a daemon for everybody where there is somebody to start it; the tests run one of their own.

@@ -17,11 +17,23 @@ inline constexpr int most_ranks = 4096;
 
 /// Settings of one Context. A value: change a field before you pass it on.
 struct BLUEFOG_API Config {
-  /// BLUEFOG_RANK, BLUEFOG_SIZE: which rank of how many; set by bfrun. Without them: a job of one.
+  /// BLUEFOG_RANK, BLUEFOG_SIZE: which rank of how many; set by bfrun. Without them: what torchrun, mpirun or
+  /// srun say; else a job of one.
   int rank = 0;
   int size = 1;
-  /// BLUEFOG_RENDEZVOUS: where the ranks meet, "unix:@name"; set by bfrun.
+  /// BLUEFOG_RENDEZVOUS: where the ranks meet: "unix:@name", as bfrun sets it; or "host:port" or
+  /// "host:first-last", TCP ports at one of which rank 0's host listens. Without it, MASTER_ADDR with the
+  /// eight ports behind MASTER_PORT. Empty: on this host.
   std::string rendezvous;
+  /// BLUEFOG_JOB_ID: tells the job from others at the same place. From torchrun, mpirun or srun if not set.
+  std::string job_id;
+  /// BLUEFOG_RESTART_COUNT: how often the job was started before; TORCHELASTIC_RESTART_COUNT under torchrun.
+  /// On a host, only ranks of the same count meet.
+  int restart_count = 0;
+  /// BLUEFOG_JOB_KEY_FILE: a file of 32 to 4,096 bytes, the same on all hosts, that only its owner may read:
+  /// the secret by which ranks of several hosts know each other. Without bfrun, and without it, all ranks
+  /// must be of one host.
+  std::string job_key_file;
   /// BLUEFOG_RANKS_OF_HOSTS: how many ranks each host has, in the order of the ranks, as in "4,4"; set by
   /// bfrun. Empty: all are of one host.
   std::vector<int> ranks_of_hosts;

@@ -15,6 +15,7 @@
 #include <bluefog/error.hpp>
 
 #include "base/environment.hpp"
+#include "base/launch.hpp"
 #include "base/log.hpp"
 
 namespace bluefog {
@@ -33,7 +34,8 @@ constexpr std::array known_names{
     "BLUEFOG_HEARTBEAT",      "BLUEFOG_SIGUSR1",       "BLUEFOG_TRANSPORT",
     "BLUEFOG_LISTEN",         "BLUEFOG_PORT_RANGE",    "BLUEFOG_TCP_CONNECTIONS",
     "BLUEFOG_TCP_CONGESTION", "BLUEFOG_TCP_BUFFER",    "BLUEFOG_INSTRUCTION_SET",
-    "BLUEFOG_ENCRYPT",
+    "BLUEFOG_ENCRYPT",        "BLUEFOG_JOB_ID",        "BLUEFOG_RESTART_COUNT",
+    "BLUEFOG_JOB_KEY_FILE",
 };
 
 // BlueFog 0.3 read these; scripts still set them.
@@ -54,10 +56,7 @@ constexpr std::array names_of_bluefog_03{
     "BLUEFOG_SLEEP_USEC_FOR_WIN_PASSIVE",
 };
 
-const std::string* find(const Environment& environment, std::string_view name) {
-  const auto found = environment.find(name);
-  return found == environment.end() || found->second.empty() ? nullptr : &found->second;
-}
+using base::find;
 
 [[noreturn]] void reject(std::string_view name, const std::string& value, const std::string& expected) {
   throw InvalidArgument(std::string(name) + " is \"" + value + "\", but must be " + expected);
@@ -111,36 +110,23 @@ void read_text(const Environment& environment, std::string_view name, std::strin
   if (const std::string* value = find(environment, name)) target = *value;
 }
 
-// Launchers other than bfrun tell rank and size under names of their own. They count only beside a rendezvous
-// address: a script started by hand inside a Slurm allocation is a job of one.
-std::pair<std::string, std::string> names_of_rank_and_size(const Environment& environment) {
-  constexpr std::array<std::pair<const char*, const char*>, 4> others{{
-      {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"},
-      {"PMI_RANK", "PMI_SIZE"},
-      {"SLURM_PROCID", "SLURM_NTASKS"},
-      {"RANK", "WORLD_SIZE"},
-  }};
-  const bool own =
-      find(environment, "BLUEFOG_RANK") != nullptr || find(environment, "BLUEFOG_SIZE") != nullptr;
-  if (!own && find(environment, "BLUEFOG_RENDEZVOUS") != nullptr) {
-    for (const auto& [rank, size] : others) {
-      if (find(environment, rank) != nullptr && find(environment, size) != nullptr) return {rank, size};
-    }
-  }
-  return {"BLUEFOG_RANK", "BLUEFOG_SIZE"};
-}
-
-void read_rank_and_size(const Environment& environment, Config& config) {
-  const auto [rank, size] = names_of_rank_and_size(environment);
-  read_integer(environment, size, 1, config.size);
-  read_integer(environment, rank, 0, config.rank);
+void read_launch(const Environment& environment, Config& config) {
+  const base::Launch launch = base::launch_of(environment);
+  read_integer(environment, launch.size, 1, config.size);
+  read_integer(environment, launch.rank, 0, config.rank);
   if (config.rank >= config.size) {
-    reject(rank, std::to_string(config.rank),
-           "less than " + size + ", which is " + std::to_string(config.size));
+    reject(launch.rank, std::to_string(config.rank),
+           "less than " + launch.size + ", which is " + std::to_string(config.size));
   }
-  if (config.size > 1 && config.rendezvous.empty()) {
-    throw InvalidArgument(size + " is " + std::to_string(config.size) +
-                          ", but BLUEFOG_RENDEZVOUS is not set: start the program with bfrun");
+  config.rendezvous = launch.rendezvous;
+  config.job_id = launch.job_id;
+  read_integer(environment, launch.restart_count, 0, config.restart_count);
+  read_text(environment, "BLUEFOG_JOB_KEY_FILE", config.job_key_file);
+  if (config.size > 1 && !launch.has_place()) {
+    throw InvalidArgument(
+        launch.size + " is " + std::to_string(config.size) +
+        ", but nothing says where the ranks meet: start the program with bfrun, torchrun or "
+        "mpirun, or set BLUEFOG_RENDEZVOUS=host:port, or MASTER_ADDR and MASTER_PORT");
   }
 }
 
@@ -207,10 +193,14 @@ Environment current_environment() {
   return environment;
 }
 
+const std::string* find(const Environment& environment, std::string_view name) {
+  const auto found = environment.find(name);
+  return found == environment.end() || found->second.empty() ? nullptr : &found->second;
+}
+
 Config read_config(const Environment& environment) {
   Config config;
-  read_text(environment, "BLUEFOG_RENDEZVOUS", config.rendezvous);
-  read_rank_and_size(environment, config);
+  read_launch(environment, config);
   if (find(environment, "BLUEFOG_NODES_PER_MACHINE") != nullptr) {
     int ranks = 0;
     read_integer(environment, "BLUEFOG_NODES_PER_MACHINE", 1, ranks);
@@ -256,28 +246,6 @@ std::vector<std::string> warnings_about_unknown_names(const Environment& environ
   return warnings;
 }
 
-std::vector<std::string> warnings_about_other_launchers(const Environment& environment) {
-  if (find(environment, "BLUEFOG_RENDEZVOUS") != nullptr) return {};
-  // Slurm's variables are set in any shell of an allocation; these only where a launcher started ranks.
-  struct Launcher {
-    const char* name;
-    const char* mark;
-    const char* size;
-  };
-  constexpr std::array<Launcher, 3> launchers{{
-      {"mpirun", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_SIZE"},
-      {"mpiexec", "PMI_SIZE", "PMI_SIZE"},
-      {"torchrun", "TORCHELASTIC_RUN_ID", "WORLD_SIZE"},
-  }};
-  for (const Launcher& launcher : launchers) {
-    const std::string* size = find(environment, launcher.size);
-    if (find(environment, launcher.mark) == nullptr || size == nullptr || *size == "1") continue;
-    return {std::string("started by ") + launcher.name + " (" + launcher.size + " is " + *size +
-            "), from which BlueFog takes no ranks: this process is a job of one; start with bfrun"};
-  }
-  return {};
-}
-
 }  // namespace base
 
 Config Config::from_environment() {
@@ -301,6 +269,9 @@ std::map<std::string, std::string> Config::to_map() const {
       {"BLUEFOG_RANK", std::to_string(rank)},
       {"BLUEFOG_SIZE", std::to_string(size)},
       {"BLUEFOG_RENDEZVOUS", rendezvous},
+      {"BLUEFOG_JOB_ID", job_id},
+      {"BLUEFOG_RESTART_COUNT", std::to_string(restart_count)},
+      {"BLUEFOG_JOB_KEY_FILE", job_key_file},
       {"BLUEFOG_NODES_PER_MACHINE", nodes_per_machine ? std::to_string(*nodes_per_machine) : ""},
       {"BLUEFOG_RANKS_OF_HOSTS", list_text(ranks_of_hosts)},
       {"BLUEFOG_TRANSPORT", transport},

@@ -15,6 +15,7 @@
 #include "base/cpu.hpp"
 #include "base/log.hpp"
 #include "engine/network.hpp"
+#include "engine/placing.hpp"
 #include "mixing/store_choice.hpp"
 #include "transport/hosts/host_transport.hpp"
 #include "transport/shm/shm_transport.hpp"
@@ -161,26 +162,38 @@ std::shared_ptr<Session> Session::join(const Config& config, const Interposition
   check(config);
   log::configure(log::parse_level(config.log_level).value_or(log::Level::warning), config.log_hide_time,
                  config.rank);
-  auto arena = ShmTransport::make_arena(config.rank, arena_bytes(config));
-  if (config.size == 1 && config.rendezvous.empty()) {
+  if (config.size == 1 && !has_rendezvous(config)) {
+    auto arena = ShmTransport::make_arena(config.rank, arena_bytes(config));
     return make_session(config, {0, std::move(arena), nullptr, {}}, interposition).session;
   }
-  if (config.rendezvous.empty()) {
-    throw InvalidArgument("BLUEFOG_SIZE is " + std::to_string(config.size) +
-                          ", but BLUEFOG_RENDEZVOUS is not set; start the program with bfrun -np " +
-                          std::to_string(config.size));
+  if (config.rendezvous.empty() && config.job_id.empty()) {
+    throw InvalidArgument("the job has " + std::to_string(config.size) +
+                          " ranks, but nothing says where they meet: start the program with bfrun -np " +
+                          std::to_string(config.size) + ", or set BLUEFOG_RENDEZVOUS");
   }
   std::optional<base::SignalReport> until_joined;
   if (config.report_on_sigusr1) {
     until_joined.emplace([&config] {
       log::report(rank_text(config.rank) + " waits for all " + std::to_string(config.size) +
-                  " ranks to join at " + config.rendezvous);
+                  " ranks to join" + (config.rendezvous.empty() ? "" : " at " + config.rendezvous));
     });
   }
+  if (has_rendezvous(config)) return meet(config, config.start_timeout, interposition);
+  const auto start = std::chrono::steady_clock::now();
+  const Config found = placed(config);
+  check(found);
+  const auto elapsed =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start);
+  return meet(found, config.start_timeout - elapsed, interposition);
+}
+
+std::shared_ptr<Session> Session::meet(const Config& config, std::chrono::milliseconds timeout,
+                                       const Interposition& interposition) {
+  auto arena = ShmTransport::make_arena(config.rank, arena_bytes(config));
   std::vector<tcp::Listener> listeners = listeners_for(config);
   Roster roster;
-  auto rendezvous = membership::RendezvousClient::join(
-      config.rendezvous, config.size, own_card(config, *arena, listeners), config.start_timeout, roster);
+  auto rendezvous = membership::RendezvousClient::join(config.rendezvous, config.size,
+                                                       own_card(config, *arena, listeners), timeout, roster);
   check_placement(config, roster);
   Parts parts;
   parts.generation = roster.job ^ roster.generation;

@@ -2,6 +2,7 @@
 /// @file session.hpp  Everything that one rank's membership of a job is made of, in the order of
 /// construction.
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -30,7 +31,8 @@ struct Interposition {
 
 class Session {
  public:
-  /// Joins the job of `config`; waits until all ranks have. Size 1 joins nothing.
+  /// Joins the job of `config`; waits until all ranks have. Size 1 joins nothing where no bfrun has set a
+  /// rendezvous.
   [[nodiscard]] static std::shared_ptr<Session> join(const Config& config,
                                                      const Interposition& interposition = {});
   /// Ranks of one new job that share their mappings, for threads.
@@ -58,6 +60,10 @@ class Session {
   void abandon() { engine_->abandon(); }
 
  private:
+  /// At the rendezvous of this host.
+  [[nodiscard]] static std::shared_ptr<Session> meet(const Config& config, std::chrono::milliseconds timeout,
+                                                     const Interposition& interposition);
+
   Config config_;
   base::HomeProcess home_;
   std::shared_ptr<base::Executor> executor_;

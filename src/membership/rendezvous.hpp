@@ -2,10 +2,11 @@
 /// @file rendezvous.hpp  How the ranks of one host find each other: a UNIX socket that hands out file
 /// descriptors.
 ///
-/// The server (inside bfrun's agent of the host) waits until every rank of a generation has joined, then
-/// gives each the cards of all. In a job of several hosts it serves the ranks of its own, and learns of
-/// others through its Upstream; their cards hold no descriptors. A generation is one init() ... shutdown() of
-/// the job; ranks may join again after a shutdown. On the way of an operation the server plays no part.
+/// The server (inside bfrun's agent of the host, or in the rank that leads it: muster.hpp) waits until every
+/// rank of a generation has joined, then gives each the cards of all. In a job of several hosts it serves the
+/// ranks of its own, and learns of others through its Upstream; their cards hold no descriptors. A generation
+/// is one init() ... shutdown() of the job; ranks may join again after a shutdown. On the way of an operation
+/// the server plays no part.
 
 #include <chrono>
 #include <cstdint>
@@ -89,6 +90,8 @@ class RendezvousServer {
   RendezvousServer& operator=(const RendezvousServer&) = delete;
   /// For BLUEFOG_RENDEZVOUS, "unix:@bluefog-...".
   [[nodiscard]] const std::string& address() const noexcept;
+  /// On the thread of `io`: whether all that ranks are to be told is on its way.
+  [[nodiscard]] bool is_idle() const;
 
   // What comes from upstream, on the thread of `io`.
   void complete(const Generation& generation);

@@ -46,7 +46,7 @@ class Joining {
         continue;
       }
       throw Error(intro() + "no rendezvous answers there (" + std::generic_category().message(errno) +
-                  "); is bfrun still running?");
+                  "); has bfrun ended, or the rank that led this host?");
     }
     if (!peer_is_same_user(socket_.get())) throw Error(intro() + "another user's process listens there");
     return std::move(socket_);
@@ -112,7 +112,8 @@ class Joining {
   }
 
  private:
-  static constexpr const char* vanished = "the rendezvous vanished; has bfrun ended?";
+  static constexpr const char* vanished =
+      "the rendezvous vanished; has bfrun ended, or the rank that led this host?";
   static constexpr const char* nonsense = "the rendezvous sent what no rendezvous sends";
 
   struct Incoming {

@@ -23,7 +23,20 @@ namespace bluefog::membership::protocol {
 
 inline constexpr std::uint32_t magic = 0x42465231;  // "BFR1"
 
-enum class Kind : std::uint32_t { hello = 1, give_up, refusal, roster_start, member, missing, loss };
+enum class Kind : std::uint32_t {
+  hello = 1,
+  give_up,
+  refusal,
+  roster_start,
+  member,
+  missing,
+  loss,
+  // muster_protocol.hpp
+  arrival,
+  placed,
+  turned_away,
+  still_missing,
+};
 
 using Version = std::array<char, 64>;
 

@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <deque>
 #include <map>
 #include <string>
 #include <utility>
@@ -13,6 +12,7 @@
 
 #include "membership/fd_message.hpp"
 #include "membership/rendezvous.hpp"
+#include "membership/rendezvous_connection.hpp"
 #include "membership/rendezvous_protocol.hpp"
 #include "membership/rendezvous_socket.hpp"
 
@@ -23,31 +23,6 @@ using Wait = asio::posix::stream_descriptor::wait_type;
 
 constexpr std::size_t strangers_at_a_time = 64;
 constexpr auto pause_before_retry = std::chrono::milliseconds(2);
-
-enum class Standing {
-  stranger,  ///< has not said Hello
-  waiting,   ///< belongs to the generation that is forming
-  leaving,   ///< has given up, but its generation may be complete already
-  member,    ///< has, or is getting, the roster of a complete generation
-  refused,
-};
-
-struct Outgoing {
-  std::vector<std::byte> bytes;
-  std::shared_ptr<const Card> card;  // whose descriptors go along
-};
-
-struct Connection {
-  Connection(asio::io_context& io, base::UniqueFd fd) : socket(io, fd.release()), retry(io) {}
-
-  asio::posix::stream_descriptor socket;
-  asio::steady_timer retry;
-  Standing standing = Standing::stranger;
-  int rank = -1;
-  std::uint64_t ticket = 0;
-  std::shared_ptr<const Card> card;
-  std::deque<Outgoing> outgoing;
-};
 
 }  // namespace
 
@@ -61,7 +36,7 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
         upstream_(upstream),
         gathering_(job_.size),
         address_("unix:@bluefog-" + std::to_string(::getpid()) + "-" + hexadecimal(random_number())),
-        listener_(io, listen_at(address_, job_.ranks).release()),
+        listener_(io, listen_at(address_, job_.ranks)),
         accept_retry_(io),
         holders_(static_cast<std::size_t>(job_.ranks)) {}
 
@@ -109,6 +84,10 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
     }
   }
 
+  [[nodiscard]] bool is_idle() const {
+    return std::ranges::all_of(connections_, [](const auto& each) { return each->outgoing.empty(); });
+  }
+
   void stop() {
     stopped_ = true;
     listener_.close();
@@ -118,14 +97,15 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
 
  private:
   void wait_for_connection() {
-    listener_.async_wait(Wait::wait_read, [self = shared_from_this()](const asio::error_code& error) {
-      if (!error && !self->stopped_) self->accept_all();
-    });
+    listener_.stream().async_wait(Wait::wait_read,
+                                  [self = shared_from_this()](const asio::error_code& error) {
+                                    if (!error && !self->stopped_) self->accept_all();
+                                  });
   }
 
   void accept_all() {
     while (true) {
-      base::UniqueFd fd(::accept4(listener_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      base::UniqueFd fd(::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
       if (fd.valid()) {
         if (peer_is_same_user(fd.get())) admit(std::move(fd));
         continue;
@@ -156,15 +136,15 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void wait_for_message(const ConnectionPtr& connection) {
-    connection->socket.async_wait(Wait::wait_read,
-                                  [self = shared_from_this(), connection](const asio::error_code& error) {
-                                    if (!error && connection->socket.is_open()) self->receive(connection);
-                                  });
+    connection->socket.stream().async_wait(
+        Wait::wait_read, [self = shared_from_this(), connection](const asio::error_code& error) {
+          if (!error && connection->socket.is_open()) self->receive(connection);
+        });
   }
 
   void receive(const ConnectionPtr& connection) {
     protocol::Buffer buffer;
-    Received received = receive_message(connection->socket.native_handle(), buffer);
+    Received received = receive_message(connection->socket.fd(), buffer);
     if (received.state == Transfer::closed) return drop(connection);
     if (received.state == Transfer::done) {
       handle(connection, std::span(buffer).first(std::min(received.bytes, buffer.size())), received);
@@ -205,7 +185,7 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
     }
     if (is_alive(hello->rank)) {
       return "a process of that rank is in the job and alive (pid " +
-             std::to_string(holder_of(hello->rank)->card->pid) + ")";
+             std::to_string(holder_of(hello->rank)->card->facts.pid) + ")";
     }
     enter(connection, *hello, fds);
     return {};
@@ -217,11 +197,10 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
     card.rank = hello.rank;
     card.pid = static_cast<pid_t>(hello.pid);
     card.arena_bytes = hello.arena_bytes;
-    card.arena = std::move(fds[0]);
-    card.pidfd = std::move(fds[1]);
     protocol::read_presence(hello.presence, card);
     connection->rank = hello.rank;
-    connection->card = std::make_shared<const Card>(std::move(card));
+    connection->card = std::make_shared<const HeldCard>(
+        HeldCard{std::move(card), base::UnsharedFd(std::move(fds[0])), base::UnsharedFd(std::move(fds[1]))});
     connection->standing = Standing::waiting;
     connection->ticket = ++last_ticket_;
     offers_[connection->ticket] = connection->card;
@@ -229,7 +208,8 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   void offer(const ConnectionPtr& connection) {
-    Seat seat{connection->rank, connection->ticket, connection->card->placement, connection->card->endpoints};
+    Seat seat{connection->rank, connection->ticket, connection->card->facts.placement,
+              connection->card->facts.endpoints};
     if (upstream_ != nullptr) return upstream_->on_waiting(seat);
     gathering_.take(std::move(seat));
     if (const auto generation = gathering_.complete()) complete(*generation);
@@ -262,7 +242,7 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
 
   void queue_member(const ConnectionPtr& receiver, const Seat& seat) {
     const auto offer = is_of_this_host(seat.rank) ? offers_.find(seat.ticket) : offers_.end();
-    const std::shared_ptr<const Card> card = offer == offers_.end() ? nullptr : offer->second;
+    const std::shared_ptr<const HeldCard> card = offer == offers_.end() ? nullptr : offer->second;
     Card presence;
     presence.placement = seat.placement;
     presence.endpoints = seat.endpoints;
@@ -271,8 +251,8 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
     line.presence = protocol::presence_of(presence);
     if (card) {
       line.is_near = 1;
-      line.pid = card->pid;
-      line.arena_bytes = card->arena_bytes;
+      line.pid = card->facts.pid;
+      line.arena_bytes = card->facts.arena_bytes;
     }
     queue(receiver, line, card);
   }
@@ -282,7 +262,7 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
   bool is_alive(int rank) {
     const ConnectionPtr holder = holder_of(rank);
     if (!holder) return false;
-    if (!has_hung_up(holder->socket.native_handle()) && !is_readable(holder->card->pidfd.get())) return true;
+    if (!has_hung_up(holder->socket.fd()) && !is_readable(holder->card->pidfd.get())) return true;
     drop(holder);
     return false;
   }
@@ -306,7 +286,7 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
   }
 
   template <typename Message>
-  void queue(const ConnectionPtr& connection, const Message& message, std::shared_ptr<const Card> card) {
+  void queue(const ConnectionPtr& connection, const Message& message, std::shared_ptr<const HeldCard> card) {
     const std::span<const std::byte> bytes = protocol::bytes_of(message);
     connection->outgoing.push_back({{bytes.begin(), bytes.end()}, std::move(card)});
   }
@@ -316,7 +296,7 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
       const Outgoing& next = connection->outgoing.front();
       std::vector<int> fds;
       if (next.card) fds = {next.card->arena.get(), next.card->pidfd.get()};
-      switch (send_message(connection->socket.native_handle(), next.bytes, fds)) {
+      switch (send_message(connection->socket.fd(), next.bytes, fds)) {
         case Transfer::done:
           base::wipe(connection->outgoing.front().bytes);  // the key may be in it
           connection->outgoing.pop_front();
@@ -351,8 +331,7 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
     if (has_waited && !stopped_) withdraw(connection->rank, connection->ticket);
     connection->outgoing.clear();
     connection->retry.cancel();
-    asio::error_code ignored;
-    connection->socket.close(ignored);
+    connection->socket.close();
     connections_.erase(std::remove(connections_.begin(), connections_.end(), connection), connections_.end());
   }
 
@@ -361,9 +340,10 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
   Upstream* const upstream_;
   Gathering gathering_;  // without an upstream
   std::uint64_t last_ticket_ = 0;
-  std::map<std::uint64_t, std::shared_ptr<const Card>> offers_;  // by ticket, until it is decided who is in
+  std::map<std::uint64_t, std::shared_ptr<const HeldCard>>
+      offers_;  // by ticket, until it is decided who is in
   std::string address_;
-  asio::posix::stream_descriptor listener_;
+  transport::tcp::Socket listener_;
   asio::steady_timer accept_retry_;
   bool stopped_ = false;
   std::vector<ConnectionPtr> connections_;  // oldest first
@@ -381,6 +361,10 @@ RendezvousServer::~RendezvousServer() {
 
 const std::string& RendezvousServer::address() const noexcept {
   return impl_->address();
+}
+
+bool RendezvousServer::is_idle() const {
+  return impl_->is_idle();
 }
 
 void RendezvousServer::complete(const Generation& generation) {

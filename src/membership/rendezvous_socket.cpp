@@ -59,9 +59,11 @@ std::string problem_of_version(std::span<const std::byte> message) {
   std::memcpy(static_cast<void*>(&header), message.data(), sizeof(header));
   std::memcpy(version.data(), message.data() + sizeof(header), sizeof(version));
   const std::string theirs(protocol::read_text(version));
-  const bool is_hello = header.magic == protocol::magic && header.kind == protocol::Kind::hello;
-  if (!is_hello || theirs == BLUEFOG_VERSION) return {};
-  return "its version is " + theirs + ", but bfrun's is " BLUEFOG_VERSION ": install one version for both";
+  const bool is_first = header.magic == protocol::magic &&
+                        (header.kind == protocol::Kind::hello || header.kind == protocol::Kind::arrival);
+  if (!is_first || theirs == BLUEFOG_VERSION) return {};
+  return "its version is " + theirs +
+         ", but the rendezvous is of " BLUEFOG_VERSION ": install one version for both";
 }
 
 }  // namespace bluefog::membership

@@ -18,7 +18,7 @@ namespace bluefog::membership {
 [[nodiscard]] bool has_hung_up(int socket);
 /// @throws std::system_error
 [[nodiscard]] base::UniqueFd listen_at(const std::string& address, int ranks);
-/// Why a Hello of another version is refused; empty for all else.
+/// Why a Hello, or an Arrival, of another version is refused; empty for all else.
 [[nodiscard]] std::string problem_of_version(std::span<const std::byte> message);
 
 }  // namespace bluefog::membership

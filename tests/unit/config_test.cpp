@@ -35,6 +35,9 @@ TEST(Config, ReadsEveryVariable) {
   const Config config = read_config({{"BLUEFOG_RANK", "2"},
                                      {"BLUEFOG_SIZE", "4"},
                                      {"BLUEFOG_RENDEZVOUS", "unix:@x"},
+                                     {"BLUEFOG_JOB_ID", "seven"},
+                                     {"BLUEFOG_RESTART_COUNT", "3"},
+                                     {"BLUEFOG_JOB_KEY_FILE", "/home/me/key"},
                                      {"BLUEFOG_NODES_PER_MACHINE", "2"},
                                      {"BLUEFOG_RANKS_OF_HOSTS", "1,3"},
                                      {"BLUEFOG_START_TIMEOUT", "1.5"},
@@ -59,6 +62,9 @@ TEST(Config, ReadsEveryVariable) {
   EXPECT_EQ(config.rank, 2);
   EXPECT_EQ(config.size, 4);
   EXPECT_EQ(config.rendezvous, "unix:@x");
+  EXPECT_EQ(config.job_id, "seven");
+  EXPECT_EQ(config.restart_count, 3);
+  EXPECT_EQ(config.job_key_file, "/home/me/key");
   EXPECT_EQ(config.nodes_per_machine, 2);
   EXPECT_EQ(config.ranks_of_hosts, (std::vector{1, 3}));
   EXPECT_EQ(config.start_timeout, 1500ms);
@@ -86,7 +92,9 @@ TEST(Config, MapReadsBackAsTheSameConfig) {
   Config config;
   config.rank = 1;
   config.size = 3;
-  config.rendezvous = "unix:@y";
+  config.rendezvous = "10.0.0.1:5000-5007";
+  config.job_id = "one two";
+  config.restart_count = 2;
   config.op_timeout = 1234567ms;
   config.nodes_per_machine = 3;
   config.ranks_of_hosts = {2, 1};
@@ -126,23 +134,12 @@ INSTANTIATE_TEST_SUITE_P(
                       BadValue{"BLUEFOG_LOG_LEVEL", "loud"}, BadValue{"BLUEFOG_LOG_HIDE_TIME", "maybe"},
                       BadValue{"BLUEFOG_TRANSPORT", "pigeon"}, BadValue{"BLUEFOG_TCP_CONNECTIONS", "0"},
                       BadValue{"BLUEFOG_TCP_CONNECTIONS", "65"}, BadValue{"BLUEFOG_TCP_BUFFER", "-1"},
-                      BadValue{"BLUEFOG_ENCRYPT", "maybe"}, BadValue{"BLUEFOG_STORE", "fast"},
+                      BadValue{"BLUEFOG_ENCRYPT", "maybe"}, BadValue{"BLUEFOG_RESTART_COUNT", "-1"},
+                      BadValue{"BLUEFOG_STORE", "fast"},
                       BadValue{"BLUEFOG_BUCKET_SIZE", "0"}));
 
 TEST(Config, SeveralRanksNeedARendezvous) {
   EXPECT_THROW((void)read_config({{"BLUEFOG_RANK", "1"}, {"BLUEFOG_SIZE", "2"}}), InvalidArgument);
-}
-
-TEST(Config, OtherLaunchersCountOnlyBesideARendezvous) {
-  const Environment slurm{{"SLURM_PROCID", "3"}, {"SLURM_NTASKS", "4"}};
-  EXPECT_EQ(read_config(slurm).size, 1);
-  Environment with_rendezvous = slurm;
-  with_rendezvous["BLUEFOG_RENDEZVOUS"] = "unix:@z";
-  EXPECT_EQ(read_config(with_rendezvous).size, 4);
-  EXPECT_EQ(read_config(with_rendezvous).rank, 3);
-  with_rendezvous["BLUEFOG_RANK"] = "0";
-  with_rendezvous["BLUEFOG_SIZE"] = "1";
-  EXPECT_EQ(read_config(with_rendezvous).size, 1);
 }
 
 TEST(Config, TellsOldNamesFromMisspeltOnes) {
@@ -154,19 +151,6 @@ TEST(Config, TellsOldNamesFromMisspeltOnes) {
   ASSERT_EQ(warnings.size(), 2U);
   EXPECT_NE(warnings[0].find("BLUEFOG_CYCLE_TIME of BlueFog 0.3"), std::string::npos) << warnings[0];
   EXPECT_NE(warnings[1].find("BLUEFOG_OP_TIMOUT is unknown"), std::string::npos) << warnings[1];
-}
-
-TEST(Config, SaysThatRanksOfOtherLaunchersAreAlone) {
-  const auto by_torchrun = base::warnings_about_other_launchers(
-      {{"TORCHELASTIC_RUN_ID", "none"}, {"RANK", "1"}, {"WORLD_SIZE", "4"}});
-  ASSERT_EQ(by_torchrun.size(), 1U);
-  EXPECT_NE(by_torchrun[0].find("started by torchrun (WORLD_SIZE is 4)"), std::string::npos)
-      << by_torchrun[0];
-  EXPECT_EQ(base::warnings_about_other_launchers({{"OMPI_COMM_WORLD_SIZE", "4"}}).size(), 1U);
-  EXPECT_TRUE(base::warnings_about_other_launchers({{"OMPI_COMM_WORLD_SIZE", "1"}}).empty());
-  EXPECT_TRUE(base::warnings_about_other_launchers({{"SLURM_NTASKS", "4"}}).empty());
-  EXPECT_TRUE(
-      base::warnings_about_other_launchers({{"PMI_SIZE", "4"}, {"BLUEFOG_RENDEZVOUS", "unix:@z"}}).empty());
 }
 
 TEST(Config, FromEnvironmentWarnsOnceOfEachName) {

@@ -3,11 +3,20 @@
 #include "base/job_key.hpp"
 
 #include <algorithm>
+#include <fstream>
 #include <ostream>
 #include <string>
 #include <vector>
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <bluefog/error.hpp>
+
+#include "base/key_file.hpp"
+#include "base/unique_fd.hpp"
 
 namespace bluefog::base {
 namespace {
@@ -59,6 +68,68 @@ TEST(JobKey, IsRandomAndDiffersByPurpose) {
   EXPECT_NE(text_of(key.derive(salt, "a")), text_of(key.derive(salt, "b")));
   EXPECT_NE(text_of(key.derive(salt, "a")), text_of(key.derive({}, "a")));
   EXPECT_EQ(text_of(key.derive(salt, "a")), text_of(key.derive(salt, "a")));
+}
+
+/// A file of this process's own, gone at the end.
+class KeyFile {
+ public:
+  KeyFile(const std::string& text, mode_t mode) : path_("/tmp/bluefog-key-" + std::to_string(::getpid())) {
+    std::ofstream(path_, std::ios::binary) << text;
+    ::chmod(path_.c_str(), mode);
+  }
+  ~KeyFile() { ::unlink(path_.c_str()); }
+  KeyFile(const KeyFile&) = delete;
+  KeyFile& operator=(const KeyFile&) = delete;
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+std::string problem_of(const std::string& path) {
+  try {
+    (void)read_key_file(path);
+    return {};
+  } catch (const InvalidArgument& error) {
+    return error.what();
+  }
+}
+
+TEST(KeyFile, GivesTheSameKeyForTheSameBytes) {
+  const std::string text = "0123456789abcdef0123456789abcdef\n";
+  const auto key_of = [](const std::string& content) {
+    const KeyFile file(content, 0600);
+    const JobKey key = read_key_file(file.path());
+    return std::vector<std::byte>(key.reveal().begin(), key.reveal().end());
+  };
+  EXPECT_EQ(key_of(text), key_of(text));
+  EXPECT_NE(key_of(text), key_of(text + "x"));
+  const KeyFile file(text, 0400);
+  const UniqueFd inherited(::open(file.path().c_str(), O_RDONLY));
+  EXPECT_TRUE(read_key_file("/dev/fd/" + std::to_string(inherited.get())).is_set());
+}
+
+TEST(KeyFile, IsOfItsOwnerAlone) {
+  const std::string text(32, 'x');
+  for (const mode_t mode : {0640U, 0604U, 0620U, 0666U}) {
+    const KeyFile file(text, mode);
+    const std::string problem = problem_of(file.path());
+    EXPECT_NE(
+        problem.find("BLUEFOG_JOB_KEY_FILE: " + file.path() + " may be read or changed by others: chmod 600"),
+        std::string::npos)
+        << problem;
+    EXPECT_EQ(problem.find(text), std::string::npos);
+  }
+}
+
+TEST(KeyFile, IsLongEnoughAndNotTooLong) {
+  for (const std::size_t length : {std::size_t{0}, std::size_t{31}, std::size_t{4097}}) {
+    const KeyFile file(std::string(length, 'x'), 0600);
+    EXPECT_NE(problem_of(file.path()).find("must hold 32 to 4096 bytes"), std::string::npos) << length;
+  }
+  EXPECT_NE(problem_of("/no/such/file").find("/no/such/file cannot be read: No such file"),
+            std::string::npos);
+  EXPECT_NE(problem_of("/tmp").find("/tmp is no file"), std::string::npos);
 }
 
 template <class T>

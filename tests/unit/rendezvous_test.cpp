@@ -358,7 +358,8 @@ TEST(Rendezvous, RefusesAnotherVersionWhateverElseItSays) {
   ASSERT_EQ(answer.state, Transfer::done);
   const auto refusal = protocol::read_as<protocol::Refusal>(std::span(buffer).first(answer.bytes));
   ASSERT_TRUE(refusal);
-  expect_contains(std::string(protocol::read_text(refusal->text)), "its version is 9.9.9, but bfrun's is");
+  expect_contains(std::string(protocol::read_text(refusal->text)),
+                  "its version is 9.9.9, but the rendezvous is of ");
 }
 
 TEST(Rendezvous, SurvivesGarbage) {

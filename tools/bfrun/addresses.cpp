@@ -1,17 +1,13 @@
 #include "addresses.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdlib>
-#include <memory>
-#include <set>
 #include <sstream>
 #include <system_error>
+#include <utility>
 
 #include <arpa/inet.h>
-#include <ifaddrs.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -20,9 +16,12 @@
 
 #include "base/unique_fd.hpp"
 #include "membership/rendezvous.hpp"
+#include "transport/tcp/interfaces.hpp"
 
 namespace bfrun {
 namespace {
+
+using bluefog::transport::tcp::is_loopback_address;
 
 const char* const loopback = "127.0.0.1";
 
@@ -42,42 +41,10 @@ int free_tcp_port() {
   return ntohs(address.sin_port);
 }
 
-// Empty for other families, and for addresses that mean something on their own link alone.
-std::string numeric(const sockaddr* address) {
-  std::array<char, INET6_ADDRSTRLEN> text{};
-  if (address != nullptr && address->sa_family == AF_INET) {
-    ::inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(address)->sin_addr, text.data(), text.size());
-  } else if (address != nullptr && address->sa_family == AF_INET6) {
-    const in6_addr& six = reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr;
-    if (!IN6_IS_ADDR_LINKLOCAL(&six)) ::inet_ntop(AF_INET6, &six, text.data(), text.size());
-  }
-  return text.data();
-}
-
-bool is_loopback(const std::string& address) {
-  return address.rfind("127.", 0) == 0 || address == "::1";
-}
-
 bool is_address(const std::string& text) {
   in6_addr buffer{};
   return ::inet_pton(AF_INET, text.c_str(), &buffer) == 1 ||
          ::inet_pton(AF_INET6, text.c_str(), &buffer) == 1;
-}
-
-void add_interfaces(Greeting& greeting) {
-  ifaddrs* list = nullptr;
-  if (::getifaddrs(&list) != 0) return;
-  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owner(list, ::freeifaddrs);
-  std::set<std::string> names;
-  std::vector<InterfaceAddress> six;
-  for (const ifaddrs* entry = list; entry != nullptr; entry = entry->ifa_next) {
-    names.insert(entry->ifa_name);
-    const std::string address = numeric(entry->ifa_addr);
-    if (address.empty() || (entry->ifa_flags & IFF_UP) == 0) continue;
-    (entry->ifa_addr->sa_family == AF_INET ? greeting.addresses : six).push_back({entry->ifa_name, address});
-  }
-  greeting.addresses.insert(greeting.addresses.end(), six.begin(), six.end());
-  greeting.interfaces.assign(names.begin(), names.end());
 }
 
 std::string joined(const std::vector<std::string>& words) {
@@ -116,11 +83,11 @@ std::string reached_address(std::size_t host, const std::vector<HostRanks>& host
 std::string address_of(std::size_t host, const std::vector<HostRanks>& hosts,
                        const std::vector<Greeting>& greetings) {
   const std::string name = hosts[host].name.substr(hosts[host].name.find('@') + 1);
-  if (is_address(name) && !is_loopback(name)) return name;
+  if (is_address(name) && !is_loopback_address(name)) return name;
   const std::string reached = reached_address(host, hosts, greetings);
-  if (!reached.empty() && !is_loopback(reached)) return reached;
+  if (!reached.empty() && !is_loopback_address(reached)) return reached;
   for (const InterfaceAddress& candidate : greetings[host].addresses) {
-    if (!is_loopback(candidate.address)) return candidate.address;
+    if (!is_loopback_address(candidate.address)) return candidate.address;
   }
   return loopback;
 }
@@ -131,7 +98,9 @@ Greeting greeting_of_this_host() {
   Greeting greeting;
   greeting.version = BLUEFOG_VERSION;
   greeting.free_port = free_tcp_port();
-  add_interfaces(greeting);
+  bluefog::transport::tcp::Interfaces own = bluefog::transport::tcp::interfaces_of_this_host();
+  greeting.addresses = std::move(own.addresses);
+  greeting.interfaces = std::move(own.names);
   // "client port server port", sshd(8).
   if (const char* connection = std::getenv("SSH_CONNECTION")) {
     std::istringstream words(connection);
@@ -144,21 +113,8 @@ Greeting greeting_of_this_host() {
 }
 
 std::string addresses_to_listen_at(const std::string& network_interface, const std::string& preferred) {
-  Greeting self;
-  add_interfaces(self);
-  std::vector<std::string> addresses;
-  for (const InterfaceAddress& candidate : self.addresses) {
-    const bool is_wanted = network_interface.empty() ? !is_loopback(candidate.address)
-                                                     : candidate.interface == network_interface;
-    if (is_wanted) addresses.push_back(candidate.address);
-  }
-  if (addresses.empty()) addresses.emplace_back(loopback);
-  std::stable_partition(addresses.begin(), addresses.end(),
-                        [&](const std::string& address) { return address == preferred; });
-  addresses.resize(std::min(addresses.size(), bluefog::membership::most_endpoints));
-  std::string text;
-  for (const std::string& address : addresses) text.append(text.empty() ? "" : ",").append(address);
-  return text;
+  return bluefog::transport::tcp::addresses_to_listen_at(network_interface, preferred,
+                                                         bluefog::membership::most_endpoints);
 }
 
 std::vector<std::string> choose_addresses(const std::vector<HostRanks>& hosts,

@@ -15,13 +15,11 @@
 #include <sys/types.h>
 
 #include "roster_messages.hpp"
+#include "transport/tcp/interfaces.hpp"
 
 namespace bfrun {
 
-struct InterfaceAddress {
-  std::string interface;
-  std::string address;
-};
+using bluefog::transport::tcp::InterfaceAddress;
 
 /// The first event: that the agent is there, and what its host is like.
 struct Greeting {

@@ -26,8 +26,10 @@ namespace {
 
 // A setting that no rank could read is one error here rather than one from each rank.
 bluefog::Config read_settings(Environment environment) {
-  for (const char* name : {"BLUEFOG_RANK", "BLUEFOG_SIZE", "BLUEFOG_RANKS_OF_HOSTS", "BLUEFOG_RENDEZVOUS"})
-    environment.erase(name);
+  for (const char* name : {"BLUEFOG_RANKS_OF_HOSTS", "BLUEFOG_RENDEZVOUS"}) environment.erase(name);
+  // Also where another launcher has started bfrun itself.
+  environment["BLUEFOG_RANK"] = "0";
+  environment["BLUEFOG_SIZE"] = "1";
   return bluefog::base::read_config(environment);
 }
 

@@ -31,7 +31,9 @@ class BlueFogBasics:
         self._registered_at_exit = False
 
     def init(self, topology_fn: Callable[[int], nx.DiGraph] | None = None, is_weighted: bool = False) -> None:
-        """Joins the job that bfrun started, or a job of one without it, and sets the topology. Collective.
+        """Joins the job that bfrun, torchrun, mpirun or srun started, else a job of one; sets the topology.
+
+        Collective.
 
         Args:
             topology_fn: from the number of ranks to the topology; by default ``ExponentialGraph``.

@@ -42,7 +42,9 @@ __all__ = [
 
 
 def init(topology_fn: Callable[[int], nx.DiGraph] | None = None, is_weighted: bool = False) -> None:
-    """Joins the job that bfrun started, or a job of one without it, and sets the topology. Collective.
+    """Joins the job that bfrun, torchrun, mpirun or srun started, else a job of one; sets the topology.
+
+    Collective.
 
     Args:
         topology_fn: from the number of ranks to the topology; by default ``ExponentialGraph``.
