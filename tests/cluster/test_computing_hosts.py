@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
+import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bfrun_job import Job, job, python
+from bfrun_job import Job, job, python, state_and_parent
 from network import Network, run
 from ranks import HERE, PACKAGE
 from test_hosts import Launch
@@ -145,4 +148,45 @@ else:
     assert "rank 3 is lost (it gave no sign of life for 2500 ms)" in reports[1]
     assert "rank 1 is lost (it gave no sign of life for 2500 ms)" in reports[3]
     assert min(reports[0], reports[2]) > 0
+    launch.job.wait_until_nobody_is_left()
+
+
+@pytest.mark.parametrize("victim", ["rank", "agent"])
+def test_a_death_is_felt_by_those_who_need_it(launch: Launch, victim: str) -> None:
+    """Ranks 0 and 2, 1 and 3 are pairs; rank 3 is killed, or the agent of its host."""
+    _, b, c = launch.network.hosts
+    source = """
+def mix(x):
+    peer = (rank + 2) % 4
+    return bf.neighbor_allreduce(x, self_weight=0.5, src_weights={peer: 0.5}, dst_weights=[peer])
+if rank % 2 == 0:
+    rounds, done = 0, False
+    while not done:  # until both have seen the loss
+        seen = (directory / "1.json").exists()
+        x = mix(torch.tensor([float(rank + rounds), float(seen)]))
+        assert x[0].item() == 1.0 + rounds, (x, rounds)
+        rounds, done = rounds + 1, x[1].item() == 1.0
+    report(rounds)
+else:
+    report(os.getpid())
+    (directory / f"{rank}.json").rename(directory / f"pid.{rank}")
+    try:
+        while True:
+            assert mix(torch.full((1000,), float(rank))).eq(2.0).all()
+            (directory / f"mixed.{rank}").touch()
+    except PeerLostError as error:
+        report([str(error), time.monotonic()])
+"""
+    start(launch, ["localhost:2", f"{b}:1", f"{c}:1"], 4, source, "--on-rank-death", "keep")
+    launch.job.wait_for_files("mixed.1", "mixed.3")
+    pid = int((launch.job.directory / "pid.3").read_text())
+    killed = time.monotonic()
+    os.kill(pid if victim == "rank" else state_and_parent(pid)[1], signal.SIGKILL)
+    assert launch.job.process is not None
+    _, err = launch.job.process.communicate(timeout=120)
+    assert launch.job.process.returncode == 0, err
+    text, felt = json.loads(path(launch, 1).read_text())
+    assert "rank 3 is lost (" in text
+    assert not path(launch, 3).exists()
+    print(f"rank 1 has learned of it after {felt - killed:.3f} s: {text}")
     launch.job.wait_until_nobody_is_left()

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 
 import pytest
 from bfrun_job import Job, find_bfrun, job, python, shell
-from network import Network, Sshd, entering_command, run
+from network import Network, run
 from test_bfrun_endings import FAMILY, WAIT
+from ways_in import Sshd, entering_command
 
 __all__ = ["job"]  # the fixture
 
