@@ -40,7 +40,8 @@ void JobGatherer::end_host(int host) {
   const auto found = hosts_.find(host);
   if (found == hosts_.end()) return;
   std::ranges::replace(seen_on_, host, -1);
-  if (found->second.ranks > 0) gathering_.leave_all(found->second.first_rank, found->second.ranks);
+  if (is_placed() && found->second.ranks > 0)
+    gathering_.leave_all(found->second.first_rank, found->second.ranks);
   hosts_.erase(found);
 }
 

@@ -28,9 +28,10 @@ def static(node: int) -> list[str]:
 
 
 def c10d(node: int) -> list[str]:
-    """Without --local-addr workers would look for the master under this machine's name."""
+    """torch would look for the master under this machine's name, which says nothing of its networks."""
     place = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "10.77.0.1:29400", "--rdzv-id", "ours"]
-    return ["--nnodes", "2", *place, "--local-addr", f"10.77.0.{node + 1}"]
+    place += ["--rdzv-conf", f"is_host={1 - node}", "--local-addr", f"10.77.0.{node + 1}"]
+    return ["--nnodes", "2", *place]
 
 
 def start(

@@ -68,8 +68,8 @@ TEST(JobGatherer, TellsEachHostWhichRanksAreItsOwn) {
 
 TEST(JobGatherer, RefusesRanksThatAreDealtRoundTheHosts) {
   Gathered gathered(4);
-  gathered.add_host({0, 2});
-  gathered.add_host({1, 3});
+  const int even = gathered.add_host({0, 2});
+  const int odd = gathered.add_host({1, 3});
   const auto refusals = gathered.all<TurnedAway>();
   ASSERT_EQ(refusals.size(), 2U);
   for (const auto& [host, refusal] : refusals) {
@@ -80,6 +80,7 @@ TEST(JobGatherer, RefusesRanksThatAreDealtRoundTheHosts) {
         << refusal.why;
   }
   EXPECT_FALSE(gathered.gatherer.is_placed());
+  for (const int host : {even, odd}) gathered.gatherer.end_host(host);
 }
 
 TEST(JobGatherer, RefusesAnotherVersion) {
