@@ -72,7 +72,8 @@ asio::awaitable<std::string> GathererDoors::open() {
           io_, std::move(listeners), identity_, sockets_,
           tcp::Doorman::Callbacks{
               [](const tcp::Hello& /*hello*/) { return tcp::Verdict::Accepted; },
-              [this](const tcp::Hello& /*hello*/, std::shared_ptr<tcp::Socket> socket) { admit(socket); }});
+              [this](const tcp::Hello& /*hello*/, tcp::Opened opened) { admit(opened.socket); },
+              [](const tcp::Hello& /*hello*/) {}});
       doorman_->start();
       break;
     }

@@ -114,19 +114,22 @@ asio::awaitable<void> GathererRoad::try_all(const std::vector<tcp::Endpoint>& pl
     hello.to = 0;
     hello.size = identity_.size;
     hello.job = identity_.job;
+    hello.role = tcp::Role::Data;  // it carries addresses only, and is not encrypted
+    hello.data_connections = 1;
     const auto before = std::chrono::steady_clock::now();
+    std::weak_ptr<tcp::Socket> attempt;
     tcp::Dialled dialled =
-        co_await tcp::dial(io_, place, hello, identity_.key, sockets_, patience_with_a_place);
+        co_await tcp::dial(io_, place, hello, identity_.key, sockets_, patience_with_a_place, attempt);
     if (is_stopped_) co_return;
     present_place_ = place.to_string();
-    if (!dialled.socket) {
+    if (!dialled.opened.socket) {
       problems_[present_place_] = dialled.problem;
       if (std::chrono::steady_clock::now() - before >= patience_with_a_place)
         silent.insert(address.to_string());
       continue;
     }
     problems_.clear();
-    co_await talk(std::move(dialled.socket));
+    co_await talk(std::move(dialled.opened.socket));
   }
 }
 

@@ -11,7 +11,7 @@
 #include <cstdint>
 
 #include "membership/rendezvous_protocol.hpp"
-#include "transport/shm/layout.hpp"
+#include <bluefog/config.hpp>
 
 namespace bluefog::membership::protocol {
 
@@ -28,7 +28,7 @@ struct Arrival {
 struct PlacedHere {
   static constexpr Kind kind = Kind::placed;
   Header header{magic, kind};
-  std::array<std::uint16_t, transport::shm::max_ranks> ranks_of_hosts{};  ///< zeros behind the last host
+  std::array<std::uint16_t, most_ranks> ranks_of_hosts{};  ///< zeros behind the last host
   std::array<char, 120> rendezvous{};                                     ///< of this host
   std::array<char, 400> listen{};                                         ///< as BLUEFOG_LISTEN
 };
@@ -47,7 +47,7 @@ struct NotAllHere {
   std::array<char, 1024> note{};
 };
 
-using MusterBuffer = std::array<std::byte, 2048>;
+using MusterBuffer = std::array<std::byte, 16384>;
 static_assert(sizeof(PlacedHere) <= sizeof(MusterBuffer) && sizeof(NotAllHere) <= sizeof(MusterBuffer) &&
               sizeof(NoPlace) <= sizeof(MusterBuffer));
 

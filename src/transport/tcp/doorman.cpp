@@ -53,10 +53,19 @@ void Doorman::start() {
   for (const auto& door : doors_) wait_for_connection(*door);
 }
 
+void Doorman::stop() {
+  is_stopped_ = true;
+  for (const auto& door : doors_) {
+    door->listener.close();
+    door->retry.cancel();
+  }
+  for (const auto& stranger : strangers_) stranger->close();
+}
+
 void Doorman::wait_for_connection(Door& door) {
   door.listener.stream().async_wait(asio::posix::stream_descriptor::wait_read,
                                     [this, &door](const asio::error_code& error) {
-                                      if (!error) accept_some(door);
+                                      if (!error && !is_stopped_) accept_some(door);
                                     });
 }
 
@@ -84,7 +93,7 @@ void Doorman::accept_some(Door& door) {
 void Doorman::pause_accepting(Door& door) {
   door.retry.expires_after(pause_without_descriptors);
   door.retry.async_wait([this, &door](const asio::error_code& error) {
-    if (!error) accept_some(door);
+    if (!error && !is_stopped_) accept_some(door);
   });
 }
 
@@ -134,7 +143,7 @@ asio::awaitable<std::optional<Doorman::Proven>> Doorman::hear(std::shared_ptr<So
   }
   ProofBytes proof{};
   co_await asio::async_read(stranger->stream(), asio::buffer(proof), token);
-  if (error || !stranger->is_open()) co_return std::nullopt;
+  if (error || is_stopped_ || !stranger->is_open()) co_return std::nullopt;
   if (!base::equal(proof, make_proof(self_.key, rank.hello_text, rank.challenge))) co_return std::nullopt;
   co_return rank;
 }

@@ -40,6 +40,8 @@ class Doorman {
           const SocketOptions& options, Callbacks callbacks);
 
   void start();
+  /// Nobody is let in any more.
+  void stop();
 
   /// Strangers that were sent away so far.
   [[nodiscard]] std::uint64_t refused() const noexcept { return refused_.load(std::memory_order_relaxed); }
@@ -73,6 +75,7 @@ class Doorman {
   std::vector<std::unique_ptr<Door>> doors_;
   std::list<std::shared_ptr<Socket>> strangers_;  ///< who have proved nothing yet, oldest first
   std::atomic<std::uint64_t> refused_{0};
+  bool is_stopped_ = false;
 };
 
 }  // namespace bluefog::transport::tcp
