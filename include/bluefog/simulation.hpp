@@ -49,7 +49,8 @@ struct SimulationOptions {
   /// once.
   int ranks_per_host = 1;
   /// If given, the virtual host of each rank, in place of `ranks_per_host`: numbers from 0 up to below
-  /// `size`.
+  /// `size`. Hosts are the machines of the job if their ranks are numbered side by side, unless
+  /// `config.nodes_per_machine` says otherwise.
   std::vector<int> hosts;
   /// Between ranks of different hosts.
   LinkModel between_hosts;

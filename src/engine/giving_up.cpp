@@ -8,6 +8,19 @@
 
 namespace bluefog::engine {
 
+namespace {
+
+constexpr const char* gave_up = " gave up this operation: ";
+
+/// Of ranks that gave up one because of the other, the part about the first: texts have a longest length.
+std::string first_cause(const std::string& text) {
+  const std::size_t last = text.rfind(gave_up);
+  const std::size_t before = text.rfind(": ", last);
+  return before == std::string::npos || last == std::string::npos ? text : text.substr(before + 2);
+}
+
+}  // namespace
+
 bool Engine::is_gone(int peer) const {
   return transport_.state(peer) != transport::PeerState::Alive;
 }
@@ -40,8 +53,8 @@ std::exception_ptr Engine::lost_error(const Operation& operation, int lost, int 
 std::exception_ptr Engine::withdrawn_error(const Operation& operation, const PeerView& peer) const {
   const transport::Reason reason = transport_.reason(peer.slot);
   if (reason.lost >= 0) return lost_error(operation, reason.lost, peer.rank);
-  return std::make_exception_ptr(Mismatch(operation.describe(rank_) + ": " + rank_text(peer.rank) +
-                                          " gave up this operation: " + reason.text));
+  const std::string text = rank_text(peer.rank) + gave_up + reason.text;
+  return std::make_exception_ptr(Mismatch(operation.describe(rank_) + ": " + first_cause(text)));
 }
 
 /// Whether this rank needs nothing more of a peer that gave up: because a third was lost, which need not

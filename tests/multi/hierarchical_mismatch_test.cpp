@@ -86,7 +86,7 @@ const std::vector<Disagreement> disagreements{
      [](int rank, Call& call) {
        if (rank == 3) call.options = {};
      },
-     "no machine topology is set"},
+     "no machine topology is set", {0, 1, 6, 7}},
     {"WeightsOfOneRank",
      [](int rank, Call& call) {
        if (rank == 2) call.options.self_weight = 0.25;
@@ -120,28 +120,28 @@ const std::vector<Disagreement> disagreements{
        call.options.schedule = one_peer_exponential(4);
        call.options.round = rank == 0 ? 1 : 0;
      },
-     "mixing of the machines", {4, 5}},
+     "mixing of the machines", {4, 5, 6, 7}},
     {"Shape", [](int rank, Call& call) { call.count = rank == 2 ? large + 1 : large; }, "shape",
      {0, 1, 6, 7}},
     {"Type", [](int rank, Call& call) { call.dtype = rank == 1 ? DType::Float64 : DType::Float32; }, "dtype",
      {4, 5, 6, 7}},
     {"AWrongType", [](int rank, Call& call) { call.dtype = rank == 2 ? DType::Int32 : DType::Float32; },
-     "cannot be averaged"},
+     "cannot be averaged", {0, 1, 6, 7}},
     {"AWrongKey",
      [](int rank, Call& call) {
        if (rank == 5) call.options.dst_machine_weights = Weights{{4, 1.0}};
      },
-     "there is no machine 4"},
+     "there is no machine 4", {0, 1, 2, 3}},
     {"TheOwnMachine",
      [](int rank, Call& call) {
        if (rank == 5) call.options.src_machine_weights = Weights{{2, 1.0}};
      },
-     "use self_weight"},
+     "use self_weight", {0, 1, 2, 3}},
     {"NotAllWeights",
      [](int rank, Call& call) {
        if (rank == 5) call.options.dst_machine_weights.reset();
      },
-     "come together"},
+     "come together", {0, 1, 2, 3}},
     {"AScheduleOverRanks",
      [](int, Call& call) {
        call.options = {};
@@ -153,7 +153,7 @@ const std::vector<Disagreement> disagreements{
      [](int rank, Call& call) {
        if (rank < 2) call.options.group = {0, 1};
      },
-     "no groups"},
+     "no groups", {4, 5, 6, 7}},
 };
 
 using Parameter = std::tuple<MachineJob, Disagreement>;

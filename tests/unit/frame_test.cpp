@@ -281,7 +281,7 @@ void change_row(Message& message, std::size_t word, std::uint64_t value) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, WrongPosts,
-    testing::Values(Wrong{"Kind", [](Message& m) { m.post.kind = static_cast<OperationKind>(7); }},
+    testing::Values(Wrong{"Kind", [](Message& m) { m.post.kind = static_cast<OperationKind>(transport::operation_kinds); }},
                     Wrong{"DType", [](Message& m) { m.post.dtype = static_cast<DType>(10); }},
                     Wrong{"NoChunks", [](Message& m) { m.post.chunk_bytes = 0; }},
                     Wrong{"LargeChunks", [](Message& m) { m.post.chunk_bytes = longest_payload + 1; }},
