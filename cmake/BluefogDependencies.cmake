@@ -8,7 +8,7 @@ if(TARGET fmt::fmt-header-only)
 endif()
 find_package(nlohmann_json 3.9 REQUIRED)
 find_package(CLI11 REQUIRED)
-find_package(OpenSSL 3.0 REQUIRED COMPONENTS Crypto)
+find_package(OpenSSL 3.0 REQUIRED COMPONENTS SSL Crypto)
 
 find_path(BLUEFOG_ASIO_INCLUDE_DIR asio.hpp)
 if(NOT BLUEFOG_ASIO_INCLUDE_DIR)

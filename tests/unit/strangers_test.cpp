@@ -10,9 +10,9 @@
 namespace bluefog::transport::tcp {
 namespace {
 
+using test::ask;
 using test::hello_of;
 using test::RawSocket;
-using test::shake_hands;
 using test::Stations;
 
 /// The two ranks of a job still find each other and talk.
@@ -44,7 +44,7 @@ TEST(Strangers, WithAnotherKeyAreSentAway) {
   Stations stations(2);
   const base::JobKey wrong = base::JobKey::random();
   const RawSocket stranger(stations[1].endpoints.front());
-  EXPECT_EQ(shake_hands(stranger, hello_of(stations[0].identity, 1), wrong), std::nullopt);
+  EXPECT_EQ(ask(stranger, hello_of(stations[0].identity, 1), wrong), std::nullopt);
   EXPECT_TRUE(stranger.is_closed_by_peer());
   EXPECT_EQ(stations[1].wire->refused_strangers(), 1U);
   expect_undisturbed(stations);
@@ -62,7 +62,7 @@ TEST_P(WrongHello, IsSentAwayAlthoughTheKeyIsRight) {
   Hello hello = hello_of(stations[0].identity, 1);
   GetParam().change(hello);
   const RawSocket stranger(stations[1].endpoints.front());
-  EXPECT_EQ(shake_hands(stranger, hello, stations[0].identity.key), std::nullopt);
+  EXPECT_EQ(ask(stranger, hello, stations[0].identity.key), std::nullopt);
   EXPECT_EQ(stations[1].wire->refused_strangers(), 1U);
 }
 
@@ -156,7 +156,7 @@ TEST(Members, CannotTakeAConnectionThatExists) {
   expect_undisturbed(stations);
   const RawSocket second(stations[1].endpoints.front());
   const Identity& identity = stations[0].identity;
-  EXPECT_EQ(shake_hands(second, hello_of(identity, 1), identity.key), Verdict::Refused);
+  EXPECT_EQ(ask(second, hello_of(identity, 1), identity.key), Verdict::Refused);
   expect_undisturbed(stations);
 }
 

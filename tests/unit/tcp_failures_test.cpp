@@ -54,7 +54,7 @@ TEST(Failures, OverOneStrangerKeepNobodyOut) {
                      if (++judged == 1) throw std::runtime_error("no memory is left");
                      return Verdict::Refused;
                    },
-                   [](const Hello&, const std::shared_ptr<Socket>&) {}, [](const Hello&) {}});
+                   [](const Hello&, const Opened&) {}, [](const Hello&) {}});
   doorman.start();
   std::thread loop([&] { io.run(); });
   for (const std::optional<Verdict> expected : {std::optional<Verdict>(), std::optional(Verdict::Refused)}) {

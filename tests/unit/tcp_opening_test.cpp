@@ -14,8 +14,8 @@ namespace bluefog::transport::tcp {
 namespace {
 
 using namespace std::chrono_literals;
-using test::ask;
 using test::hello_of;
+using test::RawDial;
 using test::RawRank;
 using test::RawSocket;
 using test::Station;
@@ -47,8 +47,8 @@ TEST(HalfOpen, AnAcceptedDialThatIsGivenUpCostsNobody) {
   Stations stations(2);
   const Identity& identity = stations[1].identity;
   {
-    const RawSocket given_up(stations[0].endpoints.front());
-    ASSERT_EQ(ask(given_up, hello_of(identity, 0), identity.key), Verdict::Accepted);
+    RawDial given_up(stations[0].endpoints.front(), hello_of(identity, 0), identity.key);
+    ASSERT_EQ(given_up.verdict(), Verdict::Accepted);
   }
   stations[1].wire->send(0, message(1));
   expect_message(stations[0], 1);
@@ -59,12 +59,12 @@ TEST(HalfOpen, AnAcceptedDialThatIsGivenUpCostsNobody) {
 TEST(HalfOpen, ADialThatIsGivenUpLateDoesNotTakeThePlaceOfTheNext) {
   Stations stations(2);
   const Identity& identity = stations[1].identity;
-  const RawSocket given_up(stations[0].endpoints.front());
-  ASSERT_EQ(ask(given_up, hello_of(identity, 0), identity.key), Verdict::Accepted);
+  RawDial given_up(stations[0].endpoints.front(), hello_of(identity, 0), identity.key);
+  ASSERT_EQ(given_up.verdict(), Verdict::Accepted);
   stations[1].wire->send(0, message(1));
   expect_message(stations[0], 1);
-  test::use(given_up);
-  EXPECT_TRUE(given_up.is_closed_by_peer());
+  EXPECT_TRUE(given_up.use());
+  EXPECT_TRUE(given_up.socket().is_closed_by_peer());
   stations[1].wire->send(0, message(2));
   expect_message(stations[0], 2);
 }
@@ -77,26 +77,26 @@ TEST(HalfOpen, AnAcceptedDataConnectionThatIsGivenUpCostsNobody) {
   Hello hello = hello_of(identity, 0);
   hello.role = Role::Data;
   {
-    const RawSocket given_up(stations[0].endpoints.front());
-    ASSERT_EQ(ask(given_up, hello, identity.key), Verdict::Accepted);
+    RawDial given_up(stations[0].endpoints.front(), hello, identity.key);
+    ASSERT_EQ(given_up.verdict(), Verdict::Accepted);
   }
   rank.stay_alive(10, heartbeat);
   EXPECT_TRUE(stations[0].take().empty());
-  const RawSocket next(stations[0].endpoints.front());
-  EXPECT_EQ(ask(next, hello, identity.key), Verdict::Accepted);
+  RawDial next(stations[0].endpoints.front(), hello, identity.key);
+  EXPECT_EQ(next.verdict(), Verdict::Accepted);
 }
 
 TEST(HalfOpen, StrangersDoNotTakeThePlaceOfARankThatHasProved) {
   Stations stations(2);
   const Identity& identity = stations[1].identity;
-  const RawSocket rank(stations[0].endpoints.front());
-  ASSERT_EQ(ask(rank, hello_of(identity, 0), identity.key), Verdict::Accepted);
+  RawDial rank(stations[0].endpoints.front(), hello_of(identity, 0), identity.key);
+  ASSERT_EQ(rank.verdict(), Verdict::Accepted);
   std::vector<RawSocket> silent;
   for (int i = 0; i < 300; ++i) silent.emplace_back(stations[0].endpoints.front());
   EXPECT_TRUE(silent.front().is_closed_by_peer());
-  test::use(rank);
+  EXPECT_TRUE(rank.use());
   stations[0].wire->send(1, message(1));
-  EXPECT_TRUE(rank.is_readable(test::patience));
+  EXPECT_TRUE(rank.socket().is_readable(test::patience));
 }
 
 TEST(Crossing, ARankThatDialsInVainAcceptsThePeer) {
@@ -105,13 +105,13 @@ TEST(Crossing, ARankThatDialsInVainAcceptsThePeer) {
   // Its attempt gets no answer.
   const RawSocket attempt(ambush.listeners.front());
   ASSERT_TRUE(attempt.is_connected());
-  const RawSocket dial(ambush.stations[0].endpoints.front());
   const Identity& identity = ambush.stations[1].identity;
-  EXPECT_EQ(ask(dial, hello_of(identity, 0), identity.key), Verdict::Accepted);
+  RawDial dial(ambush.stations[0].endpoints.front(), hello_of(identity, 0), identity.key);
+  EXPECT_EQ(dial.verdict(), Verdict::Accepted);
   // Now nobody may accept its own any more.
   EXPECT_TRUE(attempt.is_closed_by_peer(handshake_time / 2));
-  test::use(dial);
-  EXPECT_TRUE(dial.is_readable(test::patience));
+  EXPECT_TRUE(dial.use());
+  EXPECT_TRUE(dial.socket().is_readable(test::patience));
 }
 
 TEST(Crossing, ARefusalIsNoLossWhileThePeersOwnDialIsUnderWay) {
@@ -122,12 +122,12 @@ TEST(Crossing, ARefusalIsNoLossWhileThePeersOwnDialIsUnderWay) {
     const RawSocket attempt(ambush.listeners.front());
     ASSERT_TRUE(attempt.is_connected());
     // Rank 0 has dialled too, uses its connection, and hears only then that rank 1 has.
-    const RawSocket dial(ambush.stations[1].endpoints.front());
-    ASSERT_EQ(ask(dial, hello_of(identity, 1), identity.key), Verdict::Accepted);
+    RawDial dial(ambush.stations[1].endpoints.front(), hello_of(identity, 1), identity.key);
+    ASSERT_EQ(dial.verdict(), Verdict::Accepted);
     ASSERT_TRUE(test::answer(attempt, identity.key, verdict));
     EXPECT_TRUE(attempt.is_closed_by_peer());
-    test::use(dial);
-    EXPECT_TRUE(dial.is_readable(test::patience));
+    EXPECT_TRUE(dial.use());
+    EXPECT_TRUE(dial.socket().is_readable(test::patience));
     EXPECT_TRUE(ambush.stations[1].take().empty());
   }
 }
@@ -136,8 +136,8 @@ TEST(Crossing, ARankDialsAgainWhenThePeerDoesNotUseItsOwn) {
   Ambush ambush(1);
   const Identity& identity = ambush.stations[1].identity;
   {
-    const RawSocket dial(ambush.stations[0].endpoints.front());
-    ASSERT_EQ(ask(dial, hello_of(identity, 0), identity.key), Verdict::Accepted);
+    RawDial dial(ambush.stations[0].endpoints.front(), hello_of(identity, 0), identity.key);
+    ASSERT_EQ(dial.verdict(), Verdict::Accepted);
     ambush.stations[0].wire->send(1, message(1));
   }
   const RawSocket attempt(ambush.listeners.front());
@@ -147,14 +147,14 @@ TEST(Crossing, ARankDialsAgainWhenThePeerDoesNotUseItsOwn) {
 TEST(Crossing, ALeavingRankWaitsForAPeerThatComesIn) {
   Stations stations(2);
   const Identity& identity = stations[1].identity;
-  const RawSocket rank(stations[0].endpoints.front());
-  ASSERT_EQ(ask(rank, hello_of(identity, 0), identity.key), Verdict::Accepted);
+  RawDial rank(stations[0].endpoints.front(), hello_of(identity, 0), identity.key);
+  ASSERT_EQ(rank.verdict(), Verdict::Accepted);
   std::thread leaver([&] {
     stations[0].leave();
     stations[0].wire.reset();
   });
-  EXPECT_FALSE(rank.is_readable(100ms)) << "it hears something before it has said whether it comes";
-  test::use(rank);
+  EXPECT_FALSE(rank.socket().is_readable(100ms)) << "it hears something before it has said whether it comes";
+  EXPECT_TRUE(rank.use());
   std::array<std::byte, header_bytes> farewell{};
   EXPECT_TRUE(rank.receive(farewell));
   rank.finish();

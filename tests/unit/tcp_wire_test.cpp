@@ -49,10 +49,18 @@ void expect_in_order(const std::vector<TcpWire::News>& news) {
   }
 }
 
-class Order : public testing::TestWithParam<std::size_t> {};  // data connections
+struct Connections {
+  std::size_t for_data;
+  bool are_encrypted;
+};
+
+class Order : public testing::TestWithParam<Connections> {};
 
 TEST_P(Order, IsKeptOverAllConnections) {
-  Stations stations(2, [](WireOptions& options) { options.data_connections = GetParam(); });
+  Stations stations(2, [](WireOptions& options) {
+    options.data_connections = GetParam().for_data;
+    options.encrypts = GetParam().are_encrypted;
+  });
   constexpr std::uint64_t count = 600;
   const auto talk = [](Station& from, int to) {
     for (std::uint64_t i = 0; i < count; ++i)
@@ -65,7 +73,13 @@ TEST_P(Order, IsKeptOverAllConnections) {
   expect_in_order(stations[0].wait_for(count));
 }
 
-INSTANTIATE_TEST_SUITE_P(Connections, Order, testing::Values(1, 2, 5));
+INSTANTIATE_TEST_SUITE_P(All, Order,
+                         testing::Values(Connections{1, false}, Connections{2, false}, Connections{5, false},
+                                         Connections{1, true}, Connections{5, true}),
+                         [](const auto& info) {
+                           return std::to_string(info.param.for_data) +
+                                  (info.param.are_encrypted ? "Encrypted" : "Plain");
+                         });
 
 TEST(Opening, ByBothEndsAtOnceGivesOneLink) {
   for (int round = 0; round < 50; ++round) {
@@ -219,13 +233,13 @@ std::vector<std::byte> farewell(std::uint64_t sequence) {
 TEST(Leaving, IsNoLossWhileDataStillArrives) {
   constexpr auto heartbeat = 200ms;
   Stations stations(2, [&](WireOptions& options) { options.sockets.heartbeat = heartbeat; });
+  const test::RawRank control(stations, 1, 0);
   const Identity& identity = stations[1].identity;
   Hello hello = test::hello_of(identity, 0);
-  const test::RawSocket control(stations[0].endpoints.front());
-  ASSERT_EQ(test::shake_hands(control, hello, identity.key), Verdict::Accepted);
   hello.role = Role::Data;
-  const test::RawSocket data(stations[0].endpoints.front());
-  ASSERT_EQ(test::shake_hands(data, hello, identity.key), Verdict::Accepted);
+  test::RawDial data(stations[0].endpoints.front(), hello, identity.key);
+  ASSERT_EQ(data.verdict(), Verdict::Accepted);
+  ASSERT_TRUE(data.use());
   control.send(farewell(2));
   control.finish();
   // Before that it has sent a chunk, which takes its time.

@@ -23,6 +23,7 @@
 
 #include "base/executor.hpp"
 #include "transport/tcp/frame.hpp"
+#include "transport/tcp/opened.hpp"
 #include "transport/tcp/tcp_wire.hpp"
 
 namespace bluefog::transport::tcp::test {
@@ -161,6 +162,12 @@ class RawSocket {
     }
     return true;
   }
+  /// @returns bytes; 0 if the other end closes before, or says nothing for long
+  [[nodiscard]] std::size_t receive_some(std::span<std::byte> bytes) const {
+    if (!is_readable(patience)) return 0;
+    const ssize_t count = ::recv(fd_.get(), bytes.data(), bytes.size(), 0);
+    return count > 0 ? static_cast<std::size_t>(count) : 0;
+  }
   /// Whether the other end ends the connection, with or without having said something.
   [[nodiscard]] bool is_closed_by_peer(std::chrono::milliseconds time = patience) const {
     std::array<std::byte, 512> ignored{};
@@ -201,7 +208,9 @@ inline Hello hello_of(const Identity& identity, int peer) {
 
 /// The dialler's part of a handshake, without its last word. @returns the verdict; nothing if the listener
 /// hangs up
-inline std::optional<Verdict> ask(const RawSocket& socket, const Hello& hello, const base::JobKey& key) {
+/// @param secret  gets that of the connection
+inline std::optional<Verdict> ask(const RawSocket& socket, const Hello& hello, const base::JobKey& key,
+                                  base::JobKey* secret = nullptr) {
   const HelloBytes text = encode(hello);
   socket.send(text);
   ChallengeBytes challenge{};
@@ -209,6 +218,7 @@ inline std::optional<Verdict> ask(const RawSocket& socket, const Hello& hello, c
   socket.send(make_proof(key, text, challenge));
   VerdictBytes verdict{};
   if (!socket.receive(verdict)) return {};
+  if (secret != nullptr) *secret = connection_secret(key, text, challenge);
   return read_verdict(key, verdict, text, challenge);
 }
 
@@ -224,28 +234,86 @@ inline std::optional<Hello> answer(const RawSocket& socket, const base::JobKey& 
   return decode_hello(hello);
 }
 
-inline void use(const RawSocket& socket) {
-  socket.send(std::span(&use_byte, 1));
-}
+/// A connection that a member of the job dials by hand, and on which it does only what the test says.
+class RawDial {
+ public:
+  RawDial(const Endpoint& endpoint, const Hello& hello, const base::JobKey& key)
+      : socket_(endpoint), hello_(hello), verdict_(ask(socket_, hello, key, &secret_)) {}
 
-/// The dialler's part of a handshake.
-inline std::optional<Verdict> shake_hands(const RawSocket& socket, const Hello& hello,
-                                          const base::JobKey& key) {
-  const auto verdict = ask(socket, hello, key);
-  if (verdict == Verdict::Accepted) use(socket);
-  return verdict;
-}
+  [[nodiscard]] std::optional<Verdict> verdict() const { return verdict_; }
+  [[nodiscard]] const RawSocket& socket() const { return socket_; }
+
+  /// Says the last word. @returns whether the connection is open
+  [[nodiscard]] bool use() {
+    if (!is_encrypted(hello_)) {
+      socket_.send(std::span(&use_byte, 1));
+      return true;
+    }
+    tls_ = std::make_unique<TlsSession>(TlsSession::End::Dialer, secret_, tls_identity(hello_));
+    while (true) {
+      const auto state = tls_->shake_hands();
+      send_encrypted();
+      if (state != TlsSession::Handshake::NeedsMore) return state == TlsSession::Handshake::Done;
+      if (!read_some()) return false;
+    }
+  }
+  void send(std::string_view text) const { send(std::as_bytes(std::span(text))); }
+  void send(std::span<const std::byte> bytes) const {
+    if (tls_ == nullptr) return socket_.send(bytes);
+    while (!bytes.empty()) bytes = bytes.subspan(tls_->encrypt(bytes));
+    send_encrypted();
+  }
+  /// Sends nothing more, and says so.
+  void finish() const {
+    if (tls_ != nullptr) {
+      tls_->encrypt_end();
+      send_encrypted();
+    }
+    socket_.finish();
+  }
+  /// Fills `bytes`, unless the other end closes before, or says nothing for long.
+  [[nodiscard]] bool receive(std::span<std::byte> bytes) const {
+    if (tls_ == nullptr) return socket_.receive(bytes);
+    while (!bytes.empty()) {
+      const auto read = tls_->decrypt(bytes);
+      bytes = bytes.subspan(read.bytes);
+      if (read.bytes == 0 && !read_some()) return false;
+    }
+    return true;
+  }
+
+ private:
+  void send_encrypted() const {
+    const base::Bytes bytes = tls_->to_send();
+    socket_.send(bytes);
+    tls_->sent(bytes.size());
+  }
+  [[nodiscard]] bool read_some() const {
+    const std::size_t bytes = socket_.receive_some(tls_->space());
+    tls_->received(bytes);
+    return bytes > 0;
+  }
+
+  RawSocket socket_;
+  Hello hello_;
+  base::JobKey secret_;
+  std::optional<Verdict> verdict_;
+  std::unique_ptr<TlsSession> tls_;
+};
 
 /// A member of the job that has proved who it is, and does only what the test says. Its station stands idle.
 class RawRank {
  public:
   RawRank(Stations& stations, int rank, int peer)
       : RawRank(stations[peer].endpoints.front(), stations[rank].identity, peer) {}
-  RawRank(const Endpoint& endpoint, const Identity& identity, int peer) : socket_(endpoint) {
-    EXPECT_EQ(shake_hands(socket_, hello_of(identity, peer), identity.key), Verdict::Accepted);
+  RawRank(const Endpoint& endpoint, const Identity& identity, int peer)
+      : dial_(endpoint, hello_of(identity, peer), identity.key) {
+    EXPECT_EQ(dial_.verdict(), Verdict::Accepted);
+    EXPECT_TRUE(dial_.use());
   }
-  void send(std::string_view text) const { send(std::as_bytes(std::span(text))); }
-  void send(std::span<const std::byte> bytes) const { socket_.send(bytes); }
+  void send(std::string_view text) const { dial_.send(text); }
+  void send(std::span<const std::byte> bytes) const { dial_.send(bytes); }
+  void finish() const { dial_.finish(); }
   /// Gives signs of life and no others.
   void stay_alive(int beats, std::chrono::milliseconds heartbeat) const {
     std::vector<std::byte> beat;
@@ -259,12 +327,13 @@ class RawRank {
     const auto until = std::chrono::steady_clock::now() + patience;
     while (!condition()) {
       ASSERT_LT(std::chrono::steady_clock::now(), until);
-      socket_.drain();
+      dial_.socket().drain();
     }
   }
+  [[nodiscard]] const RawSocket& socket() const { return dial_.socket(); }
 
  private:
-  RawSocket socket_;
+  RawDial dial_;
 };
 
 }  // namespace bluefog::transport::tcp::test

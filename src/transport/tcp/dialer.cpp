@@ -20,7 +20,7 @@ namespace {
 
 Dialled problem_at(const Endpoint& endpoint, const std::string& what,
                    Dialled::Outcome outcome = Dialled::Outcome::Failed) {
-  return {outcome, endpoint.to_string(), endpoint.to_string() + ": " + what, nullptr};
+  return {outcome, endpoint.to_string(), endpoint.to_string() + ": " + what, {}};
 }
 
 Dialled problem_of_connect(const Endpoint& endpoint, int error) {
@@ -28,29 +28,58 @@ Dialled problem_of_connect(const Endpoint& endpoint, int error) {
   return problem_at(endpoint, std::generic_category().message(error), outcome);
 }
 
-/// @returns the verdict; nothing if the other end has hung up, or is no rank of this job
-asio::awaitable<std::optional<Verdict>> shake_hands(Socket& socket, const Hello& hello,
-                                                    const base::JobKey& key) {
+struct Answer {
+  std::optional<Verdict> verdict;
+  std::string problem;  ///< if there is none
+  base::JobKey secret;  ///< of the connection
+};
+
+Answer no_answer(const std::string& problem) {
+  return {std::nullopt, problem, {}};
+}
+
+asio::awaitable<Answer> ask(Socket& socket, Hello hello, const base::JobKey& key) {
+  const std::string hung_up = "it ends the connection before it has proved to be a rank of this job";
+  const std::string stranger = "whoever listens there does not know the key of this job";
   asio::error_code error;
   auto token = asio::redirect_error(asio::use_awaitable, error);
   const HelloBytes hello_text = encode(hello);
   co_await asio::async_write(socket.stream(), asio::buffer(hello_text), token);
-  if (error) co_return std::nullopt;
+  if (error) co_return no_answer(hung_up);
   ChallengeBytes challenge{};
   co_await asio::async_read(socket.stream(), asio::buffer(challenge), token);
-  if (error || !is_authentic(key, hello_text, challenge)) co_return std::nullopt;
+  if (error) co_return no_answer(hung_up);
+  if (!is_authentic(key, hello_text, challenge)) co_return no_answer(stranger);
   const ProofBytes proof = make_proof(key, hello_text, challenge);
   co_await asio::async_write(socket.stream(), asio::buffer(proof), token);
-  if (error) co_return std::nullopt;
+  if (error) co_return no_answer(hung_up);
   VerdictBytes verdict{};
   co_await asio::async_read(socket.stream(), asio::buffer(verdict), token);
-  if (error) co_return std::nullopt;
-  co_return read_verdict(key, verdict, hello_text, challenge);
+  if (error) co_return no_answer(hung_up);
+  co_return Answer{read_verdict(key, verdict, hello_text, challenge), stranger,
+                   connection_secret(key, hello_text, challenge)};
 }
 
-/// A socket that is new has room for a byte.
-bool say_use(const Socket& socket) {
-  return ::send(socket.fd(), &use_byte, 1, MSG_NOSIGNAL) == 1;
+asio::awaitable<Dialled> introduce(const Endpoint& endpoint, Hello hello, const base::JobKey& key,
+                                   std::shared_ptr<Socket> socket) {
+  base::fill_random(hello.nonce);
+  const Answer answer = co_await ask(*socket, hello, key);
+  if (!answer.verdict) co_return problem_at(endpoint, answer.problem);
+  if (!socket->is_open()) co_return problem_at(endpoint, "no answer in time");
+  switch (*answer.verdict) {
+    case Verdict::Accepted:
+      break;
+    case Verdict::Leaving:
+      co_return problem_at(endpoint, "it leaves the job", Dialled::Outcome::Leaving);
+    case Verdict::OtherEncryption:
+      co_return problem_at(endpoint, "it differs in BLUEFOG_ENCRYPT", Dialled::Outcome::OtherEncryption);
+    case Verdict::Refused:
+      co_return problem_at(endpoint, "it refuses the connection", Dialled::Outcome::Refused);
+  }
+  Dialled dialled{Dialled::Outcome::Accepted, endpoint.to_string(), {}, {std::move(socket), nullptr}};
+  const std::string problem = co_await open_as(TlsSession::End::Dialer, dialled.opened, hello, answer.secret);
+  if (!problem.empty()) co_return problem_at(endpoint, problem);
+  co_return dialled;
 }
 
 }  // namespace
@@ -78,21 +107,7 @@ asio::awaitable<Dialled> dial(asio::io_context& io, Endpoint endpoint, Hello hel
     ::getsockopt(socket->fd(), SOL_SOCKET, SO_ERROR, &result, &length);
     if (result != 0) co_return problem_of_connect(endpoint, result);
   }
-  base::fill_random(hello.nonce);
-  const std::optional<Verdict> verdict = co_await shake_hands(*socket, hello, key);
-  if (!verdict || !socket->is_open()) {
-    co_return problem_at(endpoint, "it ends the connection before it has proved to be a rank of this job");
-  }
-  switch (*verdict) {
-    case Verdict::Accepted:
-      if (!say_use(*socket)) co_return problem_at(endpoint, "it has hung up");
-      co_return Dialled{Dialled::Outcome::Accepted, endpoint.to_string(), {}, socket};
-    case Verdict::Leaving:
-      co_return problem_at(endpoint, "it leaves the job", Dialled::Outcome::Leaving);
-    case Verdict::Refused:
-      break;
-  }
-  co_return problem_at(endpoint, "it refuses the connection", Dialled::Outcome::Refused);
+  co_return co_await introduce(endpoint, hello, key, socket);
 }
 
 }  // namespace bluefog::transport::tcp

@@ -11,6 +11,7 @@
 
 #include "transport/tcp/endpoint.hpp"
 #include "transport/tcp/handshake.hpp"
+#include "transport/tcp/opened.hpp"
 #include "transport/tcp/socket.hpp"
 
 namespace bluefog::transport::tcp {
@@ -18,15 +19,16 @@ namespace bluefog::transport::tcp {
 struct Dialled {
   enum class Outcome : std::uint8_t {
     Accepted,
-    Refused,   ///< the peer wants none
-    Leaving,   ///< the peer leaves the job
-    Deserted,  ///< nobody listens there
-    Failed,    ///< may be better next time
+    Refused,          ///< the peer wants none
+    Leaving,          ///< the peer leaves the job
+    OtherEncryption,  ///< only one of both encrypts data connections
+    Deserted,         ///< nobody listens there
+    Failed,           ///< may be better next time
   };
   Outcome outcome = Outcome::Failed;
   std::string address;
-  std::string problem;             ///< where it failed, and why
-  std::shared_ptr<Socket> socket;  ///< if accepted
+  std::string problem;  ///< where it failed, and why
+  Opened opened;        ///< if accepted
 };
 
 /// One attempt.

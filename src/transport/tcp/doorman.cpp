@@ -142,23 +142,23 @@ asio::awaitable<std::optional<Doorman::Proven>> Doorman::hear(std::shared_ptr<So
 asio::awaitable<bool> Doorman::receive(Proven rank, std::shared_ptr<Socket> socket) {
   const Verdict verdict = callbacks_.judge(rank.hello);
   const VerdictBytes bytes = make_verdict(self_.key, verdict, rank.hello_text, rank.challenge);
-  bool is_used =
+  bool is_open =
       ::send(socket->fd(), bytes.data(), bytes.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(bytes.size());
   if (verdict != Verdict::Accepted) co_return false;
-  if (is_used) {
+  Opened opened{std::move(socket), nullptr};
+  if (is_open) {
     // However long that takes: the dialer may use it already. If it is gone, keepalive tells.
-    std::byte use{};
-    asio::error_code error;
-    co_await asio::async_read(socket->stream(), asio::buffer(&use, 1),
-                              asio::redirect_error(asio::use_awaitable, error));
-    is_used = !error && use == use_byte;
+    const std::string problem =
+        co_await open_as(TlsSession::End::Listener, opened, rank.hello,
+                         connection_secret(self_.key, rank.hello_text, rank.challenge));
+    is_open = problem.empty();
   }
-  if (is_used) {
-    callbacks_.admit(rank.hello, std::move(socket));
+  if (is_open) {
+    callbacks_.admit(rank.hello, std::move(opened));
   } else {
     callbacks_.forgo(rank.hello);
   }
-  co_return is_used;
+  co_return is_open;
 }
 
 }  // namespace bluefog::transport::tcp

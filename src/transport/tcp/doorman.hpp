@@ -17,6 +17,7 @@
 #include "transport/tcp/alarm.hpp"
 #include "transport/tcp/endpoint.hpp"
 #include "transport/tcp/handshake.hpp"
+#include "transport/tcp/opened.hpp"
 #include "transport/tcp/socket.hpp"
 
 namespace bluefog::transport::tcp {
@@ -30,8 +31,8 @@ class Doorman {
   struct Callbacks {
     /// What becomes of a rank that has proved the key. One that is accepted is admitted or forgone later.
     std::function<Verdict(const Hello& hello)> judge;
-    /// Gets the socket of one that was accepted, when it uses it.
-    std::function<void(const Hello& hello, std::shared_ptr<Socket> socket)> admit;
+    /// Gets the connection of one that was accepted, when it uses it.
+    std::function<void(const Hello& hello, Opened opened)> admit;
     /// One that was accepted has ended the connection instead.
     std::function<void(const Hello& hello)> forgo;
   };

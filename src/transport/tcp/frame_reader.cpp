@@ -12,7 +12,8 @@ constexpr std::size_t buffer_bytes = std::size_t{32} << 10;
 
 }  // namespace
 
-FrameReader::FrameReader(const PeerFacts& peer) : peer_(peer), buffer_(buffer_bytes) {}
+FrameReader::FrameReader(const PeerFacts& peer, bool is_for_data)
+    : peer_(peer), is_for_data_(is_for_data), buffer_(buffer_bytes) {}
 
 std::span<std::byte> FrameReader::space() {
   if (is_refused_) return {};
@@ -42,7 +43,7 @@ bool FrameReader::read_header() {
   const auto bytes = std::span(buffer_).subspan(begin_).first<header_bytes>();
   header_ = decode_header(bytes, peer_);
   begin_ += header_bytes;
-  return header_.has_value();
+  return header_.has_value() && (!is_for_data_ || header_->kind == Header::Kind::Chunk);
 }
 
 bool FrameReader::read_head() {

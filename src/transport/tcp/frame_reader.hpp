@@ -15,7 +15,8 @@ namespace bluefog::transport::tcp {
 /// received where they stay. Holds at most a buffer, one head and one payload.
 class FrameReader {
  public:
-  explicit FrameReader(const PeerFacts& peer);
+  /// @param is_for_data  nothing but chunks is taken
+  explicit FrameReader(const PeerFacts& peer, bool is_for_data = false);
 
   /// Where the next bytes go; never empty, unless something was refused.
   [[nodiscard]] std::span<std::byte> space();
@@ -38,6 +39,7 @@ class FrameReader {
   void read_payload();
 
   PeerFacts peer_;
+  bool is_for_data_;
   std::vector<std::byte> buffer_;
   std::size_t begin_ = 0;  ///< of what is in the buffer and not cut yet
   std::size_t end_ = 0;

@@ -59,6 +59,7 @@ HelloBytes encode(const Hello& hello) {
   to.put(static_cast<std::uint8_t>(hello.role));
   to.put(hello.index);
   to.put(hello.data_connections);
+  to.put(static_cast<std::uint8_t>(hello.encrypts ? 1 : 0));
   to.put(static_cast<std::uint32_t>(hello.from));
   to.put(static_cast<std::uint32_t>(hello.to));
   to.put(static_cast<std::uint32_t>(hello.size));
@@ -77,6 +78,7 @@ std::optional<Hello> decode_hello(const HelloBytes& bytes) {
   const auto role = from.take<std::uint8_t>();
   hello.index = from.take<std::uint8_t>();
   hello.data_connections = from.take<std::uint8_t>();
+  const auto encrypts = from.take<std::uint8_t>();
   const auto rank = from.take<std::uint32_t>();
   const auto to = from.take<std::uint32_t>();
   const auto size = from.take<std::uint32_t>();
@@ -85,7 +87,8 @@ std::optional<Hello> decode_hello(const HelloBytes& bytes) {
   const Bytes nonce = from.take(hello.nonce.size());
   if (!is_ours || role > static_cast<std::uint8_t>(Role::Data) || !from.is_done()) return {};
   if (size > static_cast<std::uint32_t>(most_ranks) || rank >= size || to >= size || rank == to) return {};
-  if (hello.data_connections > most_data_connections) return {};
+  if (hello.data_connections > most_data_connections || encrypts > 1) return {};
+  hello.encrypts = encrypts == 1;
   hello.role = static_cast<Role>(role);
   hello.from = static_cast<int>(rank);
   hello.to = static_cast<int>(to);
@@ -129,8 +132,15 @@ std::optional<Verdict> read_verdict(const base::JobKey& key, const VerdictBytes&
                                     const HelloBytes& hello, const ChallengeBytes& challenge) {
   const base::Digest mac = digest_at(Bytes(bytes).subspan(1));
   if (!base::equal(mac, mac_of_verdict(key, bytes.front(), hello, challenge))) return {};
-  if (bytes.front() > static_cast<std::byte>(Verdict::Leaving)) return {};
+  if (bytes.front() > static_cast<std::byte>(Verdict::OtherEncryption)) return {};
   return static_cast<Verdict>(bytes.front());
+}
+
+base::JobKey connection_secret(const base::JobKey& key, const HelloBytes& hello,
+                               const ChallengeBytes& challenge) {
+  std::vector<std::byte> salt(hello.begin(), hello.end());
+  salt.insert(salt.end(), challenge.begin(), challenge.end());
+  return key.derive(salt, "bluefog tls");
 }
 
 }  // namespace bluefog::transport::tcp

@@ -6,10 +6,10 @@
 ///                                           <- Challenge: nonce, MAC("listener", Hello, nonce)
 ///     Proof: MAC("dialer", Hello, Challenge) ->
 ///                                           <- Verdict, MAC("verdict", Verdict, Hello, Challenge)
-///     Use, if accepted                       ->
+///     if accepted: TLS 1.3, or a byte        ->
 ///
 /// A dialer that loses its patience may have been accepted. So the last word is its own: the listener takes
-/// an accepted connection for open when Use has come, and forgets it if it ends before.
+/// an accepted connection for open when that has come, and forgets it if it ends before.
 ///
 /// Every message has a fixed length. The MACs are HMAC-SHA256 under a key that is derived from the job key
 /// for this job, generation and version; the words that they begin with tell them apart, so none can be sent
@@ -46,6 +46,7 @@ struct Hello {
   Role role = Role::Control;
   std::uint8_t index = 0;             ///< which of the data connections
   std::uint8_t data_connections = 0;  ///< how many the dialer will open
+  bool encrypts = false;              ///< data connections; those for control are always encrypted
   int from = -1;
   int to = -1;
   int size = 0;
@@ -53,7 +54,7 @@ struct Hello {
   std::uint64_t generation = 0;
   Nonce nonce{};
 };
-inline constexpr std::size_t hello_bytes = 68;
+inline constexpr std::size_t hello_bytes = 69;
 inline constexpr std::size_t most_data_connections = 64;
 using HelloBytes = std::array<std::byte, hello_bytes>;
 
@@ -80,8 +81,9 @@ using ProofBytes = base::Digest;
 
 enum class Verdict : std::uint8_t {
   Accepted,
-  Refused,  ///< there is such a connection already
-  Leaving,  ///< the listener leaves the job
+  Refused,          ///< there is such a connection already
+  Leaving,          ///< the listener leaves the job
+  OtherEncryption,  ///< only one of both encrypts data connections
 };
 inline constexpr std::size_t verdict_bytes = 33;
 using VerdictBytes = std::array<std::byte, verdict_bytes>;
@@ -92,7 +94,8 @@ using VerdictBytes = std::array<std::byte, verdict_bytes>;
 [[nodiscard]] std::optional<Verdict> read_verdict(const base::JobKey& key, const VerdictBytes& bytes,
                                                   const HelloBytes& hello, const ChallengeBytes& challenge);
 
-/// What the dialer says to use a connection that was accepted.
-inline constexpr std::byte use_byte{0x55};
+/// A key for this connection alone.
+[[nodiscard]] base::JobKey connection_secret(const base::JobKey& key, const HelloBytes& hello,
+                                             const ChallengeBytes& challenge);
 
 }  // namespace bluefog::transport::tcp

@@ -1,107 +1,22 @@
 #include "transport/tcp/link.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <utility>
-
-#include <sys/socket.h>
-#include <sys/uio.h>
 
 namespace bluefog::transport::tcp {
 
 namespace {
 
-/// Larger payloads go by the data connections.
+/// Larger chunks go by the data connections, and nothing else does: names and texts are always encrypted. A tensor
+/// that comes with its announcement does not leave it, for two messages take twice the time.
 constexpr std::size_t small_bytes = std::size_t{4} << 10;
 /// So much may wait before chunks stay where they are; and so little before they come again.
 constexpr std::size_t full_bytes = std::size_t{4} << 20;
 constexpr std::size_t drained_bytes = std::size_t{1} << 20;
 /// More messages than any rank has in flight at a time cannot be early.
 constexpr std::size_t most_early = std::size_t{1} << 16;
-constexpr std::size_t parts_at_a_time = 32;
-
-/// What is left of a message, as parts for one system call.
-void add_parts(const Outgoing& message, std::array<iovec, parts_at_a_time>& parts, std::size_t& count) {
-  std::size_t skip = message.sent;
-  const auto add = [&](const std::byte* data, std::size_t bytes) {
-    const std::size_t skipped = std::min(skip, bytes);
-    skip -= skipped;
-    if (skipped < bytes) parts[count++] = {const_cast<std::byte*>(data) + skipped, bytes - skipped};
-  };
-  add(message.head.data(), message.head.size());
-  add(message.payload.data(), message.payload.size());
-}
-
-/// @returns bytes written, 0 if the socket takes none, or -1 if it is broken
-ssize_t write_parts(int fd, std::array<iovec, parts_at_a_time>& parts, std::size_t count) {
-  msghdr header{};
-  header.msg_iov = parts.data();
-  header.msg_iovlen = count;
-  ssize_t written = 0;
-  do {
-    written = ::sendmsg(fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT);
-  } while (written < 0 && errno == EINTR);
-  if (written >= 0) return written;
-  return errno == EAGAIN || errno == EWOULDBLOCK || errno == ENOBUFS ? 0 : -1;
-}
 
 }  // namespace
-
-// --- Connection
-
-void Connection::send(const std::vector<std::byte>& head, remote::Payload payload) {
-  if (is_broken || is_finished) return;
-  std::size_t sent = 0;
-  if (queue.empty()) {
-    std::array<iovec, parts_at_a_time> parts;
-    parts[0] = {const_cast<std::byte*>(head.data()), head.size()};
-    parts[1] = {const_cast<std::byte*>(std::as_const(payload).data()), payload.size()};
-    const ssize_t written = write_parts(socket->fd(), parts, payload.empty() ? 1 : 2);
-    if (written < 0) {
-      is_broken = true;
-      return;
-    }
-    sent = static_cast<std::size_t>(written);
-    if (sent == head.size() + payload.size()) return;
-  }
-  payload.own();
-  queue.push_back({head, std::move(payload), sent});
-  queued_bytes += queue.back().left();
-}
-
-void Connection::flush() {
-  while (!queue.empty() && !is_broken) {
-    std::array<iovec, parts_at_a_time> parts;
-    std::size_t count = 0;
-    std::size_t bytes = 0;
-    for (auto at = queue.begin(); at != queue.end() && count + 2 <= parts.size(); ++at) {
-      add_parts(*at, parts, count);
-      bytes += at->left();
-    }
-    const ssize_t written = write_parts(socket->fd(), parts, count);
-    if (written < 0) is_broken = true;
-    std::size_t left = written > 0 ? static_cast<std::size_t>(written) : 0;
-    queued_bytes -= left;
-    const bool is_full = left < bytes;
-    while (!queue.empty() && left >= queue.front().left()) {
-      left -= queue.front().left();
-      queue.pop_front();
-    }
-    if (!queue.empty()) queue.front().sent += left;
-    if (is_full) break;
-  }
-  if (is_broken) {
-    queue.clear();
-    queued_bytes = 0;
-  }
-}
-
-void Connection::finish() {
-  if (is_finished) return;
-  is_finished = true;
-  ::shutdown(socket->fd(), SHUT_WR);
-}
 
 // --- Link: any thread
 
@@ -118,7 +33,10 @@ void Link::send_locked(remote::Message message) {
   const std::uint64_t sequence = message.may_overtake() ? 0 : ++sent_;
   head_.clear();
   encode(message, sequence, head_);
-  if (state_ == State::Up) return write(connection_for(message), head_, std::move(message.payload));
+  if (state_ == State::Up) {
+    Connection& connection = connection_for(message);  // before its payload is moved
+    return write(connection, head_, std::move(message.payload));
+  }
   message.payload.own();
   waiting_.push_back({head_, std::move(message.payload)});
   waiting_bytes_ += waiting_.back().left();
@@ -133,15 +51,17 @@ void Link::leave() {
 
 bool Link::has_room() {
   const std::lock_guard lock(mutex_);
-  if (state_ == State::Closed || queued_bytes() < full_bytes) return true;
+  if (state_ == State::Closed || unsent_bytes() < full_bytes) return true;
   wants_room_ = true;
   return false;
 }
 
 Connection& Link::connection_for(const remote::Message& message) {
-  if (message.payload.size() <= small_bytes || data_.empty()) return *control_;
-  return **std::min_element(data_.begin(), data_.end(),
-                            [](const auto& a, const auto& b) { return a->queued_bytes < b->queued_bytes; });
+  const bool is_large = message.kind == remote::Message::Kind::Chunk && message.payload.size() > small_bytes;
+  if (!is_large || data_.empty()) return *control_;
+  return **std::min_element(data_.begin(), data_.end(), [](const auto& a, const auto& b) {
+    return a->unsent_bytes() < b->unsent_bytes();
+  });
 }
 
 void Link::write(Connection& connection, const std::vector<std::byte>& head, remote::Payload payload) {
@@ -150,16 +70,16 @@ void Link::write(Connection& connection, const std::vector<std::byte>& head, rem
 }
 
 void Link::wait_if_full(Connection& connection) {
-  if (connection.queue.empty() || connection.is_waiting) return;
+  if (connection.unsent_bytes() == 0 || connection.is_waiting) return;
   connection.is_waiting = true;
   const auto is_this = [&](const std::shared_ptr<Connection>& other) { return other.get() == &connection; };
   on_full(is_this(control_) ? control_ : *std::find_if(data_.begin(), data_.end(), is_this));
 }
 
-std::size_t Link::queued_bytes() const {
+std::size_t Link::unsent_bytes() const {
   std::size_t bytes = waiting_bytes_;
-  if (control_ != nullptr) bytes += control_->queued_bytes;
-  for (const auto& connection : data_) bytes += connection->queued_bytes;
+  if (control_ != nullptr) bytes += control_->unsent_bytes();
+  for (const auto& connection : data_) bytes += connection->unsent_bytes();
   return bytes;
 }
 
@@ -205,15 +125,17 @@ bool Link::finish() {
   if (state_ != State::Up) return state_ == State::Closed;
   is_finishing_ = true;
   // None ends before all have written: signs of life go on, and the ends come close to each other.
-  if (queued_bytes() > 0) return false;
+  if (unsent_bytes() > 0) return false;
   control_->finish();
   for (const auto& connection : data_) connection->finish();
-  return true;
+  wait_if_full(*control_);
+  for (const auto& connection : data_) wait_if_full(*connection);
+  return unsent_bytes() == 0;
 }
 
 void Link::send_heartbeat() {
   const std::lock_guard lock(mutex_);
-  if (state_ != State::Up || !control_->queue.empty()) return;
+  if (state_ != State::Up || control_->unsent_bytes() > 0 || control_->is_ending) return;
   head_.clear();
   encode_heartbeat(head_);
   write(*control_, head_, {});
@@ -225,7 +147,7 @@ bool Link::flush(Connection& connection) {
   if (state_ != State::Up) return false;
   connection.flush();
   wait_if_full(connection);
-  if (!wants_room_ || queued_bytes() > drained_bytes) return false;
+  if (!wants_room_ || unsent_bytes() > drained_bytes) return false;
   wants_room_ = false;
   return true;
 }

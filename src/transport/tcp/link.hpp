@@ -15,42 +15,9 @@
 #include <asio/io_context.hpp>
 
 #include "transport/remote/message.hpp"
-#include "transport/tcp/frame_reader.hpp"
-#include "transport/tcp/socket.hpp"
+#include "transport/tcp/connection.hpp"
 
 namespace bluefog::transport::tcp {
-
-/// A message on its way: its header and head, then its payload.
-struct Outgoing {
-  std::vector<std::byte> head;
-  remote::Payload payload;
-  std::size_t sent = 0;  ///< of both
-  [[nodiscard]] std::size_t left() const { return head.size() + payload.size() - sent; }
-};
-
-/// One connection of a link. Its queue is guarded by the link; the rest belongs to the event loop.
-struct Connection {
-  Connection(std::shared_ptr<Socket> opened, const PeerFacts& peer)
-      : socket(std::move(opened)), reader(peer) {}
-
-  /// Writes at once what the socket takes; keeps the rest. Takes a copy of the head if it must.
-  void send(const std::vector<std::byte>& head, remote::Payload payload);
-  /// Writes what waits, as far as the socket takes it.
-  void flush();
-  /// No more is written: the peer sees the end once it has read all.
-  void finish();
-
-  std::shared_ptr<Socket> socket;
-  std::deque<Outgoing> queue;
-  std::size_t queued_bytes = 0;
-  bool is_broken = false;    ///< for writing; reading will tell why
-  bool is_finished = false;  ///< nothing more is written
-  bool is_waiting = false;   ///< until the socket takes more
-
-  FrameReader reader;
-  bool has_ended = false;      ///< the peer sends no more on it
-  bool is_broken_off = false;  ///< it has ended without the peer's doing so
-};
 
 class Link {
  public:
@@ -110,7 +77,7 @@ class Link {
   void send_locked(remote::Message message);
   void write(Connection& connection, const std::vector<std::byte>& head, remote::Payload payload);
   void wait_if_full(Connection& connection);
-  [[nodiscard]] std::size_t queued_bytes() const;
+  [[nodiscard]] std::size_t unsent_bytes() const;
 
   mutable std::mutex mutex_;
   State state_ = State::Idle;

@@ -30,6 +30,14 @@ std::string seconds_text(std::chrono::steady_clock::duration duration) {
 
 }  // namespace
 
+std::string TcpWire::Impl::encryption_differs(const Link& link) const {
+  const std::string peer = "rank " + std::to_string(link.peer.rank);
+  const std::string self = "rank " + std::to_string(options_.identity.rank);
+  return (options_.encrypts ? self + " encrypts tensors and " + peer
+                            : peer + " encrypts tensors and " + self) +
+         " does not; give BLUEFOG_ENCRYPT alike on all ranks (bfrun --encrypt)";
+}
+
 /// Where both ends dial, the connection of the higher rank is used. The lower rank that accepts it ends its
 /// own attempt, which the peer may have accepted, and dials no more until the peer has used or ended the
 /// accepted one. So two attempts never both succeed, also where only one of them gets through.
@@ -37,6 +45,10 @@ Verdict TcpWire::Impl::judge(const Hello& hello) {
   Link* const from = link(hello.from);
   if (from == nullptr) return Verdict::Refused;
   const Link::State state = from->state();
+  if (hello.encrypts != options_.encrypts) {
+    lose(*from, encryption_differs(*from));
+    return Verdict::OtherEncryption;
+  }
   // What waits for the link is to be sent before this rank goes.
   if (is_leaving_ && (hello.role == Role::Data || state != Link::State::Wanted)) return Verdict::Leaving;
   if (hello.role == Role::Data) return judge_data(*from, hello);
@@ -53,20 +65,20 @@ Verdict TcpWire::Impl::judge_data(const Link& from, const Hello& hello) const {
   return is_wanted ? Verdict::Accepted : Verdict::Refused;
 }
 
-void TcpWire::Impl::admit(const Hello& hello, std::shared_ptr<Socket> socket) {
+void TcpWire::Impl::admit(const Hello& hello, Opened opened) {
   Link& from = *link(hello.from);
   guard(from, [&] {
     if (hello.role == Role::Data) {
-      if (judge_data(from, hello) != Verdict::Accepted) return socket->close();
+      if (judge_data(from, hello) != Verdict::Accepted) return opened.socket->close();
       from.known_connections[hello.index] = true;
-      return use_for_data(from, std::move(socket));
+      return use_for_data(from, std::move(opened));
     }
     --from.admissions;
     // This rank may have given it up since.
-    if (from.is_lost || from.has_left || from.state() == Link::State::Up) return socket->close();
+    if (from.is_lost || from.has_left || from.state() == Link::State::Up) return opened.socket->close();
     from.is_dialled_by_us = false;
     from.known_connections.assign(hello.data_connections, false);
-    use_as_control(from, std::move(socket));
+    use_as_control(from, std::move(opened));
   });
 }
 
@@ -75,16 +87,16 @@ void TcpWire::Impl::forgo(const Hello& hello) {
   if (is_finishing_) look_whether_finished();
 }
 
-void TcpWire::Impl::use_as_control(Link& link, std::shared_ptr<Socket> socket) {
-  auto connection = std::make_shared<Connection>(std::move(socket), link.peer);
+void TcpWire::Impl::use_as_control(Link& link, Opened opened) {
+  auto connection = std::make_shared<Connection>(std::move(opened), link.peer, Role::Control);
   link.was_heard = true;
   link.attach_control(connection);
   spawn(link, receive(link, std::move(connection)));
   if (is_finishing_) look_whether_finished();
 }
 
-void TcpWire::Impl::use_for_data(Link& link, std::shared_ptr<Socket> socket) {
-  auto connection = std::make_shared<Connection>(std::move(socket), link.peer);
+void TcpWire::Impl::use_for_data(Link& link, Opened opened) {
+  auto connection = std::make_shared<Connection>(std::move(opened), link.peer, Role::Data);
   link.attach_data(connection);
   spawn(link, receive(link, std::move(connection)));
 }
@@ -94,6 +106,7 @@ Hello TcpWire::Impl::hello_to(int peer, Role role, std::uint8_t index) const {
   return {role,
           index,
           static_cast<std::uint8_t>(options_.data_connections),
+          options_.encrypts,
           self.rank,
           peer,
           self.size,
@@ -123,11 +136,11 @@ asio::awaitable<void> TcpWire::Impl::open(Link& link) {
         problem = "it has dialled, but does not use its connection";
         break;
       }
-      const Dialled dialled = co_await dial(io_, endpoint, hello_to(link.peer.rank, Role::Control, 0),
-                                            options_.identity.key, options_.sockets, patience, link.attempt);
-      if (link.state() != Link::State::Wanted || conclude(link, dialled)) co_return;
+      Dialled dialled = co_await dial(io_, endpoint, hello_to(link.peer.rank, Role::Control, 0),
+                                      options_.identity.key, options_.sockets, patience, link.attempt);
       is_deserted = is_deserted && dialled.outcome == Dialled::Outcome::Deserted;
       problem += (problem.empty() ? "" : "; ") + dialled.problem;
+      if (link.state() != Link::State::Wanted || conclude(link, std::move(dialled))) co_return;
     }
     deserted = is_deserted ? deserted + 1 : 0;
     if (deserted >= looks_at_a_deserted_address)
@@ -141,14 +154,14 @@ asio::awaitable<void> TcpWire::Impl::open(Link& link) {
   }
 }
 
-bool TcpWire::Impl::conclude(Link& link, const Dialled& dialled) {
+bool TcpWire::Impl::conclude(Link& link, Dialled dialled) {
   // The peer may have refused because it uses the connection that it has opened itself.
   if (link.admissions > 0 && dialled.outcome != Dialled::Outcome::Accepted) return false;
   switch (dialled.outcome) {
     case Dialled::Outcome::Accepted:
       log::debug("rank " + std::to_string(link.peer.rank) + " is reached at " + dialled.address);
       link.is_dialled_by_us = true;
-      use_as_control(link, dialled.socket);
+      use_as_control(link, std::move(dialled.opened));
       for (std::size_t index = 0; index < options_.data_connections; ++index) {
         spawn(link, open_data(link, static_cast<std::uint8_t>(index)));
       }
@@ -161,6 +174,9 @@ bool TcpWire::Impl::conclude(Link& link, const Dialled& dialled) {
       if (is_finishing_) look_whether_finished();
       return true;
     }
+    case Dialled::Outcome::OtherEncryption:
+      lose(link, encryption_differs(link));
+      return true;
     case Dialled::Outcome::Refused:
       lose(link, dialled.problem);
       return true;
@@ -179,10 +195,11 @@ asio::awaitable<void> TcpWire::Impl::open_data(Link& link, std::uint8_t index) {
   while (Clock::now() < until) {
     for (const Endpoint& endpoint : addresses_of(link)) {
       if (link.state() != Link::State::Up || is_finishing_) co_return;
-      const Dialled dialled = co_await dial(io_, endpoint, hello_to(link.peer.rank, Role::Data, index),
-                                            options_.identity.key, options_.sockets, handshake_time, attempt);
+      Dialled dialled = co_await dial(io_, endpoint, hello_to(link.peer.rank, Role::Data, index),
+                                      options_.identity.key, options_.sockets, handshake_time, attempt);
       if (link.state() != Link::State::Up) co_return;
-      if (dialled.outcome == Dialled::Outcome::Accepted) co_return use_for_data(link, dialled.socket);
+      if (dialled.outcome == Dialled::Outcome::Accepted)
+        co_return use_for_data(link, std::move(dialled.opened));
       if (dialled.outcome == Dialled::Outcome::Leaving) co_return;
       problem = dialled.problem;
     }

@@ -28,6 +28,7 @@ namespace bluefog::transport::tcp {
 struct WireOptions {
   Identity identity;
   SocketOptions sockets;
+  bool encrypts = false;             ///< data connections too; equal on all ranks
   std::size_t data_connections = 1;  ///< for each peer that this rank dials; at most most_data_connections
   std::chrono::milliseconds start_timeout =
       std::chrono::seconds(120);  ///< until a peer must have been reached

@@ -35,11 +35,10 @@ TcpWire::Impl::Impl(WireOptions options, std::vector<Listener> listeners, base::
     : options_(std::move(options)),
       ring_(std::move(ring)),
       links_(options_.addresses.size()),
-      doorman_(
-          io_, std::move(listeners), options_.identity, options_.sockets,
-          {[this](const Hello& hello) { return judge(hello); },
-           [this](const Hello& hello, std::shared_ptr<Socket> socket) { admit(hello, std::move(socket)); },
-           [this](const Hello& hello) { forgo(hello); }}) {
+      doorman_(io_, std::move(listeners), options_.identity, options_.sockets,
+               {[this](const Hello& hello) { return judge(hello); },
+                [this](const Hello& hello, Opened opened) { admit(hello, std::move(opened)); },
+                [this](const Hello& hello) { forgo(hello); }}) {
   for (std::size_t rank = 0; rank < links_.size(); ++rank) {
     if (options_.addresses[rank].empty()) continue;
     links_[rank] = std::make_unique<Link>(PeerFacts{static_cast<int>(rank), options_.identity.size});
@@ -160,26 +159,53 @@ void TcpWire::Impl::wait_until_writable(Link& link, std::shared_ptr<Connection> 
 }
 
 asio::awaitable<void> TcpWire::Impl::receive(Link& link, std::shared_ptr<Connection> connection) {
-  std::string why;
+  // The end of the TLS handshake may have brought the first messages.
+  bool goes_on = connection->tls == nullptr || take_bytes(link, connection, 0);
   asio::error_code error;
-  while (connection->socket->is_open()) {
-    const std::span<std::byte> space = connection->reader.space();
+  while (goes_on && connection->socket->is_open()) {
+    const std::span<std::byte> space = connection->space();
     const std::size_t bytes = co_await connection->socket->stream().async_read_some(
         asio::buffer(space.data(), space.size()), asio::redirect_error(asio::use_awaitable, error));
     if (error) {
-      connection->is_broken_off = error != asio::error::eof;
-      why = error == asio::error::eof ? "it has closed the connection"
-                                      : "the connection broke: " + error.message();
+      // Anybody on the path can end an encrypted connection, but not in the peer's name.
+      connection->is_broken_off = error != asio::error::eof || connection->tls != nullptr;
       break;
     }
     link.was_heard = true;
+    goes_on = take_bytes(link, connection, bytes);
+  }
+  const bool is_closed = !error || error == asio::error::eof;
+  connection_ended(link, *connection,
+                   is_closed ? "it has closed the connection" : "the connection broke: " + error.message());
+}
+
+bool TcpWire::Impl::take_bytes(Link& link, const std::shared_ptr<Connection>& connection, std::size_t bytes) {
+  constexpr auto nonsense = "it sent what no rank sends";
+  if (connection->tls == nullptr) {
     connection->reader.wrote(bytes);
-    if (!take_messages(link, *connection)) {
-      lose(link, "it sent what no rank sends");
-      co_return;
+    if (take_messages(link, *connection)) return true;
+    lose(link, nonsense);
+    return false;
+  }
+  if (bytes > 0) connection->tls->received(bytes);
+  while (true) {
+    const TlsSession::Read read = connection->tls->decrypt(connection->reader.space());
+    if (read.has_reply && link.flush(*connection)) report({});
+    switch (read.status) {
+      case TlsSession::Read::Status::Data:
+        connection->reader.wrote(read.bytes);
+        if (take_messages(link, *connection)) continue;
+        lose(link, nonsense);
+        return false;
+      case TlsSession::Read::Status::NeedsMore:
+        return true;
+      case TlsSession::Read::Status::Ended:
+        return false;
+      case TlsSession::Read::Status::Forged:
+        lose(link, "what came on its connection was changed on the way, or forged");
+        return false;
     }
   }
-  connection_ended(link, *connection, why);
 }
 
 bool TcpWire::Impl::take_messages(Link& link, Connection& connection) {

@@ -51,6 +51,8 @@ class TcpWire::Impl {
   void lose(Link& link, const std::exception_ptr& error);
   void wait_until_writable(Link& link, std::shared_ptr<Connection> connection);
   [[nodiscard]] asio::awaitable<void> receive(Link& link, std::shared_ptr<Connection> connection);
+  /// So many bytes have come. @returns whether there may be more
+  [[nodiscard]] bool take_bytes(Link& link, const std::shared_ptr<Connection>& connection, std::size_t bytes);
   [[nodiscard]] bool take_messages(Link& link, Connection& connection);
   void connection_ended(Link& link, Connection& connection, const std::string& why);
   void end(Link& link, const std::string& why);
@@ -64,14 +66,15 @@ class TcpWire::Impl {
   // --- links.cpp: how links come to be
   [[nodiscard]] Verdict judge(const Hello& hello);
   [[nodiscard]] Verdict judge_data(const Link& from, const Hello& hello) const;
-  void admit(const Hello& hello, std::shared_ptr<Socket> socket);
+  void admit(const Hello& hello, Opened opened);
   void forgo(const Hello& hello);
+  [[nodiscard]] std::string encryption_differs(const Link& link) const;
   [[nodiscard]] asio::awaitable<void> open(Link& link);
   /// @returns whether there is nothing more to try
-  [[nodiscard]] bool conclude(Link& link, const Dialled& dialled);
+  [[nodiscard]] bool conclude(Link& link, Dialled dialled);
   [[nodiscard]] asio::awaitable<void> open_data(Link& link, std::uint8_t index);
-  void use_as_control(Link& link, std::shared_ptr<Socket> socket);
-  void use_for_data(Link& link, std::shared_ptr<Socket> socket);
+  void use_as_control(Link& link, Opened opened);
+  void use_for_data(Link& link, Opened opened);
   [[nodiscard]] asio::awaitable<void> sleep(Clock::duration duration);
   [[nodiscard]] Hello hello_to(int peer, Role role, std::uint8_t index) const;
   [[nodiscard]] const std::vector<Endpoint>& addresses_of(const Link& link) const {
