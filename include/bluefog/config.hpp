@@ -43,6 +43,9 @@ struct BLUEFOG_API Config {
   std::string tcp_congestion = "auto";
   /// BLUEFOG_TCP_BUFFER (bytes): size of each socket's send and receive buffer; 0: as the kernel sizes them.
   std::size_t tcp_buffer = 0;
+  /// BLUEFOG_ENCRYPT: TLS 1.3 on the connections for tensors too; equal on all ranks. Those for small
+  /// messages are always encrypted.
+  bool encrypt = false;
   /// BLUEFOG_START_TIMEOUT (seconds): until all ranks have joined; and for reaching a peer by TCP.
   std::chrono::milliseconds start_timeout = std::chrono::seconds(120);
   /// BLUEFOG_OP_TIMEOUT (seconds): an operation errs after this although all its peers live.

@@ -32,7 +32,7 @@ constexpr std::array known_names{
     "BLUEFOG_BUCKET_SIZE",    "BLUEFOG_BFRUN",         "BLUEFOG_UNDO_LOG",
     "BLUEFOG_HEARTBEAT",      "BLUEFOG_SIGUSR1",       "BLUEFOG_TRANSPORT",
     "BLUEFOG_LISTEN",         "BLUEFOG_PORT_RANGE",    "BLUEFOG_TCP_CONNECTIONS",
-    "BLUEFOG_TCP_CONGESTION", "BLUEFOG_TCP_BUFFER",
+    "BLUEFOG_TCP_CONGESTION", "BLUEFOG_TCP_BUFFER",    "BLUEFOG_ENCRYPT",
 };
 
 // BlueFog 0.3 read these; scripts still set them.
@@ -181,6 +181,7 @@ void read_network(const Environment& environment, Config& config) {
   }
   read_text(environment, "BLUEFOG_TCP_CONGESTION", config.tcp_congestion);
   read_integer(environment, "BLUEFOG_TCP_BUFFER", std::size_t{0}, config.tcp_buffer);
+  read_flag(environment, "BLUEFOG_ENCRYPT", config.encrypt);
 }
 
 std::string seconds_text(std::chrono::milliseconds duration) {
@@ -307,6 +308,7 @@ std::map<std::string, std::string> Config::to_map() const {
       {"BLUEFOG_TCP_CONNECTIONS", std::to_string(tcp_connections)},
       {"BLUEFOG_TCP_CONGESTION", tcp_congestion},
       {"BLUEFOG_TCP_BUFFER", std::to_string(tcp_buffer)},
+      {"BLUEFOG_ENCRYPT", encrypt ? "1" : "0"},
       {"BLUEFOG_START_TIMEOUT", seconds_text(start_timeout)},
       {"BLUEFOG_OP_TIMEOUT", seconds_text(op_timeout)},
       {"BLUEFOG_HEARTBEAT", seconds_text(heartbeat)},

@@ -74,20 +74,26 @@ bool has_far_ranks(const Config& config) {
   return host_of(config, 0) != host_of(config, config.size - 1);
 }
 
+/// The lowest bit says whether tensors are encrypted, the others who shares memory.
 std::uint64_t placement_of(const Config& config) {
   std::uint64_t hash = 0;
   for (int rank = 0; rank < config.size; ++rank) {
     hash = base::hash_combine(hash, static_cast<std::uint64_t>(host_of(config, rank)));
   }
-  return hash;
+  return hash << 1 | (config.encrypt ? 1U : 0U);
 }
 
 void check_placement(const Config& config, const membership::Roster& roster) {
   for (const membership::Card& card : roster.members) {
-    if (card.placement == placement_of(config)) continue;
-    throw Mismatch("rank " + std::to_string(config.rank) + " and rank " + std::to_string(card.rank) +
-                   " do not agree on which ranks share memory; give BLUEFOG_TRANSPORT and "
-                   "BLUEFOG_NODES_PER_MACHINE alike on all ranks");
+    const std::uint64_t own = placement_of(config);
+    if (card.placement == own) continue;
+    throw Mismatch(
+        "rank " + std::to_string(config.rank) + " and rank " + std::to_string(card.rank) +
+        " do not agree on " +
+        (card.placement >> 1 == own >> 1
+             ? "encryption; give BLUEFOG_ENCRYPT (bfrun --encrypt) alike on all ranks"
+             : "which ranks share memory; give BLUEFOG_TRANSPORT and BLUEFOG_NODES_PER_MACHINE alike "
+               "on all ranks"));
   }
 }
 
@@ -159,6 +165,7 @@ std::unique_ptr<transport::hosts::HostTransport> transport_over(
   options.identity = {config.rank, config.size, network.job, network.generation,
                       tcp::Identity::handshake_key(network.key, network.job, network.generation)};
   options.sockets = socket_options(config);
+  options.encrypts = config.encrypt;
   options.data_connections = static_cast<std::size_t>(config.tcp_connections);
   options.start_timeout = config.start_timeout;
   options.addresses = std::move(network.addresses);

@@ -206,16 +206,13 @@ TEST_P(Concurrency, AHandleMayBeDropped) {
 
 std::vector<JobSize> crowded_jobs() {
   if (is_reduced()) {
-    return {{Ranks::Threads, 3},
-            {Ranks::Processes, 2},
-            {Ranks::SimulatedPairs, 3},
-            {Ranks::TcpThreads, 3},
-            {Ranks::TcpPairs, 4}};
+    return {{Ranks::Threads, 3},    {Ranks::Processes, 2}, {Ranks::SimulatedPairs, 3},
+            {Ranks::TcpThreads, 3}, {Ranks::TcpPairs, 4},  {Ranks::EncryptedThreads, 2}};
   }
-  return {{Ranks::Threads, 2},        {Ranks::Threads, 4},       {Ranks::Threads, 7},
-          {Ranks::Processes, 4},      {Ranks::SimulatedHost, 3}, {Ranks::SimulatedPairs, 3},
-          {Ranks::SimulatedHosts, 3}, {Ranks::TcpThreads, 3},    {Ranks::TcpPairs, 4},
-          {Ranks::TcpProcesses, 3}};
+  return {{Ranks::Threads, 2},        {Ranks::Threads, 4},         {Ranks::Threads, 7},
+          {Ranks::Processes, 4},      {Ranks::SimulatedHost, 3},   {Ranks::SimulatedPairs, 3},
+          {Ranks::SimulatedHosts, 3}, {Ranks::TcpThreads, 3},      {Ranks::TcpPairs, 4},
+          {Ranks::TcpProcesses, 3},   {Ranks::EncryptedThreads, 3}};
 }
 
 std::vector<JobSize> crowded_jobs_with_threads() {

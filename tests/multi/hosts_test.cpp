@@ -108,6 +108,20 @@ TEST(Hosts, MustBeTheSameOnAllRanks) {
   EXPECT_EQ(ends[0].failures + ends[1].failures, "");
 }
 
+TEST(Hosts, EncryptAllOrNone) {
+  const auto ends = run_processes(
+      2,
+      [](const Config& config) {
+        Config own = config;
+        own.encrypt = own.rank == 1;
+        const std::string text = text_of<Mismatch>([&] { const Context context(own); });
+        expect_in(text, "do not agree on encryption");
+        expect_in(text, "BLUEFOG_ENCRYPT");
+      },
+      tcp_config());
+  EXPECT_EQ(ends[0].failures + ends[1].failures, "");
+}
+
 TEST(Hosts, SettingsThatMakeNoSenseAreNamed) {
   const auto text_with = [](const std::function<void(Config&)>& change) {
     Config config = test_config();

@@ -182,9 +182,9 @@ void run_simulation(Ranks ranks, int size, const Body& body, const Config& confi
 }  // namespace
 
 std::ostream& operator<<(std::ostream& out, Ranks ranks) {
-  constexpr const char* names[] = {"Threads",        "Processes",      "SimulatedHost",
-                                   "SimulatedPairs", "SimulatedHosts", "SimulatedUneven",
-                                   "TcpThreads",     "TcpPairs",       "TcpProcesses"};
+  constexpr const char* names[] = {"Threads",        "Processes",        "SimulatedHost", "SimulatedPairs",
+                                   "SimulatedHosts", "SimulatedUneven",  "TcpThreads",    "TcpPairs",
+                                   "TcpProcesses",   "EncryptedThreads", "EncryptedPairs"};
   return out << names[static_cast<int>(ranks)];
 }
 
@@ -196,8 +196,10 @@ Config test_config() {
 }
 
 Config with_transport_of(Ranks ranks, int size, Config config) {
-  if (ranks == Ranks::TcpThreads || ranks == Ranks::TcpProcesses) config.transport = "tcp";
-  if (ranks == Ranks::TcpPairs) config.nodes_per_machine = size % 2 == 0 ? 2 : 1;
+  if (ranks == Ranks::EncryptedThreads || ranks == Ranks::EncryptedPairs) config.encrypt = true;
+  if (!is_simulated(ranks) && are_all_far(ranks)) config.transport = "tcp";
+  if (ranks == Ranks::TcpPairs || ranks == Ranks::EncryptedPairs)
+    config.nodes_per_machine = size % 2 == 0 ? 2 : 1;
   return config;
 }
 

@@ -22,11 +22,13 @@ enum class Ranks {
   TcpThreads,       ///< connected by TCP
   TcpPairs,  ///< threads of which two each share memory, if their number is even; TCP between the pairs
   TcpProcesses,
+  EncryptedThreads,  ///< connected by TCP, all of it encrypted
+  EncryptedPairs,
 };
 
-inline constexpr Ranks all_ranks[] = {Ranks::Threads,        Ranks::Processes,      Ranks::SimulatedHost,
-                                      Ranks::SimulatedPairs, Ranks::SimulatedHosts, Ranks::TcpThreads,
-                                      Ranks::TcpProcesses};
+inline constexpr Ranks all_ranks[] = {Ranks::Threads,        Ranks::Processes,       Ranks::SimulatedHost,
+                                      Ranks::SimulatedPairs, Ranks::SimulatedHosts,  Ranks::TcpThreads,
+                                      Ranks::TcpProcesses,   Ranks::EncryptedThreads};
 
 std::ostream& operator<<(std::ostream& out, Ranks ranks);
 
@@ -42,7 +44,8 @@ std::ostream& operator<<(std::ostream& out, Ranks ranks);
 }
 /// Whether no two ranks share memory.
 [[nodiscard]] constexpr bool are_all_far(Ranks ranks) {
-  return ranks == Ranks::SimulatedHosts || ranks == Ranks::TcpThreads || ranks == Ranks::TcpProcesses;
+  return ranks == Ranks::SimulatedHosts || ranks == Ranks::TcpThreads || ranks == Ranks::TcpProcesses ||
+         ranks == Ranks::EncryptedThreads;
 }
 /// The same settings with the transport of those ranks.
 [[nodiscard]] Config with_transport_of(Ranks ranks, int size, Config config);

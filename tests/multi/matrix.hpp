@@ -32,7 +32,7 @@ inline std::vector<JobSize> job_sizes() {
     return {{Ranks::Threads, 2},        {Ranks::Threads, 3},         {Ranks::Threads, 5},
             {Ranks::Processes, 3},      {Ranks::SimulatedHost, 3},   {Ranks::SimulatedPairs, 3},
             {Ranks::SimulatedHosts, 3}, {Ranks::SimulatedUneven, 4}, {Ranks::TcpThreads, 3},
-            {Ranks::TcpPairs, 4}};
+            {Ranks::TcpPairs, 4},       {Ranks::EncryptedThreads, 2}};
   std::vector<JobSize> jobs;
   for (const int size : {1, 2, 3, 4, 5, 7}) jobs.push_back({Ranks::Threads, size});
   for (const int size : {1, 2, 3, 5}) jobs.push_back({Ranks::Processes, size});
@@ -40,7 +40,11 @@ inline std::vector<JobSize> job_sizes() {
     for (const int size : {2, 3, 5}) jobs.push_back({ranks, size});
   }
   for (const int size : {4, 6}) jobs.push_back({Ranks::SimulatedUneven, size});
-  for (const JobSize job : {JobSize{Ranks::TcpThreads, 3}, {Ranks::TcpPairs, 4}, {Ranks::TcpProcesses, 2}}) {
+  for (const JobSize job : {JobSize{Ranks::TcpThreads, 3},
+                            {Ranks::TcpPairs, 4},
+                            {Ranks::TcpProcesses, 2},
+                            {Ranks::EncryptedThreads, 3},
+                            {Ranks::EncryptedPairs, 4}}) {
     jobs.push_back(job);
   }
   return jobs;

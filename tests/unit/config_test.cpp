@@ -53,6 +53,7 @@ TEST(Config, ReadsEveryVariable) {
                                      {"BLUEFOG_TCP_CONNECTIONS", "4"},
                                      {"BLUEFOG_TCP_CONGESTION", "reno"},
                                      {"BLUEFOG_TCP_BUFFER", "65536"},
+                                     {"BLUEFOG_ENCRYPT", "1"},
                                      {"BLUEFOG_STORE", "plain"},
                                      {"BLUEFOG_BUCKET_SIZE", "4096"}});
   EXPECT_EQ(config.rank, 2);
@@ -76,6 +77,7 @@ TEST(Config, ReadsEveryVariable) {
   EXPECT_EQ(config.tcp_connections, 4);
   EXPECT_EQ(config.tcp_congestion, "reno");
   EXPECT_EQ(config.tcp_buffer, 65536U);
+  EXPECT_TRUE(config.encrypt);
   EXPECT_EQ(config.store, "plain");
   EXPECT_EQ(config.bucket_size, 4096U);
 }
@@ -124,7 +126,8 @@ INSTANTIATE_TEST_SUITE_P(
                       BadValue{"BLUEFOG_LOG_LEVEL", "loud"}, BadValue{"BLUEFOG_LOG_HIDE_TIME", "maybe"},
                       BadValue{"BLUEFOG_TRANSPORT", "pigeon"}, BadValue{"BLUEFOG_TCP_CONNECTIONS", "0"},
                       BadValue{"BLUEFOG_TCP_CONNECTIONS", "65"}, BadValue{"BLUEFOG_TCP_BUFFER", "-1"},
-                      BadValue{"BLUEFOG_STORE", "fast"}, BadValue{"BLUEFOG_BUCKET_SIZE", "0"}));
+                      BadValue{"BLUEFOG_ENCRYPT", "maybe"}, BadValue{"BLUEFOG_STORE", "fast"},
+                      BadValue{"BLUEFOG_BUCKET_SIZE", "0"}));
 
 TEST(Config, SeveralRanksNeedARendezvous) {
   EXPECT_THROW((void)read_config({{"BLUEFOG_RANK", "1"}, {"BLUEFOG_SIZE", "2"}}), InvalidArgument);

@@ -42,13 +42,15 @@ bool may_read_standard_input() {
 JobDescription describe(const Options& options, const std::vector<HostRanks>& hosts,
                         const Environment& environment, const bluefog::Config& settings) {
   const bool only_here = hosts.size() == 1 && hosts.front().local;
+  std::vector<std::string> variables = options.forwarded_variables;
+  if (options.encrypt) variables.emplace_back("BLUEFOG_ENCRYPT=1");
   JobDescription job;
   job.key = bluefog::base::JobKey::random();
   job.job_id = random_job_id();
   job.size = options.num_proc;
   job.command = options.command;
-  job.environment = only_here ? explicit_variables(environment, options.forwarded_variables)
-                              : forwarded(environment, options.forwarded_variables);
+  job.environment =
+      only_here ? explicit_variables(environment, variables) : forwarded(environment, variables);
   if (!only_here) job.directory = std::filesystem::current_path();
   job.network_interface = options.network_interface;
   job.timeline_filename = options.timeline_filename;

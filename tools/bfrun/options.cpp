@@ -78,6 +78,8 @@ void add_options_for_hosts(CLI::App& app, Parsed& parsed) {
   app.add_option("--network-interface", options.network_interface,
                  "The network interface by which hosts reach each other, for example eth0")
       ->type_name("NAME");
+  app.add_flag("--encrypt", options.encrypt,
+               "Encrypt tensors between hosts (BLUEFOG_ENCRYPT=1); small messages always are");
   app.add_option(
          "-x,--forward", options.forwarded_variables,
          "An environment variable for the ranks; also several times. Other hosts get BLUEFOG_*, OMP_*, "

@@ -28,6 +28,7 @@ struct Options {
   bool oversubscribe = false;
   RemoteStart remote;
   std::string network_interface;
+  bool encrypt = false;
   std::vector<std::string> forwarded_variables;  ///< of -x: NAME, or NAME=VALUE
   std::vector<std::string> command;
 };
