@@ -81,6 +81,12 @@ def test_the_user_has_the_last_word_on_openmp(job: Job) -> None:
     assert result.stdout == "7 active\n7 active\n"
 
 
+def test_encrypt_option(job: Job) -> None:
+    command = shell("echo $BLUEFOG_ENCRYPT")
+    assert job.run("-np", "2", "--encrypt", *command).stdout.split() == ["1", "1"]
+    assert job.run("-np", "2", *command).stdout.split() == []
+
+
 def test_timeline_option(job: Job) -> None:
     result = job.run("-np", "1", "--timeline-filename", "/tmp/t_", *shell("echo $BLUEFOG_TIMELINE"))
     assert result.stdout == "/tmp/t_\n"

@@ -165,7 +165,7 @@ TEST_P(Secrecy, IsOfNamesAlwaysAndOfTensorsWhereTheyAreEncrypted) {
     stations[0].wire->send(1, post(static_cast<std::uint64_t>(1000 + i), 50'000));
     stations[0].wire->send(1, chunk(100'000));
     sent += 151'000;
-    stations[1].wait_for_at_least(static_cast<std::size_t>(4 * i));  // the larger post comes in two
+    stations[1].wait_for_at_least(static_cast<std::size_t>(3 * i));
   }
   EXPECT_GE(eavesdropper.bytes_seen(), sent);
   EXPECT_EQ(is_in_plain(), !GetParam());

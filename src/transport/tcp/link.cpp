@@ -7,7 +7,8 @@ namespace bluefog::transport::tcp {
 
 namespace {
 
-/// Larger payloads go by the data connections, and nothing else does: names and texts are always encrypted.
+/// Larger chunks go by the data connections, and nothing else does: names and texts are always encrypted. A tensor
+/// that comes with its announcement does not leave it, for two messages take twice the time.
 constexpr std::size_t small_bytes = std::size_t{4} << 10;
 /// So much may wait before chunks stay where they are; and so little before they come again.
 constexpr std::size_t full_bytes = std::size_t{4} << 20;
@@ -29,18 +30,6 @@ bool Link::send(remote::Message message) {
 }
 
 void Link::send_locked(remote::Message message) {
-  if (message.kind == remote::Message::Kind::Post && message.payload.size() > small_bytes) {
-    remote::Message chunk;
-    chunk.kind = remote::Message::Kind::Chunk;
-    chunk.key = message.key;
-    chunk.payload = std::exchange(message.payload, {});
-    send_one(std::move(message));
-    return send_one(std::move(chunk));
-  }
-  send_one(std::move(message));
-}
-
-void Link::send_one(remote::Message message) {
   const std::uint64_t sequence = message.may_overtake() ? 0 : ++sent_;
   head_.clear();
   encode(message, sequence, head_);
@@ -68,7 +57,8 @@ bool Link::has_room() {
 }
 
 Connection& Link::connection_for(const remote::Message& message) {
-  if (message.payload.size() <= small_bytes || data_.empty()) return *control_;
+  const bool is_large = message.kind == remote::Message::Kind::Chunk && message.payload.size() > small_bytes;
+  if (!is_large || data_.empty()) return *control_;
   return **std::min_element(data_.begin(), data_.end(), [](const auto& a, const auto& b) {
     return a->unsent_bytes() < b->unsent_bytes();
   });
