@@ -1,6 +1,6 @@
 # Every recipe is one script of scripts/; the scripts set up what they need, so any target may be the first.
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test test-cpp test-python test-cluster test-asan test-tsan benchmark format lint clean
+.PHONY: help setup build quickstart test test-cpp test-python test-cluster test-asan test-tsan benchmark benchmark-hosts format lint clean
 
 # NP: number of ranks of the quickstart.  TORCH: which torch to install (see `make help`).
 NP ?= 4
@@ -9,7 +9,7 @@ export NP TORCH
 
 help:         ## show this list
 	@echo "usage: make TARGET [NP=4] [TORCH=...]"
-	@sed -n 's/^\([a-z-]*\): *## /  \1@/p' $(firstword $(MAKEFILE_LIST)) | awk -F@ '{printf "%-16s%s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\): *## /  \1@/p' $(firstword $(MAKEFILE_LIST)) | awk -F@ '{printf "%-18s%s\n", $$1, $$2}'
 	@echo
 	@echo "  NP=N              number of ranks of the quickstart (4)"
 	@echo "  TORCH=WHAT        a requirement (torch==2.4.0), a wheel (path or URL), none, or auto. Is remembered in .venv."
@@ -35,6 +35,8 @@ test-tsan:    ## run the C++ tests under ThreadSanitizer
 	@scripts/test.sh tsan
 benchmark:    ## measure neighbour averaging against a local average and gloo
 	@scripts/benchmark.sh
+benchmark-hosts: ## measure jobs over hosts (network namespaces, as root)
+	@scripts/benchmark_hosts.sh
 format:       ## rewrite the sources as clang-format and ruff want them
 	@scripts/lint.sh --fix
 lint:         ## check format, clang-tidy, ruff, mypy and shellcheck

@@ -58,11 +58,10 @@ void translate(const std::exception_ptr& pointer, void*) {
 
 void bind_errors(nb::module_&) {
   const nb::module_ errors = nb::module_::import_("bluefog.common.errors");
-  classes = new ErrorClasses{
-      errors.attr("BlueFogError"),          errors.attr("InvalidArgumentError"),
-      errors.attr("TopologyMissingError"),  errors.attr("MismatchError"),
-      errors.attr("PeerLostError"),         errors.attr("OperationTimeoutError"),
-      errors.attr("ShutdownError")};
+  classes = new ErrorClasses{errors.attr("BlueFogError"),         errors.attr("InvalidArgumentError"),
+                             errors.attr("TopologyMissingError"), errors.attr("MismatchError"),
+                             errors.attr("PeerLostError"),        errors.attr("OperationTimeoutError"),
+                             errors.attr("ShutdownError")};
   nb::register_exception_translator(translate);
 }
 

@@ -89,9 +89,9 @@ void Engine::account_slices(const Operation& operation) {
   const MachineStep* const machines = operation.request().plan->machines.get();
   const std::size_t element = size_of(operation.request().input.dtype);
   const std::size_t count = operation.request().input.count();
-  const auto slice = machines != nullptr
-                         ? machines->map->slice_of(rank_, count, element)
-                         : mixing::slice_of(count, element, component.members.size(), component.index_of(rank_));
+  const auto slice = machines != nullptr ? machines->map->slice_of(rank_, count, element)
+                                         : mixing::slice_of(count, element, component.members.size(),
+                                                            component.index_of(rank_));
   const std::size_t bytes = (slice.last - slice.first) * element;
   for (const PeerView& peer : operation.peers) {
     if (peer.is_far) continue;

@@ -120,11 +120,11 @@ void Engine::compare_machines(const Operation& operation, const PeerView& peer) 
     if (sender_knows == receiver_knows) return;
     const std::string from = "machine " + std::to_string(sender);
     const std::string to = "machine " + std::to_string(receiver);
-    throw Mismatch(
-        operation.describe(rank_) + ": " + from +
-        (sender_knows ? " sends to " + to + ", which does not receive from it"
-                      : " does not send to " + to + ", which wants to receive from it") +
-        "; give both ends of an edge, on all ranks of both machines (" + rank_text(peer.rank) + " tells)");
+    throw Mismatch(operation.describe(rank_) + ": " + from +
+                   (sender_knows ? " sends to " + to + ", which does not receive from it"
+                                 : " does not send to " + to + ", which wants to receive from it") +
+                   "; give both ends of an edge, on all ranks of both machines (" + rank_text(peer.rank) +
+                   " tells)");
   };
   const int own_name = machines.first_rank(here);
   const int their_name = machines.first_rank(there);

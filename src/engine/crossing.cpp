@@ -67,8 +67,8 @@ bool Crossing::can_advance() const {
   for (std::size_t flow = 0; flow < outgoing_.size(); ++flow) {
     if (can_send(flow)) return true;
   }
-  return can_work() || std::any_of(incoming_.begin(), incoming_.end(),
-                                   [this](const Flow& in) { return can_land(in); });
+  return can_work() ||
+         std::any_of(incoming_.begin(), incoming_.end(), [this](const Flow& in) { return can_land(in); });
 }
 
 void Crossing::advance() {

@@ -100,9 +100,10 @@ std::uint64_t Machines::key_of(const Options& options) const {
   if (options.schedule) {
     if (has_weights(options)) throw InvalidArgument("give weights or a schedule, not both");
     if (options.schedule->size() != machines_->count()) {
-      throw InvalidArgument("the schedule is for " + text(options.schedule->size()) + " machines, the job has " +
-                            text(machines_->count()) +
-                            "; hierarchical_neighbor_allreduce takes a schedule over machines, not over ranks");
+      throw InvalidArgument(
+          "the schedule is for " + text(options.schedule->size()) + " machines, the job has " +
+          text(machines_->count()) +
+          "; hierarchical_neighbor_allreduce takes a schedule over machines, not over ranks");
     }
     key = hash_combine(key, options.schedule->hash());
     return hash_combine(key, options.round % options.schedule->period());

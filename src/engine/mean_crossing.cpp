@@ -250,9 +250,8 @@ MeansRow MeanCrossing::resolved_row() const {
 
 bool MeanCrossing::awaits_data_of(int peer) const {
   return Crossing::awaits_data_of(peer) ||
-         std::any_of(near_parts_.begin(), near_parts_.end(), [peer](const NearPart& part) {
-           return part.owner == peer && part.done < part.bytes;
-         });
+         std::any_of(near_parts_.begin(), near_parts_.end(),
+                     [peer](const NearPart& part) { return part.owner == peer && part.done < part.bytes; });
 }
 
 void MeanCrossing::for_each_peer(base::FunctionRef<void(int, std::size_t, std::size_t)> visit) const {

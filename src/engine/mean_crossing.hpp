@@ -28,8 +28,8 @@ class MeanCrossing final : public Crossing {
  private:
   /// Where the chunks of an outgoing stream come from.
   struct Source {
-    const std::byte* first;       ///< of an input, or of the own mean
-    const std::byte* tail;        ///< of the result
+    const std::byte* first;  ///< of an input, or of the own mean
+    const std::byte* tail;   ///< of the result
     bool is_mean;
     std::size_t mean_offset = 0;  ///< of the first byte
   };

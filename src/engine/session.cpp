@@ -153,9 +153,8 @@ Session::Session(Config config, std::uint64_t generation, std::shared_ptr<base::
   for (int rank = 0; rank < config_.size; ++rank) hosts.push_back(transport_->host_of(rank));
   std::vector<int> machine_sizes;
   for (const Machine& machine : machines_of(config_)) machine_sizes.push_back(machine.ranks);
-  requests_ =
-      std::make_unique<RequestFactory>(config_.rank, config_.size, generation, std::move(topology),
-                                       std::move(hosts), mixing::MachineMap(machine_sizes));
+  requests_ = std::make_unique<RequestFactory>(config_.rank, config_.size, generation, std::move(topology),
+                                               std::move(hosts), mixing::MachineMap(machine_sizes));
 }
 
 std::shared_ptr<Session> Session::join(const Config& config, const Interposition& interposition) {

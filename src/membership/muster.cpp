@@ -230,8 +230,8 @@ void HostLeaders::forget_those_of_the_parent() {
 
 Placement muster(const MusterCall& call, HostLeaders& leaders) {
   if (call.size > most_ranks) {
-    throw InvalidArgument("a job can have at most " + std::to_string(most_ranks) +
-                          " ranks, not " + std::to_string(call.size));
+    throw InvalidArgument("a job can have at most " + std::to_string(most_ranks) + " ranks, not " +
+                          std::to_string(call.size));
   }
   return Mustering(call, leaders).run();
 }

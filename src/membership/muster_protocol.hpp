@@ -10,8 +10,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "membership/rendezvous_protocol.hpp"
 #include <bluefog/config.hpp>
+
+#include "membership/rendezvous_protocol.hpp"
 
 namespace bluefog::membership::protocol {
 
@@ -29,8 +30,8 @@ struct PlacedHere {
   static constexpr Kind kind = Kind::placed;
   Header header{magic, kind};
   std::array<std::uint16_t, most_ranks> ranks_of_hosts{};  ///< zeros behind the last host
-  std::array<char, 120> rendezvous{};                                     ///< of this host
-  std::array<char, 400> listen{};                                         ///< as BLUEFOG_LISTEN
+  std::array<char, 120> rendezvous{};                      ///< of this host
+  std::array<char, 400> listen{};                          ///< as BLUEFOG_LISTEN
 };
 
 struct NoPlace {

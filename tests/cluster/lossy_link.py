@@ -1,4 +1,4 @@
-"""A link that delays and loses packets, which some kernels cannot imitate: a relay between two TUN devices."""
+"""A link that delays and loses packets, which not every kernel can imitate: a relay between TUN devices."""
 
 from __future__ import annotations
 

@@ -174,7 +174,8 @@ INSTANTIATE_TEST_SUITE_P(Private, HierarchicalDeaths,
                          testing::PrintToStringParamName());
 INSTANTIATE_TEST_SUITE_P(Frozen, HierarchicalDeaths,
                          testing::Values(Sweep{"Pairs", pairs, 1, 0, false, SimulatedFault::Kind::Freeze},
-                                         Sweep{"Apart", all_apart, 2, 2, false, SimulatedFault::Kind::Freeze}),
+                                         Sweep{"Apart", all_apart, 2, 2, false,
+                                               SimulatedFault::Kind::Freeze}),
                          testing::PrintToStringParamName());
 
 }  // namespace

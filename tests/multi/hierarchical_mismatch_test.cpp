@@ -80,80 +80,99 @@ void expect_they_work_together(Context& context) {
 }
 
 const std::vector<Disagreement> disagreements{
-    {"NoTopologyAnywhere",
-     [](int, Call& call) { call.options = {}; }, "no machine topology is set"},
+    {"NoTopologyAnywhere", [](int, Call& call) { call.options = {}; }, "no machine topology is set"},
     {"NoTopologyOnOneRank",
      [](int rank, Call& call) {
        if (rank == 3) call.options = {};
      },
-     "no machine topology is set", {0, 1, 6, 7}},
+     "no machine topology is set",
+     {0, 1, 6, 7}},
     {"WeightsOfOneRank",
      [](int rank, Call& call) {
        if (rank == 2) call.options.self_weight = 0.25;
      },
-     "of one machine", {0, 1, 4, 5, 6, 7}},
+     "of one machine",
+     {0, 1, 4, 5, 6, 7}},
     {"SourcesOfOneRank",
      [](int rank, Call& call) {
        if (rank == 2) call.options.src_machine_weights = Weights{};
      },
-     "", {0, 1, 4, 5, 6, 7}},
+     "",
+     {0, 1, 4, 5, 6, 7}},
     {"AMachineThatIsNotSentTo",
      [](int rank, Call& call) {
        if (rank / 2 == 0) call.options.dst_machine_weights = Weights{};
      },
-     "machine", {0, 1, 4, 5, 6, 7}},
+     "machine",
+     {0, 1, 4, 5, 6, 7}},
     {"AMachineThatDoesNotReceive",
      [](int rank, Call& call) {
        if (rank / 2 == 2) call.options.src_machine_weights = Weights{};
      },
-     "machine", {0, 1, 4, 5, 6, 7}},
+     "machine",
+     {0, 1, 4, 5, 6, 7}},
     {"ScheduleAgainstWeights",
      [](int rank, Call& call) {
        if (rank / 2 != 1) return;
        call.options = {};
        call.options.schedule = one_peer_exponential(4);
      },
-     "mixing of the machines", {6, 7}},
+     "mixing of the machines",
+     {6, 7}},
     {"Rounds",
      [](int rank, Call& call) {
        call.options = {};
        call.options.schedule = one_peer_exponential(4);
        call.options.round = rank == 0 ? 1 : 0;
      },
-     "mixing of the machines", {4, 5, 6, 7}},
-    {"Shape", [](int rank, Call& call) { call.count = rank == 2 ? large + 1 : large; }, "shape",
-     {0, 1, 6, 7}},
-    {"Type", [](int rank, Call& call) { call.dtype = rank == 1 ? DType::Float64 : DType::Float32; }, "dtype",
+     "mixing of the machines",
      {4, 5, 6, 7}},
-    {"AWrongType", [](int rank, Call& call) { call.dtype = rank == 2 ? DType::Int32 : DType::Float32; },
-     "cannot be averaged", {0, 1, 6, 7}},
+    {"Shape",
+     [](int rank, Call& call) { call.count = rank == 2 ? large + 1 : large; },
+     "shape",
+     {0, 1, 6, 7}},
+    {"Type",
+     [](int rank, Call& call) { call.dtype = rank == 1 ? DType::Float64 : DType::Float32; },
+     "dtype",
+     {4, 5, 6, 7}},
+    {"AWrongType",
+     [](int rank, Call& call) { call.dtype = rank == 2 ? DType::Int32 : DType::Float32; },
+     "cannot be averaged",
+     {0, 1, 6, 7}},
     {"AWrongKey",
      [](int rank, Call& call) {
        if (rank == 5) call.options.dst_machine_weights = Weights{{4, 1.0}};
      },
-     "there is no machine 4", {0, 1, 2, 3}},
+     "there is no machine 4",
+     {0, 1, 2, 3}},
     {"TheOwnMachine",
      [](int rank, Call& call) {
        if (rank == 5) call.options.src_machine_weights = Weights{{2, 1.0}};
      },
-     "use self_weight", {0, 1, 2, 3}},
+     "use self_weight",
+     {0, 1, 2, 3}},
     {"NotAllWeights",
      [](int rank, Call& call) {
        if (rank == 5) call.options.dst_machine_weights.reset();
      },
-     "come together", {0, 1, 2, 3}},
+     "come together",
+     {0, 1, 2, 3}},
     {"AScheduleOverRanks",
      [](int, Call& call) {
        call.options = {};
        call.options.schedule = hierarchical(one_peer_exponential(4), 2);
      },
      "over machines"},
-    {"AGroup", [](int, Call& call) { call.options.group = {0, 1, 2, 3, 4, 5, 6, 7}; }, "", {0, 1, 2, 3, 4, 5, 6, 7}},
+    {"AGroup",
+     [](int, Call& call) { call.options.group = {0, 1, 2, 3, 4, 5, 6, 7}; },
+     "",
+     {0, 1, 2, 3, 4, 5, 6, 7}},
     {"AGroupOfSome",
      [](int rank, Call& call) {
        if (rank < 2) call.options.group = {0, 1};
      },
-     "no groups", {4, 5, 6, 7}},
+     "no groups",
+     {4, 5, 6, 7}},
 };
 
 using Parameter = std::tuple<MachineJob, Disagreement>;
@@ -203,9 +222,8 @@ TEST(HierarchicalTopology, OfAnotherSizeIsRefused) {
 
 TEST(HierarchicalTopology, ThatDiffersIsAMismatch) {
   run_job(MachineJob{"Auto", Ranks::Threads, {2, 2}}, [](Context& context) {
-    context.set_machine_topology(context.rank() == 0 ? fully_connected_graph(2)
-                                                     : ring_graph(2, RingStyle::Left),
-                                 context.rank() == 0);
+    context.set_machine_topology(
+        context.rank() == 0 ? fully_connected_graph(2) : ring_graph(2, RingStyle::Left), context.rank() == 0);
     std::vector<float> x(large);
     EXPECT_THROW(context.hierarchical_neighbor_allreduce(std::span<const float>(x), std::span(x)), Mismatch);
     expect_they_work_together(context);

@@ -55,15 +55,11 @@ const std::vector<Mixing>& mixings() {
       {"Uniform",
        [](Context& context, int count) { context.set_machine_topology(exponential_two_graph(count)); },
        [](int, int) { return Options{}; },
-       [](int machine, int count) {
-         return of_topology(exponential_two_graph(count), machine, Form::Mean);
-       }},
+       [](int machine, int count) { return of_topology(exponential_two_graph(count), machine, Form::Mean); }},
       {"Weighted",
        [](Context& context, int count) { context.set_machine_topology(weighted_topology(count), true); },
        [](int, int) { return Options{}; },
-       [](int machine, int count) {
-         return of_topology(weighted_topology(count), machine, Form::Weighted);
-       }},
+       [](int machine, int count) { return of_topology(weighted_topology(count), machine, Form::Weighted); }},
       {"InTheCall", [](Context&, int) {},
        [](int machine, int count) {
          Options options;
@@ -245,10 +241,9 @@ void expect_exact(const MachineJob& job, std::uint64_t rounds,
   });
 }
 
-const std::vector<MachineJob> eight_machines{
-    {"Shm", Ranks::Threads, {2, 2, 2, 2, 2, 2, 2, 2}, "shm"},
-    {"Sim", Ranks::SimulatedPairs, {2, 2, 2, 2, 2, 2, 2, 2}},
-    {"SimHosts", Ranks::SimulatedHosts, {2, 2, 2, 2, 2, 2, 2, 2}}};
+const std::vector<MachineJob> eight_machines{{"Shm", Ranks::Threads, {2, 2, 2, 2, 2, 2, 2, 2}, "shm"},
+                                             {"Sim", Ranks::SimulatedPairs, {2, 2, 2, 2, 2, 2, 2, 2}},
+                                             {"SimHosts", Ranks::SimulatedHosts, {2, 2, 2, 2, 2, 2, 2, 2}}};
 
 TEST(HierarchicalOnePeer, IsExactAfterLogRounds) {
   for (const MachineJob& job : eight_machines) {
@@ -309,8 +304,8 @@ std::vector<std::map<int, std::size_t>> sent_between_machines(const MachineJob& 
 TEST(HierarchicalBytes, ARankSendsItsShareOfTheMean) {
   constexpr std::size_t count = std::size_t{1} << 16;
   constexpr std::size_t share = count * sizeof(float) / 4;
-  for (const MachineJob& job : {MachineJob{"Auto", Ranks::Threads, {4, 4}},
-                                MachineJob{"Tcp", Ranks::Threads, {4, 4}, "tcp"}}) {
+  for (const MachineJob& job :
+       {MachineJob{"Auto", Ranks::Threads, {4, 4}}, MachineJob{"Tcp", Ranks::Threads, {4, 4}, "tcp"}}) {
     for (const bool is_shared : {true, false}) {
       const auto sent = sent_between_machines(job, count, is_shared);
       for (int rank = 0; rank < 8; ++rank) {
@@ -336,9 +331,9 @@ TEST(HierarchicalBytes, BetweenUnequalMachinesTheMeanCrossesOnce) {
 }
 
 TEST(Hierarchical, ALoopTakesNoMoreMemory) {
-  for (const MachineJob& job : {MachineJob{"Auto", Ranks::Threads, {2, 2}},
-                                MachineJob{"Shm", Ranks::Threads, {2, 2}, "shm"},
-                                MachineJob{"Tcp", Ranks::Threads, {2, 2}, "tcp"}}) {
+  for (const MachineJob& job :
+       {MachineJob{"Auto", Ranks::Threads, {2, 2}}, MachineJob{"Shm", Ranks::Threads, {2, 2}, "shm"},
+        MachineJob{"Tcp", Ranks::Threads, {2, 2}, "tcp"}}) {
     run_job(job, [](Context& context) {
       auto shared = context.make_shared<float>(50'000);
       std::vector<float> own(50'000);

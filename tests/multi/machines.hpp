@@ -54,19 +54,25 @@ inline void run_job(const MachineJob& job, const Body& body) {
 /// Machines of two ranks on every transport, unequal ones, and the smallest.
 inline std::vector<MachineJob> machine_jobs() {
   std::vector<MachineJob> jobs{
-      {"Shm", Ranks::Threads, {2, 2}, "shm"},      {"Auto", Ranks::Threads, {2, 2}},
-      {"Tcp", Ranks::Threads, {2, 2}, "tcp"},      {"SimPairs", Ranks::SimulatedPairs, {2, 2}},
-      {"SimHost", Ranks::SimulatedHost, {2, 2}},   {"SimHosts", Ranks::SimulatedHosts, {2, 2}},
+      {"Shm", Ranks::Threads, {2, 2}, "shm"},        {"Auto", Ranks::Threads, {2, 2}},
+      {"Tcp", Ranks::Threads, {2, 2}, "tcp"},        {"SimPairs", Ranks::SimulatedPairs, {2, 2}},
+      {"SimHost", Ranks::SimulatedHost, {2, 2}},     {"SimHosts", Ranks::SimulatedHosts, {2, 2}},
       {"SimUneven", Ranks::SimulatedUneven, {1, 2}}, {"Auto", Ranks::Threads, {2, 1}},
   };
   if (is_reduced()) return jobs;
   const std::vector<MachineJob> more{
-      {"Shm", Ranks::Threads, {1}, "shm"},          {"Shm", Ranks::Threads, {3}, "shm"},
-      {"Shm", Ranks::Threads, {2, 2, 2, 2}, "shm"}, {"Shm", Ranks::Processes, {2, 2}, "shm"},
-      {"Processes", Ranks::Processes, {2, 2}},      {"Auto", Ranks::Threads, {1, 1, 1}},
-      {"Auto", Ranks::Threads, {1, 3}},             {"Auto", Ranks::Threads, {3, 2}},
-      {"Tcp", Ranks::Threads, {3, 2}, "tcp"},       {"Tcp", Ranks::Threads, {3}, "tcp"},
-      {"SimUneven", Ranks::SimulatedUneven, {1, 2, 3}}, {"SimHosts", Ranks::SimulatedHosts, {3, 3}},
+      {"Shm", Ranks::Threads, {1}, "shm"},
+      {"Shm", Ranks::Threads, {3}, "shm"},
+      {"Shm", Ranks::Threads, {2, 2, 2, 2}, "shm"},
+      {"Shm", Ranks::Processes, {2, 2}, "shm"},
+      {"Processes", Ranks::Processes, {2, 2}},
+      {"Auto", Ranks::Threads, {1, 1, 1}},
+      {"Auto", Ranks::Threads, {1, 3}},
+      {"Auto", Ranks::Threads, {3, 2}},
+      {"Tcp", Ranks::Threads, {3, 2}, "tcp"},
+      {"Tcp", Ranks::Threads, {3}, "tcp"},
+      {"SimUneven", Ranks::SimulatedUneven, {1, 2, 3}},
+      {"SimHosts", Ranks::SimulatedHosts, {3, 3}},
       {"SimHosts", Ranks::SimulatedHosts, {1, 1, 1, 1}},
   };
   jobs.insert(jobs.end(), more.begin(), more.end());

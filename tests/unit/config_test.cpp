@@ -135,8 +135,7 @@ INSTANTIATE_TEST_SUITE_P(
                       BadValue{"BLUEFOG_TRANSPORT", "pigeon"}, BadValue{"BLUEFOG_TCP_CONNECTIONS", "0"},
                       BadValue{"BLUEFOG_TCP_CONNECTIONS", "65"}, BadValue{"BLUEFOG_TCP_BUFFER", "-1"},
                       BadValue{"BLUEFOG_ENCRYPT", "maybe"}, BadValue{"BLUEFOG_RESTART_COUNT", "-1"},
-                      BadValue{"BLUEFOG_STORE", "fast"},
-                      BadValue{"BLUEFOG_BUCKET_SIZE", "0"}));
+                      BadValue{"BLUEFOG_STORE", "fast"}, BadValue{"BLUEFOG_BUCKET_SIZE", "0"}));
 
 TEST(Config, SeveralRanksNeedARendezvous) {
   EXPECT_THROW((void)read_config({{"BLUEFOG_RANK", "1"}, {"BLUEFOG_SIZE", "2"}}), InvalidArgument);

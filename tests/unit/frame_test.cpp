@@ -281,26 +281,27 @@ void change_row(Message& message, std::size_t word, std::uint64_t value) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, WrongPosts,
-    testing::Values(Wrong{"Kind", [](Message& m) { m.post.kind = static_cast<OperationKind>(transport::operation_kinds); }},
-                    Wrong{"DType", [](Message& m) { m.post.dtype = static_cast<DType>(10); }},
-                    Wrong{"NoChunks", [](Message& m) { m.post.chunk_bytes = 0; }},
-                    Wrong{"LargeChunks", [](Message& m) { m.post.chunk_bytes = longest_payload + 1; }},
-                    Wrong{"NegativeExtent", [](Message& m) { m.post.extents[0] = -3; }},
-                    Wrong{"HugeTensor",
-                          [](Message& m) {
-                            m.post.extents = {std::int64_t{1} << 40, std::int64_t{1} << 40};
-                          }},
-                    Wrong{"PayloadOfAnotherSize", [](Message& m) { m.payload = payload_of(29); }},
-                    Wrong{"LostRankOutside", [](Message& m) { m.lost = 5; }},
-                    Wrong{"RowOfAnotherRank", [](Message& m) { change_row(m, 0, 1U << 8); }},
-                    Wrong{"RowForm", [](Message& m) { change_row(m, 0, 2U << 8 | 9); }},
-                    Wrong{"RowLength", [](Message& m) { change_row(m, 1, std::uint64_t{2} << 32 | 3); }},
-                    Wrong{"RowCountOverflow", [](Message& m) { change_row(m, 1, ~std::uint64_t{0}); }},
-                    Wrong{"SourceOutside", [](Message& m) { change_row(m, 5, 5); }},
-                    Wrong{"SourceTwice", [](Message& m) { change_row(m, 5, 0); }},
-                    Wrong{"SourceItself", [](Message& m) { change_row(m, 3, 2); }},
-                    Wrong{"NoRow",
-                          [](Message& m) { m.row = std::make_shared<const std::vector<std::uint64_t>>(); }}),
+    testing::Values(
+        Wrong{"Kind",
+              [](Message& m) { m.post.kind = static_cast<OperationKind>(transport::operation_kinds); }},
+        Wrong{"DType", [](Message& m) { m.post.dtype = static_cast<DType>(10); }},
+        Wrong{"NoChunks", [](Message& m) { m.post.chunk_bytes = 0; }},
+        Wrong{"LargeChunks", [](Message& m) { m.post.chunk_bytes = longest_payload + 1; }},
+        Wrong{"NegativeExtent", [](Message& m) { m.post.extents[0] = -3; }},
+        Wrong{"HugeTensor",
+              [](Message& m) {
+                m.post.extents = {std::int64_t{1} << 40, std::int64_t{1} << 40};
+              }},
+        Wrong{"PayloadOfAnotherSize", [](Message& m) { m.payload = payload_of(29); }},
+        Wrong{"LostRankOutside", [](Message& m) { m.lost = 5; }},
+        Wrong{"RowOfAnotherRank", [](Message& m) { change_row(m, 0, 1U << 8); }},
+        Wrong{"RowForm", [](Message& m) { change_row(m, 0, 2U << 8 | 9); }},
+        Wrong{"RowLength", [](Message& m) { change_row(m, 1, std::uint64_t{2} << 32 | 3); }},
+        Wrong{"RowCountOverflow", [](Message& m) { change_row(m, 1, ~std::uint64_t{0}); }},
+        Wrong{"SourceOutside", [](Message& m) { change_row(m, 5, 5); }},
+        Wrong{"SourceTwice", [](Message& m) { change_row(m, 5, 0); }},
+        Wrong{"SourceItself", [](Message& m) { change_row(m, 3, 2); }},
+        Wrong{"NoRow", [](Message& m) { m.row = std::make_shared<const std::vector<std::uint64_t>>(); }}),
     [](const auto& info) { return info.param.what; });
 
 TEST(Texts, AreCutToWhatFits) {

@@ -72,9 +72,8 @@ void expect_parts_to_fit(const MachineMap& machines, int ranks, std::size_t coun
       const std::size_t last = std::min(own.last, theirs.last);
       come[part.input] += last > first ? last - first : 0;
       const auto& there = plans[part.rank].destinations;
-      EXPECT_TRUE(std::any_of(there.begin(), there.end(), [rank = rank](const auto& destination) {
-        return destination.rank == rank;
-      }));
+      EXPECT_TRUE(std::any_of(there.begin(), there.end(),
+                              [rank = rank](const auto& destination) { return destination.rank == rank; }));
     }
     EXPECT_EQ(come.size(), plan.inputs.size() - 1);
     for (const auto& [input, elements] : come) EXPECT_EQ(elements, own.last - own.first);

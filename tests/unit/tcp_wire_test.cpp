@@ -373,9 +373,12 @@ TEST(Room, IsToldOfWhenThePeerHasGone) {
   const test::RawRank slow(stations, 1, 0);
   TcpWire& wire = *stations[0].wire;
   std::uint64_t sent = 0;
-  while (wire.has_room(1)) wire.send(1, chunk(sent++, 500'000));
-  for (int more = 0; more < 40; ++more)
-    wire.send(1, chunk(sent++, 500'000));  // the kernel may take some still
+  const auto send = [&] {
+    wire.send(1, chunk(sent++, 500'000));
+    slow.stay_alive(1, 0ms);
+  };
+  while (wire.has_room(1)) send();
+  for (int more = 0; more < 40; ++more) send();  // the kernel may take some still
   const int rings = stations[0].rings();
   slow.send(farewell(1));
   const auto news = stations[0].wait_for(1);

@@ -7,8 +7,8 @@ namespace bluefog::transport::tcp {
 
 namespace {
 
-/// Larger chunks go by the data connections, and nothing else does: names and texts are always encrypted. A tensor
-/// that comes with its announcement does not leave it, for two messages take twice the time.
+/// Larger chunks go by the data connections, and nothing else does: names and texts are always encrypted. A
+/// tensor that comes with its announcement does not leave it, for two messages take twice the time.
 constexpr std::size_t small_bytes = std::size_t{4} << 10;
 /// So much may wait before chunks stay where they are; and so little before they come again.
 constexpr std::size_t full_bytes = std::size_t{4} << 20;

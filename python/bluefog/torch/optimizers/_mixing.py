@@ -291,7 +291,9 @@ def _check_schedule(settings: MixingSettings) -> None:
     size = context.machine_size() if over_machines else context.size()
     nodes = "machines" if over_machines else "ranks"
     if schedule.size != size:
-        raise ValueError(f"the schedule {schedule.name!r} is for {schedule.size} {nodes}, this job has {size}")
+        raise ValueError(
+            f"the schedule {schedule.name!r} is for {schedule.size} {nodes}, this job has {size}"
+        )
     for preserves, what in (
         (schedule.preserves_constants, "constants"),
         (schedule.preserves_mean, "the mean"),

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Runs the benchmarks of benchmarks/over_hosts: hosts are network namespaces, so this needs root.
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+[[ "$(id -u)" == 0 ]] || fail "network namespaces need root: sudo make benchmark-hosts"
+"$ROOT/scripts/build.sh"
+"$ROOT/scripts/setup_cluster.sh"
+"$PYTHON" -c 'import mpi4py' 2>/dev/null || "$PYTHON" -m pip install --quiet mpi4py >&2
+
+export PATH="$VENV/bin:$PATH" PYTHONPATH="$ROOT/python${PYTHONPATH:+:$PYTHONPATH}"
+cd "$ROOT/benchmarks/over_hosts"
+run() {
+  echo "== $*"
+  "$PYTHON" "$@"
+}
+run exchange.py
+run exchange.py --megabits 1000 --bytes 100000000 --repetitions 5
+run lossy_link.py
+run step_times.py
+run weak_scaling.py
