@@ -14,7 +14,7 @@ import copy
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import bluefog.torch as bf
 import torch
@@ -67,6 +67,12 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--no-plot", action="store_true")
     return parser.parse_args()
+
+
+def give_up(why: str) -> NoReturn:
+    """In one write: ranks share the terminal."""
+    sys.stderr.write(f"fashion_mnist.py: {why}\n")
+    sys.exit(1)
 
 
 def make_model() -> nn.Module:
@@ -245,10 +251,10 @@ def main() -> None:
     try:
         folder = find_folder(args.data)
     except FileNotFoundError as error:
-        sys.exit(f"fashion_mnist.py: {error}")
+        give_up(str(error))
     train = Images.read(folder, "train").share_of(bf.rank(), bf.size(), args.seed, args.limit)
     if len(train) == 0:
-        sys.exit(f"fashion_mnist.py: --limit {args.limit} leaves some of {bf.size()} ranks without an image")
+        give_up(f"--limit {args.limit} leaves some of {bf.size()} ranks without an image")
     run = Trainer(args, train, Images.read(folder, "test")).train()
     if bf.rank() == 0:
         args.output.mkdir(parents=True, exist_ok=True)
