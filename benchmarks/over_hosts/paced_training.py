@@ -90,8 +90,15 @@ def decentralized(
     return lambda model: make_step(model, wrap(sgd(model), model=model, schedule=schedule()))
 
 
-def over_machines() -> bf.Schedule:
-    return bf.hierarchical(bf.one_peer_exponential(bf.machine_size()), bf.local_size())
+def over_machines(model: nn.Module) -> Step:
+    """The mean of each host, in shares of its ranks, with one other host."""
+    optimizer = bf.DistributedAdaptThenCombineOptimizer(
+        sgd(model),
+        model=model,
+        communication_type=bf.CommunicationType.hierarchical_neighbor_allreduce,
+        schedule=bf.one_peer_exponential(bf.machine_size()),
+    )
+    return make_step(model, optimizer)
 
 
 ATC = bf.DistributedAdaptThenCombineOptimizer
@@ -104,7 +111,7 @@ WAYS: dict[str, Callable[[nn.Module], Step]] = {
     ),
     "one-peer exponential-2, ATC": decentralized(ATC, lambda: bf.one_peer_exponential(bf.size())),
     "one-peer exponential-2, AWC": decentralized(AWC, lambda: bf.one_peer_exponential(bf.size())),
-    "hierarchical one-peer, ATC": decentralized(ATC, over_machines),
+    "hierarchical sharded one-peer, ATC": over_machines,
 }
 
 

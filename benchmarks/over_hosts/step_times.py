@@ -17,7 +17,7 @@ WAYS = [
     "static exponential-2, ATC",
     "one-peer exponential-2, ATC",
     "one-peer exponential-2, AWC",
-    "hierarchical one-peer, ATC",
+    "hierarchical sharded one-peer, ATC",
 ]
 
 
