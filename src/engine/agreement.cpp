@@ -70,9 +70,7 @@ const mixing::ResolvedRow& Engine::resolve_row(Operation& operation) {
   for (const PeerView& peer : operation.peers) hashes.push_back(peer.post.row_hash);
   if (plan.resolved == nullptr || plan.resolved_for != hashes) {
     plan.resolved = std::make_shared<const mixing::ResolvedRow>(mixing::resolve(plan.row, [&](int source) {
-      const auto peer = std::find_if(operation.peers.begin(), operation.peers.end(),
-                                     [&](const PeerView& view) { return view.rank == source; });
-      return row_of(*peer)->destination(rank_)->weight;
+      return row_of(*operation.find_peer(source))->destination(rank_)->weight;
     }));
     plan.resolved_for = std::move(hashes);
   }
@@ -180,9 +178,7 @@ Task Engine::close_component(Operation& operation) {
       return !peer.is_far && !std::binary_search(closure.members.begin(), closure.members.end(), peer.rank);
     });
     for (const int member : closure.members) {
-      const bool listed = std::any_of(operation.peers.begin(), operation.peers.end(),
-                                      [&](const PeerView& peer) { return peer.rank == member; });
-      if (member == rank_ || listed) continue;
+      if (member == rank_ || operation.find_peer(member) != nullptr) continue;
       add_peer(operation, member);
       transport_.show(
           member, operation.slot);  // it may wait for this post, which was shown to direct neighbours only

@@ -100,8 +100,7 @@ void Exchange::add_source(int rank, std::size_t& output_offset) {
     source.in_place = static_cast<const std::byte*>(operation_.request().input.data);
     source.chunks = chunks_of(operation_.post);
   } else {
-    source.peer = &*std::find_if(operation_.peers.begin(), operation_.peers.end(),
-                                 [&](const PeerView& peer) { return peer.rank == rank; });
+    source.peer = operation_.find_peer(rank);
     const Post& post = source.peer->post;
     source.bytes = Shape(std::span(post.extents.data(), post.dims)).count() * size_of(post.dtype);
     source.chunks = chunks_of(post);

@@ -32,8 +32,7 @@ std::exception_ptr Engine::lost_error(const Operation& operation, int lost) cons
 /// @param witness  who knows it: this rank, or one that has given up for this reason
 std::exception_ptr Engine::lost_error(const Operation& operation, int lost, int witness) const {
   const auto state = transport_.state(lost);
-  const auto peer = std::find_if(operation.peers.begin(), operation.peers.end(),
-                                 [lost](const PeerView& view) { return view.rank == lost; });
+  const PeerView* const peer = operation.find_peer(lost);
   std::string text = operation.describe(rank_) + " after " + elapsed(operation) + ": " + rank_text(lost);
   if (state == transport::PeerState::Left) {
     text += " has left the job (it called shutdown, or its program ended)";
@@ -44,8 +43,7 @@ std::exception_ptr Engine::lost_error(const Operation& operation, int lost, int 
                 ? " has died"
                 : " is lost (its connection broke, or it gave no sign of life in time)";
   }
-  if (peer != operation.peers.end())
-    text += peer->found ? " in the middle of it" : " without making this call";
+  if (peer != nullptr) text += peer->found ? " in the middle of it" : " without making this call";
   if (witness != rank_) text += ", as " + rank_text(witness) + " reports";
   return std::make_exception_ptr(PeerLost(text + "; restart the job, or leave this rank out", lost));
 }

@@ -105,9 +105,7 @@ void allocate_gathered(Operation& operation, int rank) {
                                     request.input.shape.extents().end());
   extents[0] = 0;
   for (const int source : request.plan->gather_order) {
-    const auto peer = std::find_if(operation.peers.begin(), operation.peers.end(),
-                                   [&](const PeerView& view) { return view.rank == source; });
-    extents[0] += source == rank ? request.input.shape[0] : peer->post.extents[0];
+    extents[0] += source == rank ? request.input.shape[0] : operation.find_peer(source)->post.extents[0];
   }
   operation.gathered_shape = Shape(extents);
   const std::size_t bytes = operation.gathered_shape.count() * size_of(request.input.dtype);
@@ -118,9 +116,7 @@ void allocate_gathered(Operation& operation, int rank) {
 
 Task Engine::exchange(Operation& operation) {
   const Request& request = operation.request();
-  const bool is_gather =
-      request.kind == OperationKind::Allgather || request.kind == OperationKind::NeighborAllgather;
-  if (is_gather) allocate_gathered(operation, rank_);
+  if (gathers(request.kind)) allocate_gathered(operation, rank_);
   if (operation.post.meets != 0) transport_.set_phase(operation.slot, Phase::Running);
   for (const PeerView& peer : operation.peers) {
     if (peer.is_far) transport_.show(peer.rank, operation.slot);

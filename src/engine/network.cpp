@@ -26,6 +26,21 @@ std::vector<tcp::Endpoint> endpoints_of(const std::vector<tcp::Listener>& listen
   return endpoints;
 }
 
+struct HostRanks {
+  int first_rank = 0;
+  int ranks = 0;
+};
+
+/// The real host of a rank, whatever machines are pretended.
+HostRanks host_with(const Config& config, int rank) {
+  int first_rank = 0;
+  for (const int ranks : config.ranks_of_hosts) {
+    if (rank < first_rank + ranks) return {first_rank, ranks};
+    first_rank += ranks;
+  }
+  return {0, config.size};
+}
+
 }  // namespace
 
 std::vector<Machine> machines_of(const Config& config) {
@@ -46,12 +61,7 @@ std::vector<Machine> machines_of(const Config& config) {
 }
 
 int ranks_beside(const Config& config) {
-  int first_rank = 0;
-  for (const int ranks : config.ranks_of_hosts) {
-    if (config.rank < first_rank + ranks) return ranks;
-    first_rank += ranks;
-  }
-  return config.size;
+  return host_with(config, config.rank).ranks;
 }
 
 void check_machines(const Config& config) {
@@ -78,12 +88,7 @@ void check_machines(const Config& config) {
 int host_of(const Config& config, int rank) {
   if (config.transport == "tcp") return rank;
   if (config.transport == "auto" && config.nodes_per_machine) return rank - rank % *config.nodes_per_machine;
-  int first_rank = 0;
-  for (const int ranks : config.ranks_of_hosts) {
-    if (rank < first_rank + ranks) return first_rank;
-    first_rank += ranks;
-  }
-  return 0;
+  return host_with(config, rank).first_rank;
 }
 
 bool has_far_ranks(const Config& config) {
@@ -100,8 +105,8 @@ std::uint64_t placement_of(const Config& config) {
 }
 
 void check_placement(const Config& config, const membership::Roster& roster) {
+  const std::uint64_t own = placement_of(config);
   for (const membership::Card& card : roster.members) {
-    const std::uint64_t own = placement_of(config);
     if (card.placement == own) continue;
     throw Mismatch(
         "rank " + std::to_string(config.rank) + " and rank " + std::to_string(card.rank) +

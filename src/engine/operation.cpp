@@ -44,6 +44,12 @@ Plan::Plan(mixing::MixingRow own_row, std::vector<int> order)
 Operation::Operation(Request request) : request_(std::move(request)) {}
 Operation::~Operation() = default;
 
+const PeerView* Operation::find_peer(int rank) const noexcept {
+  const auto found =
+      std::find_if(peers.begin(), peers.end(), [rank](const PeerView& peer) { return peer.rank == rank; });
+  return found == peers.end() ? nullptr : &*found;
+}
+
 std::string Operation::describe(int rank) const {
   return describe_call(request_.kind, request_.name, key) + " on " + rank_text(rank);
 }

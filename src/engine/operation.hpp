@@ -117,6 +117,9 @@ class Operation {
   /// Whether the output is the input's own memory.
   [[nodiscard]] bool in_place() const noexcept { return request_.output.data == request_.input.data; }
 
+  /// What is known of a peer; nullptr for a rank that is none.
+  [[nodiscard]] const PeerView* find_peer(int rank) const noexcept;
+
   // Owned by the engine, under its lock.
   Key key{};
   std::uint64_t sequence = 0;

@@ -17,14 +17,9 @@ constexpr std::size_t slice_quantum = std::size_t{1} << 20;
 constexpr std::size_t log_bytes = std::size_t{8} << 10;
 constexpr std::size_t least_chunk_bytes = 256;
 
-const PeerView& peer_of(const Operation& operation, int member) {
-  return *std::find_if(operation.peers.begin(), operation.peers.end(),
-                       [&](const PeerView& peer) { return peer.rank == member; });
-}
-
 /// @param rank  the own one
 const Post& post_of(const Operation& operation, int rank, int member) {
-  return member == rank ? operation.post : peer_of(operation, member).post;
+  return member == rank ? operation.post : operation.find_peer(member)->post;
 }
 
 /// Whether any member's tensor is overwritten. Otherwise a slice can be mixed again from its start.
@@ -45,7 +40,7 @@ Slice::Slice(transport::Transport& transport, BulkStores& stores, const Operatio
              int member, mixing::StoreKind store)
     : transport_(transport),
       stores_(stores),
-      owner_(member == rank ? operation.slot : peer_of(operation, member).slot),
+      owner_(member == rank ? operation.slot : operation.find_peer(member)->slot),
       dtype_(operation.request().input.dtype),
       store_(store) {
   if (operation.request().plan->machines != nullptr) {
