@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,15 @@ sys.path.append(str(TESTS))
 
 from network import Network  # noqa: E402
 
-__all__ = ["TESTS", "Network", "json_lines", "run_program"]
+__all__ = [
+    "TESTS",
+    "Network",
+    "add_training_options",
+    "json_lines",
+    "paced_training",
+    "run_program",
+    "training_network",
+]
 
 
 def run_program(
@@ -35,6 +46,31 @@ def run_program(
     if job.returncode != 0:
         raise SystemExit(job.returncode)
     return job.stdout
+
+
+def add_training_options(
+    parser: argparse.ArgumentParser, *, megabits: int, parameters: int, seconds: float, steps: int
+) -> None:
+    """What describes a network and a paced training; the numbers are the defaults."""
+    parser.add_argument("--megabits", type=int, default=megabits, help="rate of each host's port")
+    parser.add_argument("--parameters", type=int, default=parameters, help="of float32")
+    parser.add_argument("--seconds", type=float, default=seconds, help="computing in a step")
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--congestion-control", default="cubic", help="of all connections between hosts")
+
+
+@contextlib.contextmanager
+def training_network(hosts: int, arguments: argparse.Namespace) -> Iterator[Network]:
+    with Network(hosts) as network:
+        network.shape(arguments.megabits)
+        network.use_congestion_control(arguments.congestion_control)
+        yield network
+
+
+def paced_training(arguments: argparse.Namespace) -> list[str]:
+    """The program, but for the ways to train."""
+    program = ["paced_training.py", "--parameters", str(arguments.parameters)]
+    return [*program, "--seconds", str(arguments.seconds), "--steps", str(arguments.steps)]
 
 
 def json_lines(text: str) -> list[dict[str, Any]]:

@@ -10,7 +10,13 @@ from __future__ import annotations
 
 import argparse
 
-from virtual_job import Network, json_lines, run_program
+from virtual_job import (
+    add_training_options,
+    json_lines,
+    paced_training,
+    run_program,
+    training_network,
+)
 
 WAYS = [
     "DDP (gloo)",
@@ -24,12 +30,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--megabits", type=int, default=50, help="rate of each host's port")
-    parser.add_argument("--parameters", type=int, default=1 << 20, help="of float32")
-    parser.add_argument("--seconds", type=float, default=0.75, help="computing in a step")
-    parser.add_argument("--steps", type=int, default=12)
+    add_training_options(parser, megabits=50, parameters=1 << 20, seconds=0.75, steps=12)
     parser.add_argument("--hosts", type=int, nargs="+", default=[1, 2, 4, 8])
-    parser.add_argument("--congestion-control", default="cubic", help="of all connections between hosts")
     arguments = parser.parse_args()
 
     model = arguments.parameters * 4
@@ -38,11 +40,8 @@ def main() -> None:
         f"a model of {model / 1e6:.1f} MB, which takes {sending:.2f} s at {arguments.megabits} Mbit/s; "
         f"computing takes {arguments.seconds} s"
     )
-    program = ["paced_training.py", "--parameters", str(arguments.parameters)]
-    program += ["--seconds", str(arguments.seconds), "--steps", str(arguments.steps)]
-    with Network(max(arguments.hosts)) as network:
-        network.shape(arguments.megabits)
-        network.use_congestion_control(arguments.congestion_control)
+    program = paced_training(arguments)
+    with training_network(max(arguments.hosts), arguments) as network:
         (alone,) = json_lines(run_program(network, 1, [*program, "no communication"], hosts=1))
         reference = alone["seconds"]
         print("| hosts | " + " | ".join(WAYS) + " |\n|---|" + "---|" * len(WAYS))
