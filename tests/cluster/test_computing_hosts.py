@@ -49,6 +49,25 @@ report([parameter.detach().view(torch.int32).flatten().tolist() for parameter in
 """
 
 
+# Ranks 0 and 2, 1 and 3 are pairs. The first goes on until both of it have seen what `seen` says.
+PAIRS = """
+def mix(x):
+    peer = (rank + 2) % 4
+    return bf.neighbor_allreduce(x, self_weight=0.5, src_weights={peer: 0.5}, dst_weights=[peer])
+def mix_until(seen):
+    rounds, done = 0, False
+    while not done:
+        x = mix(torch.tensor([float(rank + rounds), float(seen())]))
+        assert x[0].item() == 1.0 + rounds, (x, rounds)
+        rounds, done = rounds + 1, x[1].item() == 1.0
+    return rounds
+def mix_for_ever():
+    while True:
+        assert mix(torch.full((1000,), float(rank))).eq(2.0).all()
+        (directory / f"mixed.{rank}").touch()
+"""
+
+
 @pytest.fixture
 def network() -> Iterator[Network]:
     network = Network(3)
@@ -119,29 +138,18 @@ def test_an_address_that_every_host_has(launch: Launch) -> None:
 
 
 def test_a_cut_link_is_felt_by_those_who_need_it(launch: Launch) -> None:
-    """Ranks 0 and 2, 1 and 3 are pairs; the host of rank 3 is cut off."""
+    """The host of rank 3 is cut off."""
     _, b, c = launch.network.hosts
     source = """
-def mix(x):
-    peer = (rank + 2) % 4
-    return bf.neighbor_allreduce(x, self_weight=0.5, src_weights={peer: 0.5}, dst_weights=[peer])
 if rank % 2 == 0:
-    rounds, done = 0, False
-    while not done:  # until both have seen the losses
-        seen = all((directory / f"{other}.json").exists() for other in (1, 3))
-        x = mix(torch.tensor([float(rank + rounds), float(seen)]))
-        assert x[0].item() == 1.0 + rounds, (x, rounds)
-        rounds, done = rounds + 1, x[1].item() == 1.0
-    report(rounds)
+    report(mix_until(lambda: all((directory / f"{other}.json").exists() for other in (1, 3))))
 else:
     try:
-        while True:
-            assert mix(torch.full((1000,), float(rank))).eq(2.0).all()
-            (directory / f"mixed.{rank}").touch()
+        mix_for_ever()
     except PeerLostError as error:
         report(str(error))
 """
-    start(launch, ["localhost:2", f"{b}:1", f"{c}:1"], 4, source, BLUEFOG_HEARTBEAT="0.5")
+    start(launch, ["localhost:2", f"{b}:1", f"{c}:1"], 4, PAIRS + source, BLUEFOG_HEARTBEAT="0.5")
     launch.job.wait_for_files("mixed.1", "mixed.3")
     launch.network.cut(2)
     reports = finish(launch, 4)
@@ -153,31 +161,20 @@ else:
 
 @pytest.mark.parametrize("victim", ["rank", "agent"])
 def test_a_death_is_felt_by_those_who_need_it(launch: Launch, victim: str) -> None:
-    """Ranks 0 and 2, 1 and 3 are pairs; rank 3 is killed, or the agent of its host."""
+    """Rank 3 is killed, or the agent of its host."""
     _, b, c = launch.network.hosts
     source = """
-def mix(x):
-    peer = (rank + 2) % 4
-    return bf.neighbor_allreduce(x, self_weight=0.5, src_weights={peer: 0.5}, dst_weights=[peer])
 if rank % 2 == 0:
-    rounds, done = 0, False
-    while not done:  # until both have seen the loss
-        seen = (directory / "1.json").exists()
-        x = mix(torch.tensor([float(rank + rounds), float(seen)]))
-        assert x[0].item() == 1.0 + rounds, (x, rounds)
-        rounds, done = rounds + 1, x[1].item() == 1.0
-    report(rounds)
+    report(mix_until(lambda: (directory / "1.json").exists()))
 else:
     report(os.getpid())
     (directory / f"{rank}.json").rename(directory / f"pid.{rank}")
     try:
-        while True:
-            assert mix(torch.full((1000,), float(rank))).eq(2.0).all()
-            (directory / f"mixed.{rank}").touch()
+        mix_for_ever()
     except PeerLostError as error:
         report([str(error), time.monotonic()])
 """
-    start(launch, ["localhost:2", f"{b}:1", f"{c}:1"], 4, source, "--on-rank-death", "keep")
+    start(launch, ["localhost:2", f"{b}:1", f"{c}:1"], 4, PAIRS + source, "--on-rank-death", "keep")
     launch.job.wait_for_files("mixed.1", "mixed.3")
     pid = int((launch.job.directory / "pid.3").read_text())
     killed = time.monotonic()
