@@ -1,6 +1,6 @@
 # Every recipe is one script of scripts/; the scripts set up what they need, so any target may be the first.
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test test-cpp test-python test-cluster test-asan test-tsan benchmark benchmark-hosts format lint clean
+.PHONY: help setup build quickstart test test-cpp test-python test-cluster test-asan test-tsan fuzz benchmark benchmark-hosts format lint clean
 
 # NP: number of ranks of the quickstart.  TORCH: which torch to install (see `make help`).
 NP ?= 4
@@ -33,6 +33,8 @@ test-asan:    ## run the C++ tests under AddressSanitizer and UndefinedBehaviorS
 	@scripts/test.sh asan
 test-tsan:    ## run the C++ tests under ThreadSanitizer
 	@scripts/test.sh tsan
+fuzz:         ## look for bytes that break a parser, for FUZZ_SECONDS (600) each; needs clang, which it installs
+	@scripts/fuzz.sh $(FUZZ_SECONDS)
 benchmark:    ## measure neighbour averaging against a local average and gloo
 	@scripts/benchmark.sh
 benchmark-hosts: ## measure jobs over hosts (network namespaces, as root)

@@ -18,3 +18,4 @@ run exchange.py --megabits 1000 --bytes 100000000 --repetitions 5
 run lossy_link.py
 run step_times.py
 run weak_scaling.py
+run accuracy.py --data "$("$ROOT/scripts/fetch_fashion_mnist.sh")"

@@ -13,6 +13,9 @@ namespace bluefog {
 /// Between this rank and one other.
 struct PeerStats {
   int rank = -1;
+  /// How it is reached: "shared memory", "tcp 10.0.0.1 to 10.0.0.2" (own address first), "simulated network",
+  /// or empty where no connection is open.
+  std::string path;
   /// Operations that have ended here, well or not, and that the peer took part in.
   std::uint64_t operations = 0;
   /// Bytes of tensors that this rank has read from the peer's memory, or received from it.

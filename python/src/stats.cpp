@@ -15,6 +15,7 @@ double seconds(std::chrono::nanoseconds time) {
 
 nb::dict dict_of(const PeerStats& peer) {
   nb::dict entry;
+  entry["path"] = nb::str(peer.path.c_str());
   entry["operations"] = peer.operations;
   entry["bytes_received"] = peer.bytes_received;
   entry["bytes_sent"] = peer.bytes_sent;

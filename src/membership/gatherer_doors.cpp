@@ -72,7 +72,7 @@ asio::awaitable<std::string> GathererDoors::open() {
           io_, std::move(listeners), identity_, sockets_,
           tcp::Doorman::Callbacks{
               [](const tcp::Hello& /*hello*/) { return tcp::Verdict::Accepted; },
-              [this](const tcp::Hello& /*hello*/, tcp::Opened opened) { admit(std::move(opened.socket)); },
+              [this](const tcp::Hello& /*hello*/, tcp::Opened opened) { admit(std::move(opened)); },
               [](const tcp::Hello& /*hello*/) {}});
       doorman_->start();
       break;
@@ -102,10 +102,10 @@ void GathererDoors::send(int host, const HostOrder& order) {
   if (found != lines_.end()) found->second->send(encode(order));
 }
 
-void GathererDoors::admit(std::shared_ptr<tcp::Socket> socket) {
-  if (reached_at_.empty()) reached_at_ = tcp::own_address_of(socket->fd());
-  const int host = gatherer_.add_host(tcp::address_of_peer(socket->fd()));
-  auto line = std::make_shared<HostLine>(io_, std::move(socket), longest_host_message(size_));
+void GathererDoors::admit(tcp::Opened opened) {
+  if (reached_at_.empty()) reached_at_ = tcp::own_address_of(opened.socket->fd());
+  const int host = gatherer_.add_host(tcp::address_of_peer(opened.socket->fd()));
+  auto line = std::make_shared<HostLine>(io_, std::move(opened), longest_host_message(size_));
   lines_[host] = line;
   asio::co_spawn(io_, listen_to(host, std::move(line)), asio::detached);
 }

@@ -41,7 +41,7 @@ class GathererDoors {
   [[nodiscard]] const std::string& reached_at() const { return reached_at_; }
 
  private:
-  void admit(std::shared_ptr<transport::tcp::Socket> socket);
+  void admit(transport::tcp::Opened opened);
   [[nodiscard]] asio::awaitable<void> listen_to(int host, std::shared_ptr<HostLine> line);
 
   asio::io_context& io_;

@@ -114,7 +114,7 @@ asio::awaitable<void> GathererRoad::try_all(const std::vector<tcp::Endpoint>& pl
     hello.to = 0;
     hello.size = identity_.size;
     hello.job = identity_.job;
-    hello.role = tcp::Role::Data;  // it carries addresses only, and is not encrypted
+    hello.role = tcp::Role::Control;
     hello.data_connections = 1;
     const auto before = std::chrono::steady_clock::now();
     std::weak_ptr<tcp::Socket> attempt;
@@ -129,13 +129,13 @@ asio::awaitable<void> GathererRoad::try_all(const std::vector<tcp::Endpoint>& pl
       continue;
     }
     problems_.clear();
-    co_await talk(std::move(dialled.opened.socket));
+    co_await talk(std::move(dialled.opened));
   }
 }
 
-asio::awaitable<void> GathererRoad::talk(std::shared_ptr<tcp::Socket> socket) {
-  own_address_ = tcp::own_address_of(socket->fd());
-  line_ = std::make_shared<HostLine>(io_, std::move(socket), longest_host_message(identity_.size));
+asio::awaitable<void> GathererRoad::talk(tcp::Opened opened) {
+  own_address_ = tcp::own_address_of(opened.socket->fd());
+  line_ = std::make_shared<HostLine>(io_, std::move(opened), longest_host_message(identity_.size));
   callbacks_.on_open();
   co_await line_->read_all([this](std::span<const std::byte> message) {
     const auto order = decode_order(message, identity_.size);

@@ -48,7 +48,7 @@ class GathererRoad {
 
  private:
   [[nodiscard]] asio::awaitable<void> try_all(const std::vector<transport::tcp::Endpoint>& places);
-  [[nodiscard]] asio::awaitable<void> talk(std::shared_ptr<transport::tcp::Socket> socket);
+  [[nodiscard]] asio::awaitable<void> talk(transport::tcp::Opened opened);
 
   asio::io_context& io_;
   MeetingPoint point_;

@@ -85,7 +85,8 @@ Story story_of(std::uint64_t seed) {
   options.size = random.between(2, 6);
   options.ranks_per_host = random.between(1, 4);
   if (random.below(3) == 0) {
-    for (int rank = 0; rank < options.size; ++rank) options.hosts.push_back(random.between(0, 2) % options.size);
+    for (int rank = 0; rank < options.size; ++rank)
+      options.hosts.push_back(random.between(0, 2) % options.size);
   }
   options.between_hosts = {random.up_to(random.below(3) == 0 ? 20ms : 100us), 1e8 * random.between(1, 50),
                            random.up_to(50us)};

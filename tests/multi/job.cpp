@@ -179,13 +179,27 @@ void run_simulation(Ranks ranks, int size, const Body& body, const Config& confi
   }
 }
 
+/// This process's part of the job. Where it stays behind, the others wait in vain, and fail too.
+void run_launched(int size, const Body& body, const Config& config) {
+  Config own = Config::from_environment();
+  own.arena_size = config.arena_size;
+  own.op_timeout = config.op_timeout;
+  Context context(own);
+  ASSERT_EQ(context.size(), size);
+  body(context);
+}
+
 }  // namespace
 
 std::ostream& operator<<(std::ostream& out, Ranks ranks) {
-  constexpr const char* names[] = {"Threads",        "Processes",        "SimulatedHost", "SimulatedPairs",
-                                   "SimulatedHosts", "SimulatedUneven",  "TcpThreads",    "TcpPairs",
-                                   "TcpProcesses",   "EncryptedThreads", "EncryptedPairs"};
+  constexpr const char* names[] = {"Threads",        "Processes",        "SimulatedHost",  "SimulatedPairs",
+                                   "SimulatedHosts", "SimulatedUneven",  "TcpThreads",     "TcpPairs",
+                                   "TcpProcesses",   "EncryptedThreads", "EncryptedPairs", "Launched"};
   return out << names[static_cast<int>(ranks)];
+}
+
+bool is_launched() {
+  return std::getenv("BLUEFOG_RANK") != nullptr;
 }
 
 Config test_config() {
@@ -224,6 +238,7 @@ std::vector<RankEnd> run_processes(int size, const ProcessBody& body, const Conf
 }
 
 void run_job(Ranks ranks, int size, const Body& body, const Config& config) {
+  if (ranks == Ranks::Launched) return run_launched(size, body, config);
   if (is_simulated(ranks)) return run_simulation(ranks, size, body, config);
   if (!are_processes(ranks)) return run_threads(size, body, with_transport_of(ranks, size, config));
   const auto ends = run_processes(

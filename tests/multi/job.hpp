@@ -24,6 +24,7 @@ enum class Ranks {
   TcpProcesses,
   EncryptedThreads,  ///< connected by TCP, all of it encrypted
   EncryptedPairs,
+  Launched,  ///< processes that bfrun has started: each runs the tests in the same order, and is one rank
 };
 
 inline constexpr Ranks all_ranks[] = {Ranks::Threads,        Ranks::Processes,       Ranks::SimulatedHost,
@@ -31,6 +32,9 @@ inline constexpr Ranks all_ranks[] = {Ranks::Threads,        Ranks::Processes,  
                                       Ranks::TcpProcesses,   Ranks::EncryptedThreads};
 
 std::ostream& operator<<(std::ostream& out, Ranks ranks);
+
+/// Whether bfrun has started this process as a rank of a job.
+[[nodiscard]] bool is_launched();
 
 /// Settings that do not let a test hang for long.
 [[nodiscard]] Config test_config();

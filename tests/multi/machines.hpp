@@ -51,8 +51,18 @@ inline void run_job(const MachineJob& job, const Body& body) {
   run_job(job.ranks, job.size(), body, job.config());
 }
 
+/// The hosts of a job that bfrun has started, or the machines that they are to be.
+inline std::vector<int> launched_machines() {
+  const Config config = Config::from_environment();
+  if (!config.nodes_per_machine)
+    return config.ranks_of_hosts.empty() ? std::vector<int>{config.size} : config.ranks_of_hosts;
+  return std::vector<int>(static_cast<std::size_t>(config.size / *config.nodes_per_machine),
+                          *config.nodes_per_machine);
+}
+
 /// Machines of two ranks on every transport, unequal ones, and the smallest.
 inline std::vector<MachineJob> machine_jobs() {
+  if (is_launched()) return {{"Hosts", Ranks::Launched, launched_machines()}};
   std::vector<MachineJob> jobs{
       {"Shm", Ranks::Threads, {2, 2}, "shm"},        {"Auto", Ranks::Threads, {2, 2}},
       {"Tcp", Ranks::Threads, {2, 2}, "tcp"},        {"SimPairs", Ranks::SimulatedPairs, {2, 2}},

@@ -28,6 +28,7 @@ inline std::ostream& operator<<(std::ostream& out, JobSize job) {
 }
 
 inline std::vector<JobSize> job_sizes() {
+  if (is_launched()) return {{Ranks::Launched, Config::from_environment().size}};
   if (is_reduced())
     return {{Ranks::Threads, 2},        {Ranks::Threads, 3},         {Ranks::Threads, 5},
             {Ranks::Processes, 3},      {Ranks::SimulatedHost, 3},   {Ranks::SimulatedPairs, 3},

@@ -61,6 +61,21 @@ TEST_P(Counts, BytesAndOperationsOfEveryPeer) {
   });
 }
 
+TEST_P(Counts, ThePathToEveryPeer) {
+  run_job(GetParam(), 3, [](Context& context) {
+    context.barrier();
+    const std::string far = is_simulated(GetParam()) ? "simulated network" : "tcp 127.0.0.1 to 127.0.0.1";
+    const Stats stats = context.stats();
+    EXPECT_EQ(stats.peers.size(), 2U);
+    for (const PeerStats& peer : stats.peers) {
+      const bool is_near = !are_all_far(GetParam()) &&
+                           (GetParam() != Ranks::SimulatedPairs || peer.rank / 2 == context.rank() / 2);
+      EXPECT_EQ(peer.path, is_near ? "shared memory" : far) << peer.rank;
+    }
+    context.barrier();
+  });
+}
+
 TEST_P(Counts, TensorsThatAreReadInPlace) {
   run_job(GetParam(), 2, [](Context& context) {
     auto x = context.make_shared<float>(large);

@@ -63,9 +63,9 @@ class Job:
         out, err = process.communicate(stdin_text, timeout=PATIENCE)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def finish(self) -> tuple[int, str, str]:
+    def finish(self, patience: float = PATIENCE) -> tuple[int, str, str]:
         assert self.process is not None
-        out, err = self.process.communicate(timeout=PATIENCE)
+        out, err = self.process.communicate(timeout=patience)
         return self.process.returncode, out, err
 
     def pids(self) -> list[int]:

@@ -18,11 +18,12 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 PACKAGE = REPOSITORY / "python"
+BUILD = REPOSITORY / "build" / "release"
 
 
 def find_bfrun() -> str:
     """The launcher: BLUEFOG_BFRUN, else the one on PATH, else the one that was built here."""
-    built = REPOSITORY / "build/release/tools/bfrun/bfrun"
+    built = BUILD / "tools/bfrun/bfrun"
     found = (
         os.environ.get("BLUEFOG_BFRUN") or shutil.which("bfrun") or (str(built) if built.exists() else None)
     )

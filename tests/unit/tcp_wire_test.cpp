@@ -16,6 +16,7 @@
 #include <bluefog/error.hpp>
 
 #include "transport/tcp/frame.hpp"
+#include "transport/tcp/link.hpp"
 #include "unit/wires.hpp"
 
 namespace bluefog::transport::tcp {
@@ -80,6 +81,34 @@ INSTANTIATE_TEST_SUITE_P(All, Order,
                            return std::to_string(info.param.for_data) +
                                   (info.param.are_encrypted ? "Encrypted" : "Plain");
                          });
+
+TEST(Overtaking, KeepsTheOrder) {
+  Link link({1, 2});
+  std::vector<remote::Message> ready;
+  for (const std::uint64_t sequence : {3, 2, 4})
+    EXPECT_TRUE(link.sort_in(sequence, chunk(sequence, 8), ready));
+  EXPECT_TRUE(ready.empty());
+  EXPECT_FALSE(link.sort_in(3, chunk(3, 8), ready)) << "twice";
+  EXPECT_TRUE(link.sort_in(1, chunk(1, 8), ready));
+  EXPECT_EQ(ready.size(), 4U);
+  EXPECT_FALSE(link.sort_in(4, chunk(4, 8), ready)) << "once more";
+}
+
+TEST(Overtaking, CostsSoMuchMemoryAndNoMore) {
+  Link link({1, 2});
+  std::vector<remote::Message> ready;
+  const auto untouched_chunk = [] {
+    remote::Message message;
+    message.kind = remote::Message::Kind::Chunk;
+    message.payload = remote::Payload(longest_payload);
+    return message;
+  };
+  std::uint64_t sequence = 2;
+  while (link.sort_in(sequence, untouched_chunk(), ready)) ASSERT_LT(++sequence, 1000U);
+  EXPECT_EQ((sequence - 2) * longest_payload, std::size_t{1} << 30);
+  EXPECT_TRUE(link.sort_in(1, chunk(1, 8), ready)) << "it makes room";
+  EXPECT_EQ(ready.size(), sequence - 1);
+}
 
 TEST(Opening, ByBothEndsAtOnceGivesOneLink) {
   for (int round = 0; round < 50; ++round) {

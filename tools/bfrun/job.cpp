@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include <bluefog/error.hpp>
-#include <bluefog/version.hpp>
 
 #include "addresses.hpp"
 #include "descendants.hpp"
@@ -98,7 +97,12 @@ class Job::Impl : public AgentLink::Listener {
     return std::any_of(hosts_.begin(), hosts_.end(),
                        [](const Host& host) { return !host.living_ranks.empty(); });
   }
-  [[nodiscard]] bool keeps_going() const { return description_.on_rank_death == OnRankDeath::keep; }
+  [[nodiscard]] bool keeps_going() const { return description_.on_rank_death != OnRankDeath::stop; }
+  /// Whether a rank that ends so has told why itself.
+  [[nodiscard]] bool is_told(int wait_status) const {
+    return description_.on_rank_death == OnRankDeath::tell && WIFEXITED(wait_status) &&
+           WEXITSTATUS(wait_status) == exit_code_of_failures;
+  }
 
   // ---- signals
 
@@ -140,12 +144,8 @@ class Job::Impl : public AgentLink::Listener {
 
   void on_greeting(Host& host, const Greeting& greeting) {
     if (phase_ != Phase::starting || host.greeting) return;
-    if (greeting.version != BLUEFOG_VERSION) {
-      return fail_to_start(host,
-                           "it has BlueFog " + greeting.version +
-                               ", this is " BLUEFOG_VERSION
-                               "; install the same version on all hosts, or choose one with --remote-bfrun");
-    }
+    if (const std::string problem = why_unfit(greeting); !problem.empty())
+      return fail_to_start(host, problem);
     host.greeting = greeting;
     const bool complete = std::all_of(hosts_.begin(), hosts_.end(),
                                       [](const Host& other) { return other.greeting.has_value(); });
@@ -214,8 +214,10 @@ class Job::Impl : public AgentLink::Listener {
       meeting_.tell_loss(host.link->host(), end.rank,
                          describe_end(end.wait_status) + " on " + host.link->host().name);
       const std::string place = names_hosts_ ? " on " + host.link->host().name : "";
-      report("rank " + std::to_string(end.rank) + place + " (pid " + std::to_string(end.pid) + ") " +
-             describe_end(end.wait_status) + consequence());
+      if (!is_told(end.wait_status)) {
+        report("rank " + std::to_string(end.rank) + place + " (pid " + std::to_string(end.pid) + ") " +
+               describe_end(end.wait_status) + consequence());
+      }
       fail(exit_code_of(end.wait_status));
     }
   }
@@ -328,7 +330,8 @@ class Job::Impl : public AgentLink::Listener {
 
   void finish() {
     // The job went on without its dead, and came to a good end.
-    if (keeps_going() && phase_ == Phase::running && any_succeeded_) exit_code_ = 0;
+    const bool forgets_the_dead = description_.on_rank_death == OnRankDeath::keep;
+    if (forgets_the_dead && phase_ == Phase::running && any_succeeded_) exit_code_ = 0;
     phase_ = Phase::finishing;
     watch_timer_.cancel();
     timer_.cancel();

@@ -212,7 +212,7 @@ JobDescription parse_description(std::string_view body) {
   job.master_port = integer(object, "master_port", 0, 65535);
   job.network_interface = text(object, "network_interface");
   job.timeline_filename = text(object, "timeline_filename");
-  job.on_rank_death = static_cast<OnRankDeath>(integer(object, "on_rank_death", 0, 1));
+  job.on_rank_death = static_cast<OnRankDeath>(integer(object, "on_rank_death", 0, 2));
   job.bind_to = static_cast<BindTo>(integer(object, "bind_to", 0, 2));
   job.verbose = boolean(object, "verbose");
   job.tag_output = boolean(object, "tag_output");

@@ -24,15 +24,6 @@
 namespace bfrun {
 namespace {
 
-// A setting that no rank could read is one error here rather than one from each rank.
-bluefog::Config read_settings(Environment environment) {
-  for (const char* name : {"BLUEFOG_RANKS_OF_HOSTS", "BLUEFOG_RENDEZVOUS"}) environment.erase(name);
-  // Also where another launcher has started bfrun itself.
-  environment["BLUEFOG_RANK"] = "0";
-  environment["BLUEFOG_SIZE"] = "1";
-  return bluefog::base::read_config(environment);
-}
-
 std::vector<HostRanks> hosts_of(const Options& options) {
   if (options.hosts.empty()) return {{"localhost", true, 0, options.num_proc}};
   return place_ranks(options.hosts, options.num_proc, options.oversubscribe);
@@ -56,7 +47,7 @@ JobDescription describe(const Options& options, const std::vector<HostRanks>& ho
   job.command = options.command;
   job.environment =
       only_here ? explicit_variables(environment, variables) : forwarded(environment, variables);
-  if (!only_here) job.directory = std::filesystem::current_path();
+  if (!only_here && options.in_this_directory) job.directory = std::filesystem::current_path();
   job.network_interface = options.network_interface;
   job.timeline_filename = options.timeline_filename;
   job.on_rank_death = options.on_rank_death;
@@ -71,6 +62,16 @@ JobDescription describe(const Options& options, const std::vector<HostRanks>& ho
   return job;
 }
 
+}  // namespace
+
+bluefog::Config read_settings(Environment environment) {
+  for (const char* name : {"BLUEFOG_RANKS_OF_HOSTS", "BLUEFOG_RENDEZVOUS"}) environment.erase(name);
+  // Also where another launcher has started bfrun itself.
+  environment["BLUEFOG_RANK"] = "0";
+  environment["BLUEFOG_SIZE"] = "1";
+  return bluefog::base::read_config(environment);
+}
+
 std::vector<AgentProcess> start_agents(const Options& options, const std::vector<HostRanks>& hosts) {
   std::vector<AgentProcess> agents(hosts.size());
   for (std::size_t i = 0; i < hosts.size(); ++i) {
@@ -81,8 +82,6 @@ std::vector<AgentProcess> start_agents(const Options& options, const std::vector
   }
   return agents;
 }
-
-}  // namespace
 
 int launch(const Options& options) {
   const Environment environment = bluefog::base::current_environment();

@@ -2,10 +2,19 @@
 
 #include <sys/wait.h>
 
+#include <bluefog/version.hpp>
+
 #include "exit_codes.hpp"
 #include "rank_process.hpp"
 
 namespace bfrun {
+
+std::string why_unfit(const Greeting& greeting) {
+  if (greeting.version == BLUEFOG_VERSION) return {};
+  return "it has BlueFog " + greeting.version +
+         ", this is " BLUEFOG_VERSION
+         "; install the same version on all hosts, or choose one with --remote-bfrun";
+}
 
 std::string why_no_answer(AgentLink& link) {
   const int status = link.wait_status();

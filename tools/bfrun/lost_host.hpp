@@ -9,6 +9,9 @@
 
 namespace bfrun {
 
+/// Why a host whose agent has answered cannot take part; empty if it can.
+[[nodiscard]] std::string why_unfit(const Greeting& greeting);
+
 /// Why an agent ended before it said anything, and the way out.
 [[nodiscard]] std::string why_no_answer(AgentLink& link);
 

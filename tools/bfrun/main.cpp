@@ -11,6 +11,9 @@
 #include <bluefog/error.hpp>
 
 #include "agent_process.hpp"
+#include "check/check.hpp"
+#include "check/plan.hpp"
+#include "check/rank.hpp"
 #include "exit_codes.hpp"
 #include "launcher.hpp"
 #include "options.hpp"
@@ -35,7 +38,10 @@ int main(int argc, char** argv) {
     const auto parsed = bfrun::parse_options(std::vector<std::string>(argv + 1, argv + argc));
     if (const auto* finished = std::get_if<bfrun::Finished>(&parsed)) return finished->exit_code;
     if (std::holds_alternative<bfrun::ServeAsAgent>(parsed)) return bfrun::serve_bfrun_of_another_host();
-    return bfrun::launch(std::get<bfrun::Options>(parsed));
+    if (const auto* here = std::get_if<bfrun::CheckThisHost>(&parsed))
+      return bfrun::check_this_host(bfrun::parse_check_plan(here->plan));
+    const auto& options = std::get<bfrun::Options>(parsed);
+    return options.check ? bfrun::check_hosts(options) : bfrun::launch(options);
   } catch (const bluefog::InvalidArgument& error) {
     bfrun::report(error.what());
     return bfrun::exit_code_of_usage_errors;

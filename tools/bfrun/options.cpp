@@ -38,6 +38,7 @@ struct Parsed {
   std::string hosts;
   std::string hostfile;
   bool agent = false;
+  std::string check_plan;
 };
 
 void add_options(CLI::App& app, Parsed& parsed) {
@@ -64,6 +65,9 @@ void add_options_for_hosts(CLI::App& app, Parsed& parsed) {
   app.add_option("--hostfile", parsed.hostfile,
                  "The same from a file: lines HOST:N, or HOST slots=N max_slots=M; comments after #")
       ->type_name("FILE");
+  app.add_flag("--check", options.check,
+               "Try out the hosts instead of starting the command: ssh, versions, the command and its files, "
+               "addresses, ports, and how fast each pair of hosts is; say what to mend");
   app.add_flag("--oversubscribe", options.oversubscribe, "Allow more ranks than the hosts have slots");
   app.add_option("-p,--ssh-port", options.remote.ssh_port, "The port of ssh on the other hosts")
       ->type_name("PORT")
@@ -88,7 +92,9 @@ void add_options_for_hosts(CLI::App& app, Parsed& parsed) {
       ->type_name("NAME[=VALUE]")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_flag("--agent", parsed.agent)->group("");  // hidden: how bfrun starts itself on another host
+  // Hidden: how bfrun starts itself on other hosts.
+  app.add_flag("--agent", parsed.agent)->group("");
+  app.add_option("--check-rank", parsed.check_plan)->group("");
 }
 
 // BlueFog's spellings with one dash, which CLI11 would read as a row of one-letter options.
@@ -133,7 +139,7 @@ void read_hosts(const CLI::App& app, const Parsed& parsed, Options& options) {
   if (listed && app.count("--hostfile") > 0) throw InvalidArgument("-H and --hostfile exclude each other");
   if (listed) options.hosts = parse_host_list(parsed.hosts);
   if (app.count("--hostfile") > 0) options.hosts = read_hostfile(parsed.hostfile);
-  for (const char* name : {"--oversubscribe", "--ssh-port", "--ssh-command", "--remote-bfrun"}) {
+  for (const char* name : {"--check", "--oversubscribe", "--ssh-port", "--ssh-command", "--remote-bfrun"}) {
     if (app.count(name) > 0 && options.hosts.empty()) {
       throw InvalidArgument(std::string(name) + " is for jobs on several hosts: -H or --hostfile names them");
     }
@@ -142,7 +148,8 @@ void read_hosts(const CLI::App& app, const Parsed& parsed, Options& options) {
 
 }  // namespace
 
-std::variant<Options, ServeAsAgent, Finished> parse_options(const std::vector<std::string>& arguments) {
+std::variant<Options, ServeAsAgent, CheckThisHost, Finished> parse_options(
+    const std::vector<std::string>& arguments) {
   CLI::App app{"Starts a command as several ranks of one BlueFog job, on this machine or on several.",
                "bfrun"};
   app.footer(
@@ -167,14 +174,16 @@ std::variant<Options, ServeAsAgent, Finished> parse_options(const std::vector<st
     return Finished{0};
   }
   if (parsed.agent) return ServeAsAgent{};
-  if (app.count("--num-proc") == 0) return complain("how many ranks? -np N is required");
+  if (!parsed.check_plan.empty()) return CheckThisHost{std::move(parsed.check_plan)};
   Options& options = parsed.options;
-  if (options.num_proc < 1 || options.num_proc > bluefog::most_ranks) {
+  const bool is_counted = app.count("--num-proc") > 0;
+  if (!is_counted && !options.check) return complain("how many ranks? -np N is required");
+  if (is_counted && (options.num_proc < 1 || options.num_proc > bluefog::most_ranks)) {
     return complain("-np is " + std::to_string(options.num_proc) + ", but must lie between 1 and " +
                     std::to_string(bluefog::most_ranks));
   }
   options.command = std::move(line.command);
-  if (options.command.empty())
+  if (options.command.empty() && !options.check)
     return complain("no command is given; for example: bfrun -np 4 python3 train.py");
   options.on_rank_death = death_policies.at(parsed.on_rank_death);
   options.bind_to = bindings.at(parsed.bind_to);

@@ -12,18 +12,6 @@ namespace {
 
 using bluefog::InvalidArgument;
 
-// For the other host's shell.
-std::string quoted(const std::string& word) {
-  const auto plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view("_./+=@,:-").find(c) != std::string_view::npos;
-  };
-  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
-}
-
 std::string own_path() {
   std::array<char, 4096> path{};
   const ssize_t length = ::readlink("/proc/self/exe", path.data(), path.size());
@@ -31,8 +19,8 @@ std::string own_path() {
 }
 
 std::string agent_command(const std::string& remote_bfrun) {
-  if (!remote_bfrun.empty()) return "exec " + quoted(remote_bfrun) + " --agent";
-  const std::string path = quoted(own_path());
+  if (!remote_bfrun.empty()) return "exec " + shell_quoted(remote_bfrun) + " --agent";
+  const std::string path = shell_quoted(own_path());
   return "test -x " + path + " && exec " + path + " --agent; exec bfrun --agent";
 }
 
@@ -47,6 +35,17 @@ bool replace(std::string& word, std::string_view name, const std::string& value)
 }
 
 }  // namespace
+
+std::string shell_quoted(const std::string& word) {
+  const auto plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("_./+=@,:-").find(c) != std::string_view::npos;
+  };
+  if (!word.empty() && std::all_of(word.begin(), word.end(), plain)) return word;
+  std::string text = "'";
+  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return text + "'";
+}
 
 std::vector<std::string> split_words(std::string_view text) {
   std::vector<std::string> words;

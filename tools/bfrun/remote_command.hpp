@@ -22,6 +22,9 @@ struct RemoteStart {
 /// @throws InvalidArgument  a quote is not closed
 [[nodiscard]] std::vector<std::string> split_words(std::string_view text);
 
+/// The word so that a shell takes it for itself.
+[[nodiscard]] std::string shell_quoted(const std::string& word);
+
 /// The command line that runs bfrun --agent on a host. {host}, {port} and {command} stand in --ssh-command
 /// for what they say; host and command are appended if they stand nowhere. The command is one word, for a
 /// shell to read.

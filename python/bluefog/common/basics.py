@@ -66,13 +66,15 @@ class BlueFogBasics:
         """What this rank has done since ``init()``, and on whom it waited.
 
         Returns:
-            A dict of plain numbers:
+            A dict:
 
-            * ``"peers"``: for each rank with which this one has had an operation, ``"operations"`` (how many
-              have ended), ``"bytes_received"`` and ``"bytes_sent"`` (of tensors: read from and written to the
-              peer's memory, or received from and sent to it), and ``"wait_seconds"``: time in which an
-              operation of this rank could not go on, and that peer was among those that it lacked.
-              Operations that wait at the same time add up.
+            * ``"peers"``: for each rank with which this one has had an operation, ``"path"`` (how it is
+              reached: ``"shared memory"``, ``"tcp 10.0.0.1 to 10.0.0.2"`` with the own address first, or
+              ``""`` while no connection is open), ``"operations"`` (how many have ended),
+              ``"bytes_received"`` and ``"bytes_sent"`` (of tensors: read from and written to the peer's
+              memory, or received from and sent to it), and ``"wait_seconds"``: time in which an operation of
+              this rank could not go on, and that peer was among those that it lacked. Operations that wait
+              at the same time add up.
             * ``"operations"``: for each kind (``"neighbor_allreduce"``, ...), ``"count"``, ``"failed"``,
               ``"bytes"`` (of this rank's input tensors) and ``"seconds"`` (from start to end).
             * ``"in_flight"``: operations that have not ended.

@@ -58,6 +58,10 @@ std::string HostTransport::why_lost(int peer) const {
   return losses_[static_cast<std::size_t>(peer)].value_or("");
 }
 
+std::string HostTransport::path_to(int peer) const {
+  return shares_memory(peer) ? Transport::path_to(peer) : wire_.path_to(peer);
+}
+
 /// Also for threads that do not hold the engine's lock.
 std::optional<ComplaintText> HostTransport::take_complaint() {
   if (auto taken = memory_->take_complaint()) return taken;

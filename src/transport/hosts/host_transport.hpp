@@ -37,6 +37,7 @@ class HostTransport final : public remote::SplitTransport {
   void leave() override;
   void progress() override;
   [[nodiscard]] std::string why_lost(int peer) const override;
+  [[nodiscard]] std::string path_to(int peer) const override;
   [[nodiscard]] std::optional<ComplaintText> take_complaint() override;
 
  private:

@@ -27,6 +27,9 @@ class SimTransport final : private remote::Wire, public remote::SplitTransport {
   [[nodiscard]] PeerState state(int peer) const override;
   [[nodiscard]] bool shares_memory(int peer) const override { return memory_.shares_memory(peer); }
   [[nodiscard]] int host_of(int rank) const override { return memory_.host_of(rank); }
+  [[nodiscard]] std::string path_to(int peer) const override {
+    return shares_memory(peer) ? Transport::path_to(peer) : "simulated network";
+  }
 
  private:
   void send(int peer, remote::Message message) override {

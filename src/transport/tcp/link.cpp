@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "transport/tcp/interfaces.hpp"
+
 namespace bluefog::transport::tcp {
 
 namespace {
@@ -13,8 +15,9 @@ constexpr std::size_t small_bytes = std::size_t{4} << 10;
 /// So much may wait before chunks stay where they are; and so little before they come again.
 constexpr std::size_t full_bytes = std::size_t{4} << 20;
 constexpr std::size_t drained_bytes = std::size_t{1} << 20;
-/// More messages than any rank has in flight at a time cannot be early.
+/// More messages, or more of them, than any rank has in flight at a time cannot be early.
 constexpr std::size_t most_early = std::size_t{1} << 16;
+constexpr std::size_t most_early_bytes = std::size_t{1} << 30;
 
 }  // namespace
 
@@ -54,6 +57,13 @@ bool Link::has_room() {
   if (state_ == State::Closed || unsent_bytes() < full_bytes) return true;
   wants_room_ = true;
   return false;
+}
+
+std::string Link::path() const {
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::Up) return {};
+  const int fd = control_->socket->fd();
+  return "tcp " + own_address_of(fd) + " to " + address_of_peer(fd);
 }
 
 Connection& Link::connection_for(const remote::Message& message) {
@@ -116,6 +126,7 @@ bool Link::close() {
   waiting_.clear();
   waiting_bytes_ = 0;
   early_.clear();
+  early_bytes_ = 0;
   return was_open;
 }
 
@@ -169,11 +180,16 @@ bool Link::sort_in(std::uint64_t sequence, remote::Message message, std::vector<
     ready.push_back(std::move(message));
     return true;
   }
-  if (sequence <= received_ || early_.size() >= most_early) return false;
-  if (sequence != received_ + 1) return early_.emplace(sequence, std::move(message)).second;
+  if (sequence <= received_) return false;
+  if (sequence != received_ + 1) {
+    early_bytes_ += message.payload.size();
+    if (early_.size() >= most_early || early_bytes_ > most_early_bytes) return false;
+    return early_.emplace(sequence, std::move(message)).second;
+  }
   ready.push_back(std::move(message));
   ++received_;
   while (!early_.empty() && early_.begin()->first == received_ + 1) {
+    early_bytes_ -= early_.begin()->second.payload.size();
     ready.push_back(std::move(early_.begin()->second));
     early_.erase(early_.begin());
     ++received_;

@@ -37,6 +37,8 @@ class Link {
   void leave();
   /// Whether more chunks had better not wait here already; if not, somebody is told when that changes.
   [[nodiscard]] bool has_room();
+  /// "tcp <own address> to <the peer's>"; empty while it is not up.
+  [[nodiscard]] std::string path() const;
 
   // --- the event loop's thread
   void attach_control(std::shared_ptr<Connection> opened);
@@ -94,6 +96,7 @@ class Link {
 
   std::uint64_t received_ = 0;  ///< in their order
   std::map<std::uint64_t, remote::Message> early_;
+  std::size_t early_bytes_ = 0;
 };
 
 }  // namespace bluefog::transport::tcp

@@ -96,6 +96,7 @@ void TcpWire::Impl::use_as_control(Link& link, Opened opened) {
 }
 
 void TcpWire::Impl::use_for_data(Link& link, Opened opened) {
+  settle_congestion_control(opened.socket->fd(), options_.sockets);
   auto connection = std::make_shared<Connection>(std::move(opened), link.peer, Role::Data);
   link.attach_data(connection);
   spawn(link, receive(link, std::move(connection)));

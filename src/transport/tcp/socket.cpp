@@ -16,6 +16,9 @@ namespace bluefog::transport::tcp {
 
 namespace {
 
+/// Of a network inside one building, queues in its switches included.
+constexpr std::chrono::microseconds short_round_trip{2000};
+
 void set(int fd, int level, int option, int value) {
   ::setsockopt(fd, level, option, &value,
                sizeof(value));  // a refusal costs speed, or time until a loss shows
@@ -39,6 +42,18 @@ std::string allowed_congestion_controls() {
   return line;
 }
 
+void replace_bbr(int fd) {
+  if (congestion_of(fd) == "bbr")
+    static_cast<void>(set_congestion(fd, "cubic") || set_congestion(fd, "reno"));
+}
+
+std::chrono::microseconds round_trip_time(int fd) {
+  tcp_info info{};
+  socklen_t length = sizeof(info);
+  if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return std::chrono::microseconds::max();
+  return std::chrono::microseconds(info.tcpi_rtt);
+}
+
 int whole_seconds(std::chrono::milliseconds duration) {
   return static_cast<int>(
       std::clamp<std::int64_t>(std::chrono::ceil<std::chrono::seconds>(duration).count(), 1, 32767));
@@ -50,8 +65,8 @@ void configure(int fd, const SocketOptions& options, bool is_loopback) {
   set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   if (options.congestion != "auto") {
     set_congestion(fd, options.congestion);
-  } else if (is_loopback && congestion_of(fd) == "bbr") {
-    static_cast<void>(set_congestion(fd, "cubic") || set_congestion(fd, "reno"));
+  } else if (is_loopback) {
+    replace_bbr(fd);
   }
   if (options.buffer_bytes > 0) {
     const auto bytes = static_cast<int>(std::min<std::size_t>(options.buffer_bytes, 1U << 30));
@@ -68,6 +83,10 @@ void configure(int fd, const SocketOptions& options, bool is_loopback) {
   set(fd, IPPROTO_TCP, TCP_KEEPIDLE, whole_seconds(2 * options.heartbeat));
   set(fd, IPPROTO_TCP, TCP_KEEPINTVL, whole_seconds(options.heartbeat));
   set(fd, IPPROTO_TCP, TCP_KEEPCNT, 5);
+}
+
+void settle_congestion_control(int fd, const SocketOptions& options) {
+  if (options.congestion == "auto" && round_trip_time(fd) < short_round_trip) replace_bbr(fd);
 }
 
 void check(const SocketOptions& options) {

@@ -37,8 +37,7 @@ class Socket {
 
 /// How connections are to behave.
 struct SocketOptions {
-  /// Name of a congestion control; "auto": the kernel's, but not bbr on the loopback device, where it halves
-  /// the throughput.
+  /// Name of a congestion control; "auto": the kernel's, but not bbr on short paths.
   std::string congestion = "auto";
   /// Of each of a socket's buffers, in bytes; 0: the kernel sizes them.
   std::size_t buffer_bytes = 0;
@@ -47,6 +46,9 @@ struct SocketOptions {
 
 /// Before the socket connects, or right after it was accepted. @param is_loopback  the peer is on this host
 void configure(int fd, const SocketOptions& options, bool is_loopback);
+/// Once it is open, and its round-trip time is known: where that is short, "auto" replaces bbr, which leaves
+/// some of a local link unused.
+void settle_congestion_control(int fd, const SocketOptions& options);
 /// @throws InvalidArgument, naming BLUEFOG_TCP_CONGESTION, for a congestion control that this kernel refuses
 void check(const SocketOptions& options);
 

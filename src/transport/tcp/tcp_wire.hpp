@@ -68,6 +68,8 @@ class TcpWire final : public remote::Wire {
   /// Writes what waits, and says good-bye; after send_left().
   void finish(base::Duration patience);
 
+  /// "tcp <own address> to <the peer's>"; empty while there is no connection.
+  [[nodiscard]] std::string path_to(int peer) const;
   /// Connections that were refused because the other end proved nothing.
   [[nodiscard]] std::uint64_t refused_strangers() const;
 

@@ -344,6 +344,9 @@ void TcpWire::tell_death(int peer, const std::string& reason) {
 void TcpWire::finish(base::Duration patience) {
   impl_->finish(patience);
 }
+std::string TcpWire::path_to(int peer) const {
+  return impl_->link(peer)->path();
+}
 std::uint64_t TcpWire::refused_strangers() const {
   return impl_->refused_strangers();
 }

@@ -45,6 +45,7 @@ def check_stats_count_what_was_done_and_on_whom_was_waited() -> None:
     assert stats["in_flight"] == 0
     assert sorted(stats["peers"]) == [peer for peer in range(n) if peer != rank]
     for peer in stats["peers"].values():
+        assert peer["path"] == "shared memory"
         assert peer["bytes_received"] == peer["bytes_sent"] == 4000
         assert 0 <= peer["wait_seconds"] < 60
     tensor = bf.empty_shared((1 << 18,))
