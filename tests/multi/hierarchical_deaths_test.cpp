@@ -1,157 +1,22 @@
-// A rank is killed at virtual times all through mixings of machines. No tensor is torn, the survivors of a
-// host have all gone equally far, and who is lost is named.
+// A rank dies all through mixings of machines.
 
-#include <algorithm>
-#include <cstring>
-#include <ostream>
-#include <string>
-#include <vector>
-
-#include <gtest/gtest.h>
-
-#include <bluefog/error.hpp>
 #include <bluefog/graphs.hpp>
-#include <bluefog/simulation.hpp>
 
-#include "multi/machines.hpp"
+#include "multi/death_sweep.hpp"
 
 namespace bluefog::test {
 namespace {
 
-using namespace std::chrono_literals;
-using std::chrono::nanoseconds;
-using Values = std::vector<float>;
-
-constexpr std::size_t elements = 400'037;  // several chunks for each slice
-constexpr int mixings = 3;
-
-struct Sweep {
-  std::string name;
-  std::vector<int> hosts;  ///< of each rank
-  int victim;
-  int ranks_per_machine = 0;  ///< 0: hosts are the machines
-  bool is_private = false;    ///< the tensors of every second rank
-  SimulatedFault::Kind kind = SimulatedFault::Kind::Kill;
-};
-std::ostream& operator<<(std::ostream& out, const Sweep& sweep) {
-  return out << sweep.name << "Without" << sweep.victim;
-}
-
-struct Course {
-  int completed = 0;
-  bool lost = false;
-  Values values;
-  std::vector<Values> history;  ///< before each mixing, and after the last
-};
-
-struct Job {
-  std::vector<Course> courses;
-  std::vector<Simulation::End> ends;
-  nanoseconds end{};
-};
-
-void mix(Context& context, const Sweep& sweep, Course& course) {
-  auto shared = context.make_shared<float>(elements);
-  Values own(elements);
-  const bool is_private = sweep.is_private && context.rank() % 2 == 0;
-  const std::span<float> x = is_private ? std::span(own) : shared.span();
-  for (std::size_t i = 0; i < elements; ++i) {
-    x[i] = static_cast<float>(context.rank() + 1) + static_cast<float>(i % 1000) / 7;
+class HierarchicalDeaths : public DeathSweep {
+  void mix(Context& context, std::span<float> x) override {
+    HierarchicalNeighborAllreduceOptions options;
+    options.schedule = static_schedule(ring_graph(context.machine_size()));
+    context.hierarchical_neighbor_allreduce(std::span<const float>(x), x, options);
   }
-  HierarchicalNeighborAllreduceOptions options;
-  options.schedule = static_schedule(ring_graph(context.machine_size()));
-  for (int call = 0; call < mixings; ++call) {
-    course.history.emplace_back(x.begin(), x.end());
-    try {
-      context.hierarchical_neighbor_allreduce(std::span<const float>(x), x, options);
-      EXPECT_FALSE(course.lost) << "all machines need the one that has lost a rank";
-      ++course.completed;
-    } catch (const PeerLost& error) {
-      course.lost = true;
-      const bool is_victim = context.rank() == sweep.victim;  // it thaws among those that have given it up
-      EXPECT_TRUE(is_victim || error.peer() == sweep.victim) << error.what();
-    }
-  }
-  course.values.assign(x.begin(), x.end());
-  course.history.push_back(course.values);
-  OperationOptions survivors;
-  for (int rank = 0; rank < context.size(); ++rank) {
-    if (rank != sweep.victim) survivors.group.push_back(rank);
-  }
-  if (context.rank() != sweep.victim) context.barrier(survivors);  // nobody leaves before all have ended
-}
-
-Job play(const Sweep& sweep, std::vector<SimulatedFault> faults) {
-  SimulationOptions options = simulated(Ranks::SimulatedHosts, static_cast<int>(sweep.hosts.size()));
-  options.hosts = sweep.hosts;
-  if (sweep.ranks_per_machine > 0) options.config.nodes_per_machine = sweep.ranks_per_machine;
-  options.between_hosts = {20us, 4e9, 5us};
-  options.inside_host = {1us, 1e9, {}};
-  options.step_time = 500ns;
-  options.faults = std::move(faults);
-  Job run;
-  run.courses.resize(sweep.hosts.size());
-  Simulation simulation(options);
-  run.ends = simulation.run([&](Context& context) {
-    mix(context, sweep, run.courses[static_cast<std::size_t>(context.rank())]);
-    run.end = std::max(run.end, simulation.now());
-  });
-  return run;
-}
-
-std::string text_of(const std::exception_ptr& error) {
-  try {
-    if (error) std::rethrow_exception(error);
-  } catch (const std::exception& exception) {
-    return exception.what();
-  }
-  return "no error";
-}
-
-class HierarchicalDeaths : public testing::TestWithParam<Sweep> {
- protected:
-  void check(const Job& run) {
-    const Sweep& sweep = GetParam();
-    std::vector<int> completed(sweep.hosts.size(), -1);  // by host
-    bool lost = false;
-    for (std::size_t rank = 0; rank < run.courses.size(); ++rank) {
-      const Course& course = run.courses[rank];
-      if (static_cast<int>(rank) == sweep.victim) continue;
-      EXPECT_EQ(run.ends[rank].how, Simulation::End::How::Returned)
-          << "rank " << rank << ": " << text_of(run.ends[rank].error);
-      if (course.values.size() != elements) continue;
-      lost = lost || course.lost;
-      const Values& right = undisturbed_.courses[rank].history[static_cast<std::size_t>(course.completed)];
-      EXPECT_EQ(std::memcmp(course.values.data(), right.data(), elements * sizeof(float)), 0)
-          << "after " << course.completed << " mixings the tensor of rank " << rank << " is torn";
-      int& of_host = completed[static_cast<std::size_t>(sweep.hosts[rank])];
-      EXPECT_TRUE(of_host == -1 || of_host == course.completed)
-          << "the survivors of rank " << rank << "'s host disagree";
-      of_host = course.completed;
-    }
-    losses_ += lost ? 1 : 0;
-    const int of_host =
-        completed[static_cast<std::size_t>(sweep.hosts[static_cast<std::size_t>(sweep.victim)])];
-    finished_ += of_host > run.courses[static_cast<std::size_t>(sweep.victim)].completed ? 1 : 0;
-  }
-
-  Job undisturbed_ = play(GetParam(), {});
-  int losses_ = 0;    ///< runs in which a survivor was told of a loss
-  int finished_ = 0;  ///< in which the victim's host finished a mixing in its name
 };
 
 TEST_P(HierarchicalDeaths, TearNothing) {
-  const int steps = is_reduced() ? 20 : 60;
-  for (int step = 0; step < steps && !HasFailure(); ++step) {
-    const nanoseconds at = undisturbed_.end * step / steps;
-    check(play(GetParam(), {{GetParam().kind, at, GetParam().victim, -1, 60s}}));
-    EXPECT_FALSE(HasFailure()) << "after the fault at " << at.count() << " ns";
-  }
-  EXPECT_GT(losses_, steps / 2) << "too few losses to say anything";
-  const auto& hosts = GetParam().hosts;
-  if (std::count(hosts.begin(), hosts.end(), hosts[static_cast<std::size_t>(GetParam().victim)]) > 1) {
-    EXPECT_GT(finished_, 0) << "nobody died in the middle of a slice";
-  }
+  expect_nothing_torn();
 }
 
 const std::vector<int> pairs{0, 0, 1, 1};
@@ -159,23 +24,25 @@ const std::vector<int> one_host{0, 0, 0, 0};
 const std::vector<int> all_apart{0, 1, 2, 3};
 const std::vector<int> uneven{0, 1, 1, 1, 2, 2};
 constexpr auto kill = SimulatedFault::Kind::Kill;
+constexpr auto freeze = SimulatedFault::Kind::Freeze;
 
 INSTANTIATE_TEST_SUITE_P(Killed, HierarchicalDeaths,
                          testing::Values(Sweep{"Pairs", pairs, 0}, Sweep{"Pairs", pairs, 3},
-                                         Sweep{"OneHost", one_host, 0, 2}, Sweep{"OneHost", one_host, 3, 2},
-                                         Sweep{"Apart", all_apart, 0, 2}, Sweep{"Apart", all_apart, 3, 2},
+                                         Sweep{"OneHost", one_host, 0, kill, false, 2},
+                                         Sweep{"OneHost", one_host, 3, kill, false, 2},
+                                         Sweep{"Apart", all_apart, 0, kill, false, 2},
+                                         Sweep{"Apart", all_apart, 3, kill, false, 2},
                                          Sweep{"Uneven", uneven, 0}, Sweep{"Uneven", uneven, 2},
                                          Sweep{"Uneven", uneven, 5}),
                          testing::PrintToStringParamName());
 INSTANTIATE_TEST_SUITE_P(Private, HierarchicalDeaths,
-                         testing::Values(Sweep{"Pairs", pairs, 0, 0, true, kill},
-                                         Sweep{"Apart", all_apart, 1, 2, true, kill},
-                                         Sweep{"Uneven", uneven, 1, 0, true, kill}),
+                         testing::Values(Sweep{"Pairs", pairs, 0, kill, true},
+                                         Sweep{"Apart", all_apart, 1, kill, true, 2},
+                                         Sweep{"Uneven", uneven, 1, kill, true}),
                          testing::PrintToStringParamName());
 INSTANTIATE_TEST_SUITE_P(Frozen, HierarchicalDeaths,
-                         testing::Values(Sweep{"Pairs", pairs, 1, 0, false, SimulatedFault::Kind::Freeze},
-                                         Sweep{"Apart", all_apart, 2, 2, false,
-                                               SimulatedFault::Kind::Freeze}),
+                         testing::Values(Sweep{"Pairs", pairs, 1, freeze},
+                                         Sweep{"Apart", all_apart, 2, freeze, false, 2}),
                          testing::PrintToStringParamName());
 
 }  // namespace
