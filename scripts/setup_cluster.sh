@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the cluster tests need beside set-up's: ip, ssh, sshd and Open MPI's mpirun.
+# Installs what the cluster tests need beside set-up's: ip, ssh, sshd, faketime and Open MPI's mpirun.
 source "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
 
 missing=()
@@ -7,6 +7,7 @@ PATH="$PATH:/usr/sbin:/sbin"
 have ip || missing+=(iproute2)
 have mpirun || missing+=(openmpi-bin)
 have ssh || missing+=(openssh-client)
+have faketime || missing+=(faketime)
 if ! have sshd; then
   # Its package starts a daemon for everybody where there is somebody to start it; the tests run one of their own.
   [[ ! -d /run/systemd/system ]] || fail "the cluster tests need sshd, and its package would start it on this machine. By hand:
