@@ -14,7 +14,7 @@ run() {
   "$PYTHON" "$@"
 }
 run exchange.py
-run exchange.py --megabits 1000 --bytes 100000000 --repetitions 5
+run exchange.py --megabits 1000 --bytes 400000000 --repetitions 2 --turns 2
 run lossy_link.py
 run step_times.py
 run weak_scaling.py

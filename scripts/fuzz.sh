@@ -13,14 +13,14 @@ major="$(clang++ -dumpversion | cut -d. -f1)"
 "$ROOT/scripts/build.sh" fuzz fuzzers
 mkdir -p "$findings"
 
-# The corpus keeps the smallest set of inputs that goes everywhere where any has been.
+# The corpus keeps a small set of inputs that takes every branch that any has taken.
 fuzz() {
   local target="$1" program="$ROOT/build/fuzz/tests/fuzz/fuzz_$1" kept="$ROOT/tests/fuzz/corpus/$1" work="$ROOT/build/fuzz/corpus/$1"
   mkdir -p "$kept" "$work"
   "$program" -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -use_value_profile=1 -print_final_stats=1 \
     -artifact_prefix="$findings/$target-" "$work" "$kept" >"$findings/$target.log" 2>&1 || return 1
   rm -rf "$kept.new" && mkdir "$kept.new"
-  "$program" -merge=1 -max_len=4096 "$kept.new" "$kept" "$work" >>"$findings/$target.log" 2>&1
+  "$program" -merge=1 -use_counters=0 -max_len=4096 "$kept.new" "$kept" "$work" >>"$findings/$target.log" 2>&1
   rm -rf "$kept" && mv "$kept.new" "$kept"
 }
 

@@ -39,16 +39,16 @@ def main() -> None:
     arguments = parser.parse_args()
 
     ranks = arguments.hosts * arguments.ranks_per_host
-    threads = ["-x", "OMP_NUM_THREADS=1"]
+    settings = ["-x", "OMP_NUM_THREADS=1", "-x", "TQDM_DISABLE=1"]
     example = [str(EXAMPLE), "--no-plot", "--data", str(arguments.data.resolve()), "--output"]
     print("| hosts | accuracy of the ranks | of the mean model | training |\n|---|---|---|---|")
     results = []
     with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as several:
-        command = ["bfrun", "-np", str(ranks), *threads, sys.executable, *example, one]
+        command = ["bfrun", "-np", str(ranks), *settings, sys.executable, *example, one]
         subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
         with Network(arguments.hosts) as network:
             network.shape(arguments.megabits)
-            run_program(network, arguments.ranks_per_host, [*example, several], *threads)
+            run_program(network, arguments.ranks_per_host, [*example, several], *settings)
         for hosts, output in ((1, one), (arguments.hosts, several)):
             run, numbers = figures(output)
             results.append(numbers)

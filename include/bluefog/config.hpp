@@ -53,8 +53,8 @@ struct BLUEFOG_API Config {
   /// More pay on long or lossy paths.
   int tcp_connections = 1;
   /// BLUEFOG_TCP_CONGESTION: congestion control, as the kernel calls it ("cubic", "reno", "bbr"). "auto": the
-  /// kernel's default, but cubic or reno instead of bbr on the loopback device, where bbr halves the
-  /// throughput.
+  /// kernel's default, but cubic or reno instead of bbr where the round trip is short, and bbr leaves some of
+  /// the link unused.
   std::string tcp_congestion = "auto";
   /// BLUEFOG_TCP_BUFFER (bytes): size of each socket's send and receive buffer; 0: as the kernel sizes them.
   std::size_t tcp_buffer = 0;
