@@ -5,10 +5,10 @@
 #include <bluefog/error.hpp>
 
 #include "check/plan.hpp"
-#include "events.hpp"
 #include "fuzz/target.hpp"
-#include "job_description.hpp"
-#include "roster_messages.hpp"
+#include "messages/events.hpp"
+#include "messages/job_description.hpp"
+#include "messages/roster_messages.hpp"
 
 namespace {
 

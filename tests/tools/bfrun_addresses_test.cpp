@@ -7,7 +7,7 @@
 #include <bluefog/error.hpp>
 
 #include "addresses.hpp"
-#include "environment.hpp"
+#include "agent/environment.hpp"
 
 namespace bfrun {
 namespace {

@@ -9,9 +9,9 @@
 
 #include <bluefog/error.hpp>
 
-#include "events.hpp"
 #include "meeting.hpp"
-#include "roster_messages.hpp"
+#include "messages/events.hpp"
+#include "messages/roster_messages.hpp"
 
 namespace bfrun {
 namespace {

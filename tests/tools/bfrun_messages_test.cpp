@@ -13,8 +13,8 @@
 #include <bluefog/version.hpp>
 
 #include "base/unique_fd.hpp"
-#include "events.hpp"
-#include "job_description.hpp"
+#include "messages/events.hpp"
+#include "messages/job_description.hpp"
 
 namespace bfrun {
 namespace {

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "events.hpp"
 #include "hosts.hpp"
+#include "messages/events.hpp"
 
 namespace bfrun {
 

@@ -14,9 +14,9 @@
 
 #include <bluefog/error.hpp>
 
-#include "agent_process.hpp"
-#include "environment.hpp"
-#include "rank_process.hpp"
+#include "agent/agent_process.hpp"
+#include "agent/environment.hpp"
+#include "agent/rank_process.hpp"
 #include "times.hpp"
 
 namespace bfrun {

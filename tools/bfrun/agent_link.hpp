@@ -16,8 +16,8 @@
 #include <sys/types.h>
 
 #include "base/unique_fd.hpp"
-#include "events.hpp"
 #include "hosts.hpp"
+#include "messages/events.hpp"
 #include "remote_command.hpp"
 
 namespace bfrun {

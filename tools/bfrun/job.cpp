@@ -16,11 +16,11 @@
 #include <bluefog/error.hpp>
 
 #include "addresses.hpp"
-#include "descendants.hpp"
+#include "agent/descendants.hpp"
+#include "agent/rank_process.hpp"
 #include "exit_codes.hpp"
 #include "lost_host.hpp"
 #include "meeting.hpp"
-#include "rank_process.hpp"
 #include "report.hpp"
 #include "text_writer.hpp"
 #include "times.hpp"

@@ -11,7 +11,7 @@
 
 #include "agent_link.hpp"
 #include "hosts.hpp"
-#include "job_description.hpp"
+#include "messages/job_description.hpp"
 
 namespace bfrun {
 

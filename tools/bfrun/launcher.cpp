@@ -13,12 +13,12 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "agent/descendants.hpp"
+#include "agent/environment.hpp"
 #include "agent_link.hpp"
-#include "descendants.hpp"
-#include "environment.hpp"
 #include "hosts.hpp"
 #include "job.hpp"
-#include "job_description.hpp"
+#include "messages/job_description.hpp"
 #include "times.hpp"
 
 namespace bfrun {

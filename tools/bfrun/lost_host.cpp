@@ -4,8 +4,8 @@
 
 #include <bluefog/version.hpp>
 
+#include "agent/rank_process.hpp"
 #include "exit_codes.hpp"
-#include "rank_process.hpp"
 
 namespace bfrun {
 

@@ -10,7 +10,7 @@
 
 #include <bluefog/error.hpp>
 
-#include "agent_process.hpp"
+#include "agent/agent_process.hpp"
 #include "check/check.hpp"
 #include "check/plan.hpp"
 #include "check/rank.hpp"

@@ -8,7 +8,7 @@
 
 #include "hosts.hpp"
 #include "membership/gathering.hpp"
-#include "roster_messages.hpp"
+#include "messages/roster_messages.hpp"
 
 namespace bfrun {
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "environment.hpp"
-#include "job_description.hpp"
+#include "agent/environment.hpp"
+#include "messages/job_description.hpp"
 
 namespace bfrun {
 

@@ -4,7 +4,7 @@
 
 #include <bluefog/config.hpp>
 
-#include "json_text.hpp"
+#include "messages/json_text.hpp"
 
 namespace bfrun {
 namespace {

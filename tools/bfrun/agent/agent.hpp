@@ -9,7 +9,7 @@
 #include <memory>
 
 #include "base/unique_fd.hpp"
-#include "job_description.hpp"
+#include "messages/job_description.hpp"
 
 namespace bfrun {
 

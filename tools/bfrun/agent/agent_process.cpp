@@ -1,4 +1,4 @@
-#include "agent_process.hpp"
+#include "agent/agent_process.hpp"
 
 #include <array>
 #include <cerrno>
@@ -16,11 +16,11 @@
 #include <unistd.h>
 
 #include "addresses.hpp"
-#include "agent.hpp"
-#include "descendants.hpp"
-#include "events.hpp"
+#include "agent/agent.hpp"
+#include "agent/descendants.hpp"
+#include "agent/rank_process.hpp"
 #include "exit_codes.hpp"
-#include "rank_process.hpp"
+#include "messages/events.hpp"
 #include "report.hpp"
 #include "times.hpp"
 

@@ -1,4 +1,4 @@
-#include "binding.hpp"
+#include "agent/binding.hpp"
 
 #include "base/cpu.hpp"
 

@@ -1,4 +1,4 @@
-#include "roster_messages.hpp"
+#include "messages/roster_messages.hpp"
 
 #include <algorithm>
 #include <charconv>
@@ -8,8 +8,8 @@
 
 #include <bluefog/error.hpp>
 
-#include "events.hpp"
-#include "json_text.hpp"
+#include "messages/events.hpp"
+#include "messages/json_text.hpp"
 
 namespace bfrun {
 namespace {

@@ -12,9 +12,9 @@
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
 
+#include "agent/line_tagger.hpp"
+#include "agent/upstream.hpp"
 #include "base/unique_fd.hpp"
-#include "line_tagger.hpp"
-#include "upstream.hpp"
 
 namespace bfrun {
 

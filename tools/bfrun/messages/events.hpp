@@ -14,7 +14,7 @@
 
 #include <sys/types.h>
 
-#include "roster_messages.hpp"
+#include "messages/roster_messages.hpp"
 #include "transport/tcp/interfaces.hpp"
 
 namespace bfrun {

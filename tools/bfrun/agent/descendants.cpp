@@ -1,4 +1,4 @@
-#include "descendants.hpp"
+#include "agent/descendants.hpp"
 
 #include <algorithm>
 #include <array>

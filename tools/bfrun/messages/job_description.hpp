@@ -12,8 +12,8 @@
 
 #include <bluefog/error.hpp>
 
+#include "agent/environment.hpp"
 #include "base/job_key.hpp"
-#include "environment.hpp"
 #include "hosts.hpp"
 #include "options.hpp"
 

@@ -1,4 +1,4 @@
-#include "job_description.hpp"
+#include "messages/job_description.hpp"
 
 #include <array>
 #include <bit>
@@ -12,7 +12,7 @@
 
 #include <bluefog/version.hpp>
 
-#include "json_text.hpp"
+#include "messages/json_text.hpp"
 
 namespace bfrun {
 namespace {

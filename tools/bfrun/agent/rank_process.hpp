@@ -8,7 +8,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
-#include "environment.hpp"
+#include "agent/environment.hpp"
 
 namespace bfrun {
 

@@ -1,4 +1,4 @@
-#include "line_tagger.hpp"
+#include "agent/line_tagger.hpp"
 
 #include <utility>
 

@@ -1,4 +1,4 @@
-#include "rank_output.hpp"
+#include "agent/rank_output.hpp"
 
 #include <cerrno>
 #include <system_error>

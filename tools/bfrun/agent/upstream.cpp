@@ -1,4 +1,4 @@
-#include "upstream.hpp"
+#include "agent/upstream.hpp"
 
 namespace bfrun {
 

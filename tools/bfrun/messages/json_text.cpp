@@ -1,4 +1,4 @@
-#include "json_text.hpp"
+#include "messages/json_text.hpp"
 
 #include <cstdint>
 

@@ -1,4 +1,4 @@
-#include "agent.hpp"
+#include "agent/agent.hpp"
 
 #include <algorithm>
 #include <array>
@@ -20,16 +20,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "binding.hpp"
-#include "descendants.hpp"
-#include "environment.hpp"
+#include "agent/binding.hpp"
+#include "agent/descendants.hpp"
+#include "agent/environment.hpp"
+#include "agent/rank_output.hpp"
+#include "agent/rank_process.hpp"
+#include "agent/upstream.hpp"
 #include "exit_codes.hpp"
 #include "membership/rendezvous.hpp"
-#include "rank_output.hpp"
-#include "rank_process.hpp"
 #include "report.hpp"
 #include "times.hpp"
-#include "upstream.hpp"
 
 namespace bfrun {
 namespace {

@@ -1,4 +1,4 @@
-#include "rank_process.hpp"
+#include "agent/rank_process.hpp"
 
 #include <array>
 #include <cerrno>

@@ -6,7 +6,7 @@
 #include <string_view>
 
 #include "base/unique_fd.hpp"
-#include "events.hpp"
+#include "messages/events.hpp"
 #include "text_writer.hpp"
 
 namespace bfrun {

@@ -1,4 +1,4 @@
-#include "events.hpp"
+#include "messages/events.hpp"
 
 #include <climits>
 
@@ -6,7 +6,7 @@
 
 #include <bluefog/error.hpp>
 
-#include "json_text.hpp"
+#include "messages/json_text.hpp"
 
 namespace bfrun {
 namespace {

@@ -1,4 +1,4 @@
-#include "environment.hpp"
+#include "agent/environment.hpp"
 
 #include <algorithm>
 #include <array>
@@ -7,7 +7,7 @@
 
 #include "addresses.hpp"
 #include "base/cpu.hpp"
-#include "job_description.hpp"
+#include "messages/job_description.hpp"
 
 namespace bfrun {
 namespace {
