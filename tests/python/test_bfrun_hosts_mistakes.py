@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 import subprocess
@@ -85,9 +86,21 @@ def test_a_host_that_refuses(job: Job, hosts: Hosts) -> None:
 
 
 def test_a_host_whose_name_nobody_knows(job: Job) -> None:
-    code, line = complaint(job, "-np", "1", "-H", "no-such-host.invalid", "true")
+    """As ssh says it, which need not be installed; a cluster test has the real one."""
+    ssh = job.directory / "ssh"
+    ssh.write_text(
+        "#!/bin/sh\necho 'ssh: Could not resolve hostname nowhere: Name or service not known' >&2\nexit 255\n"
+    )
+    ssh.chmod(0o755)
+    path = f"{job.directory}:{os.environ['PATH']}"
+    code, line = complaint(job, "-np", "1", "-H", "nowhere", "true", PATH=path)
     assert code == 1
-    assert line.startswith("bfrun: cannot start rank 0 on no-such-host.invalid: ssh: ")
+    assert line.startswith("bfrun: cannot start rank 0 on nowhere: ssh: Could not resolve hostname nowhere: ")
+
+
+def test_a_machine_without_ssh(job: Job) -> None:
+    code, line = complaint(job, "-np", "1", "-H", "nowhere", "true", PATH=str(job.directory))
+    assert (code, line) == (1, "bfrun: cannot run ssh for nowhere: No such file or directory\n")
 
 
 def test_an_ssh_that_does_not_exist(job: Job) -> None:
