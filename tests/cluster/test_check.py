@@ -69,7 +69,7 @@ def test_a_network_on_which_hosts_do_not_reach_each_other(launch: Launch) -> Non
     code, pairs, err = check(launch, "--network-interface", "data0", "-x", "BLUEFOG_START_TIMEOUT=2")
     assert (code, err) == (1, NOT_READY)
     assert len(pairs) == 6
-    assert all("10.78.0." in line and UNREACHABLE in line for line in pairs)
+    assert [line for line in pairs if "10.78.0." not in line or UNREACHABLE not in line] == []
 
 
 def test_a_slow_host(launch: Launch) -> None:

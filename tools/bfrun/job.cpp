@@ -211,15 +211,17 @@ class Job::Impl : public AgentLink::Listener {
     if (end.wait_status == 0) {
       any_succeeded_ = true;
     } else if (phase_ == Phase::running) {
-      meeting_.tell_loss(host.link->host(), end.rank,
-                         describe_end(end.wait_status) + " on " + host.link->host().name);
-      const std::string place = names_hosts_ ? " on " + host.link->host().name : "";
-      if (!is_told(end.wait_status)) {
-        report("rank " + std::to_string(end.rank) + place + " (pid " + std::to_string(end.pid) + ") " +
-               describe_end(end.wait_status) + consequence());
-      }
+      if (!is_told(end.wait_status)) tell_of_end(host, end);
       fail(exit_code_of(end.wait_status));
     }
+  }
+
+  void tell_of_end(const Host& host, const RankEnded& end) {
+    const std::string& name = host.link->host().name;
+    const std::string what = describe_end(end.wait_status);
+    meeting_.tell_loss(host.link->host(), end.rank, what + " on " + name);
+    report("rank " + std::to_string(end.rank) + (names_hosts_ ? " on " + name : "") + " (pid " +
+           std::to_string(end.pid) + ") " + what + consequence());
   }
 
   void on_failed_start(Host& host, const StartFailed& failure) {
