@@ -23,6 +23,7 @@ std::vector<int> around_the_circle(std::vector<int> ranks, int own) {
 
 std::vector<int> ranks_of(const std::vector<mixing::MachinePlan::Part>& parts) {
   std::vector<int> ranks;
+  ranks.reserve(parts.size());
   for (const auto& part : parts) ranks.push_back(part.rank);
   return ranks;
 }

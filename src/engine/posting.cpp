@@ -92,6 +92,7 @@ void Engine::announce(Operation& operation) {
   if (request.meets && !request.local_error) operation.component = plan.component;
   const bool crosses = operation.crossing != nullptr;
   const bool meets_as_before = operation.component != nullptr && !crosses;
+  // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): every request has a group
   const auto& expected = request.local_error ? *request.group  // anybody may be waiting for this call
                          : meets_as_before   ? operation.component->members
                                              : plan.neighbors;

@@ -150,6 +150,7 @@ Session::Session(Config config, std::uint64_t generation, std::shared_ptr<base::
     timeline_ = std::make_unique<trace::Timeline>(config_.timeline, config_.rank);
   engine_ = std::make_unique<Engine>(*transport_, *executor_, config_, tuning, timeline_.get());
   std::vector<int> hosts;
+  hosts.reserve(static_cast<std::size_t>(config_.size));
   for (int rank = 0; rank < config_.size; ++rank) hosts.push_back(transport_->host_of(rank));
   std::vector<int> machine_sizes;
   for (const Machine& machine : machines_of(config_)) machine_sizes.push_back(machine.ranks);

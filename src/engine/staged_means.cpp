@@ -50,7 +50,7 @@ std::byte* StagedMeans::mean(std::size_t index) const {
 
 void StagedMeans::set_row(const MeansRow& row) const {
   set_word(base_, 1, static_cast<std::uint64_t>(row.combine));
-  set_word(base_, 2, static_cast<std::uint64_t>(row.self_term + 1));
+  set_word(base_, 2, static_cast<std::uint64_t>(std::int64_t{row.self_term} + 1));
   set_word(base_, 3, row.terms.size());
   for (std::size_t i = 0; i < row.terms.size(); ++i) {
     set_word(base_, head_words + 2 * i, row.terms[i].input);

@@ -324,7 +324,8 @@ class RendezvousServer::Impl : public std::enable_shared_from_this<Impl> {
     if (holder == connection) holder.reset();
   }
 
-  void drop(ConnectionPtr connection) {  // by value: the caller's may be an element of what is erased here
+  // By value: the caller's may be an element of what is erased here.
+  void drop(ConnectionPtr connection) {  // NOLINT(performance-unnecessary-value-param)
     leave(connection);
     const bool has_waited = connection->standing == Standing::waiting;
     connection->standing = Standing::refused;

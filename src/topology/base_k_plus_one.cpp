@@ -148,6 +148,7 @@ class GroupedBase {
     }
     for (int place = 0; place < group_size; ++place) {
       std::vector<int> ranks;
+      ranks.reserve(index_of(groups));
       for (int group = 0; group < groups; ++group) ranks.push_back(group * group_size + place);
       across_.push_back(box_of(ranks, base));
     }

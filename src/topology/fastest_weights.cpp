@@ -159,7 +159,7 @@ class Barrier {
 /// between machines.)
 std::optional<Barrier::Point> step(const Barrier& barrier, const Barrier::Point& from,
                                    const Vector& direction, double descent, double sharpness) {
-  for (double length = 1.0; length > 1e-10; length /= 2.0) {
+  for (double length = 1.0; length > 1e-10; length /= 2.0) {  // NOLINT: halving is exact
     Vector unknowns = from.unknowns;
     for (std::size_t i = 0; i < unknowns.size(); ++i) unknowns[i] += length * direction[i];
     std::optional<Barrier::Point> to = barrier.point(std::move(unknowns));

@@ -173,7 +173,7 @@ struct Fiber::Impl {
   /// makecontext passes ints only.
   static void enter(unsigned int high, unsigned int low) {
     const auto address = static_cast<std::uintptr_t>(high) << 32 | low;
-    reinterpret_cast<Impl*>(address)->run();
+    reinterpret_cast<Impl*>(address)->run();  // NOLINT(performance-no-int-to-ptr)
   }
 };
 
