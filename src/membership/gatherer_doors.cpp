@@ -71,7 +71,9 @@ asio::awaitable<std::string> GathererDoors::open() {
       doorman_ = std::make_unique<tcp::Doorman>(
           io_, std::move(listeners), identity_, sockets_,
           tcp::Doorman::Callbacks{
-              [](const tcp::Hello& /*hello*/) { return tcp::Verdict::Accepted; },
+              [](const tcp::Hello& hello) {
+                return tcp::is_encrypted(hello) ? tcp::Verdict::Accepted : tcp::Verdict::Refused;
+              },
               [this](const tcp::Hello& /*hello*/, tcp::Opened opened) { admit(std::move(opened)); },
               [](const tcp::Hello& /*hello*/) {}});
       doorman_->start();

@@ -10,6 +10,8 @@
 #include <thread>
 #include <vector>
 
+#include <asio/co_spawn.hpp>
+#include <asio/io_context.hpp>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/mman.h>
@@ -24,6 +26,7 @@
 #include "membership/muster_secrets.hpp"
 #include "membership/rendezvous.hpp"
 #include "membership/rendezvous_address.hpp"
+#include "transport/tcp/dialer.hpp"
 
 namespace bluefog::membership {
 namespace {
@@ -212,6 +215,36 @@ TEST(Muster, AnotherKeyOpensNothing) {
   expect_contains(there, "still missing: rank 0.");
   expect_contains(there, "Rank 0's host has not been reached (");
   expect_contains(there, "ends the connection before it has proved to be a rank of this job");
+}
+
+TEST(Muster, WhoKnowsTheKeyButDoesNotEncryptIsRefused) {
+  const Hosts hosts({"a", "b"});
+  Rank first = start(hosts.call(0));
+  const MusterCall call = hosts.call(1);
+  const base::JobKey key = handshake_key(call);
+  transport::tcp::Hello hello;
+  hello.role = transport::tcp::Role::Data;
+  hello.data_connections = 1;
+  hello.from = 1;
+  hello.to = 0;
+  hello.size = call.size;
+  hello.job = job_number(call);
+  const transport::tcp::Endpoint place{{127, 0, 0, 1}, hosts.point.ports.first, 0, 1};
+  transport::tcp::Dialled dialled;
+  const auto deadline = std::chrono::steady_clock::now() + 5s;
+  while (dialled.outcome != transport::tcp::Dialled::Outcome::Refused) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << dialled.problem;
+    asio::io_context io;
+    std::weak_ptr<transport::tcp::Socket> attempt;
+    asio::co_spawn(io, transport::tcp::dial(io, place, hello, key, call.sockets, 1s, attempt),
+                   [&](const std::exception_ptr& error, transport::tcp::Dialled result) {
+                     if (!error) dialled = std::move(result);
+                   });
+    io.run();
+  }
+  Rank second = start(call);
+  EXPECT_EQ(first.placement.get().ranks_of_hosts, (std::vector{1, 1}));
+  EXPECT_EQ(second.placement.get().ranks_of_hosts, (std::vector{1, 1}));
 }
 
 TEST(Muster, APortThatAnotherHoldsIsNamedInTime) {
