@@ -4,7 +4,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
 
 seconds="${1:-600}"
-targets=(frame handshake host_messages launcher)
+targets=()
+for source in "$ROOT"/tests/fuzz/*_fuzzer.cpp; do targets+=("$(basename "$source" _fuzzer.cpp)"); done
 findings="$ROOT/build/fuzz/findings"
 
 have clang++ || install_packages clang

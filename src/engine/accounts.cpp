@@ -117,11 +117,11 @@ Stats Engine::stats() {
   {
     const std::lock_guard lock(mutex_);
     stats = accounts_.snapshot();
-    for (PeerStats& peer : stats.peers) peer.path = transport_.path_to(peer.rank);
     stats.in_flight = open_.size();
     const std::lock_guard submitting(submit_mutex_);
     stats.in_flight += incoming_.size();
   }
+  for (PeerStats& peer : stats.peers) peer.path = transport_.path_to(peer.rank);
   stats.memory = transport_.memory();
   return stats;
 }

@@ -102,7 +102,7 @@ class Transport {
   virtual void progress() {}
   /// What is known about the loss of a peer, or an empty text.
   [[nodiscard]] virtual std::string why_lost(int /*peer*/) const { return {}; }
-  /// How the peer is reached, as PeerStats tells it; empty where no connection is open.
+  /// How the peer is reached, as PeerStats tells it; empty where no connection is open. For any thread.
   [[nodiscard]] virtual std::string path_to(int peer) const {
     return shares_memory(peer) ? "shared memory" : "";
   }

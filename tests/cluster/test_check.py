@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 
-import pytest
-from bfrun_job import Job, job
-from network import Network, run
+from bfrun_job import job
+from network import run
 from test_bfrun_check import NOT_READY, READY
-from test_hosts import Launch
+from test_hosts import Launch, launch, network
 
-__all__ = ["job"]  # the fixture
+__all__ = ["job", "launch", "network"]  # the fixtures
 
 UNREACHABLE = (
     "is there a firewall (BLUEFOG_PORT_RANGE names ports to open), or another network (--network-interface)?"
 )
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    with Network(3) as network:
-        yield network
-
-
-@pytest.fixture
-def launch(job: Job, network: Network) -> Launch:
-    return Launch(job, network)
 
 
 def check(launch: Launch, *arguments: str) -> tuple[int, list[str], str]:

@@ -7,16 +7,15 @@ import os
 import pathlib
 import signal
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from bfrun_job import Job, job, python, state_and_parent
-from network import Network, run
+from bfrun_job import job, python, state_and_parent
+from network import run
 from ranks import HERE, PACKAGE
-from test_hosts import Launch
+from test_hosts import Launch, launch, network
 
-__all__ = ["job"]  # the fixture
+__all__ = ["job", "launch", "network"]  # the fixtures
 
 PROLOGUE = f"""
 import sys
@@ -66,18 +65,6 @@ def mix_for_ever():
         assert mix(torch.full((1000,), float(rank))).eq(2.0).all()
         (directory / f"mixed.{rank}").touch()
 """
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    network = Network(3)
-    yield network
-    network.close()
-
-
-@pytest.fixture
-def launch(job: Job, network: Network) -> Launch:
-    return Launch(job, network)
 
 
 def start(launch: Launch, hosts: list[str], size: int, source: str, *options: str, **settings: str) -> None:

@@ -4,33 +4,19 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 
-import pytest
 from bfrun_job import Job, find_bfrun, job
 from launched_job import end, key_file, reports, script
 from launched_job import launch as launch_on
 from network import Network
 from test_computing_hosts import finish, start
-from test_hosts import Launch
+from test_hosts import Launch, launch, network
 from ways_in import entering_command
 
-__all__ = ["job"]  # the fixture
+__all__ = ["job", "launch", "network"]  # the fixtures
 
 NAMES = "127.0.0.1 localhost\n{own} node0\n"
 """Of /etc/hosts. Debian's installer gives a host 127.0.1.1 for its own name."""
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    network = Network(3)
-    yield network
-    network.close()
-
-
-@pytest.fixture
-def launch(job: Job, network: Network) -> Launch:
-    return Launch(job, network)
 
 
 def on_host(job: Job, network: Network, host: int, address_of_node0: str, *command: str) -> list[str]:

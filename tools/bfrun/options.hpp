@@ -51,8 +51,7 @@ struct CheckThisHost {
 
 /// Reads the arguments (without the program's name); prints help, version or the error if there is nothing to
 /// run. `--agent` gives ServeAsAgent, `--check-rank` CheckThisHost. Everything after the first word that is
-/// no option of bfrun, or after
-/// "--", is the command, verbatim.
+/// no option of bfrun, or after "--", is the command, verbatim.
 /// @throws InvalidArgument  a list or file of hosts that cannot be read
 [[nodiscard]] std::variant<Options, ServeAsAgent, CheckThisHost, Finished> parse_options(
     const std::vector<std::string>& arguments);

@@ -76,7 +76,6 @@ Options job_of_check(const Options& options, const std::vector<HostRanks>& hosts
   job.tag_output = false;
   job.timeline_filename.clear();
   job.in_this_directory = false;
-  job.forwarded_variables.insert(job.forwarded_variables.begin(), patience_with_peers);
   job.command = {"/proc/self/exe", "--check-rank", encode(plan)};
   return job;
 }
@@ -94,7 +93,8 @@ int check_hosts(const Options& options) {
   int exit_code = answering.size() == hosts.size() ? 0 : exit_code_of_failures;
   if (!answering.empty()) {
     Options job = job_of_check(options, answering, std::move(plan));
-    if (has_patience) job.forwarded_variables.erase(job.forwarded_variables.begin());
+    // First, for a later -x of the user's goes before it.
+    if (!has_patience) job.forwarded_variables.insert(job.forwarded_variables.begin(), patience_with_peers);
     exit_code = std::max(exit_code, launch(job));
   }
   report(exit_code == 0 ? "the check has found nothing in the way of a job"
