@@ -19,3 +19,4 @@
 #include <bluefog/topology.hpp>
 #include <bluefog/version.hpp>
 #include <bluefog/weighting.hpp>
+#include <bluefog/window.hpp>

@@ -17,6 +17,7 @@
 #include <bluefog/stats.hpp>
 #include <bluefog/tensor.hpp>
 #include <bluefog/topology.hpp>
+#include <bluefog/window.hpp>
 
 namespace bluefog {
 
@@ -131,6 +132,21 @@ class BLUEFOG_API Context {
   void barrier(const OperationOptions& options = {});
   [[nodiscard]] Handle barrier_async(const OperationOptions& options = {});
 
+  /// Opens a window on `tensor`. Collective among neighbours: each gives the same name, dtype and shape, and
+  /// waits for its own neighbours only. Windows have names of their own. @throws InvalidArgument for a wrong
+  /// argument or a name that is in use, Mismatch when neighbours disagree
+  [[nodiscard]] Window create_window(const std::string& name, Tensor tensor,
+                                     const WindowOptions& options = {});
+  [[nodiscard]] WindowCreation create_window_async(const std::string& name, Tensor tensor,
+                                                   const WindowOptions& options = {});
+  /// @throws InvalidArgument for a name of no window
+  [[nodiscard]] Window window(const std::string& name) const;
+  /// Ascending.
+  [[nodiscard]] std::vector<std::string> window_names() const;
+  /// Whether window operations move push-sum weights along with their tensors; off at first. Local.
+  void use_associated_p(bool on);
+  [[nodiscard]] bool uses_associated_p() const;
+
   /// What this rank has done since it joined, and on whom it waited. Cheap, but not for every step.
   [[nodiscard]] Stats stats() const;
 
@@ -150,6 +166,7 @@ class BLUEFOG_API Context {
   static constexpr std::size_t most_shared_bytes = std::numeric_limits<std::size_t>::max() / 2;
 
   friend class Simulation;
+  [[nodiscard]] const std::shared_ptr<engine::Session>& session() const;
   class Impl;
   explicit Context(std::unique_ptr<Impl> impl);
   explicit Context(std::shared_ptr<engine::Session> session);

@@ -3,14 +3,15 @@
 #include <algorithm>
 
 #include "engine/engine.hpp"
+#include "engine/errand.hpp"
 
 namespace bluefog::engine {
 
-PeerStats& Accounts::of_peer(int rank) {
-  auto at = std::lower_bound(peers_.begin(), peers_.end(), rank,
+PeerStats& Accounts::of(std::vector<PeerStats>& peers, int rank) {
+  auto at = std::lower_bound(peers.begin(), peers.end(), rank,
                              [](const PeerStats& peer, int wanted) { return peer.rank < wanted; });
-  if (at == peers_.end() || at->rank != rank) {
-    at = peers_.insert(at, PeerStats{});
+  if (at == peers.end() || at->rank != rank) {
+    at = peers.insert(at, PeerStats{});
     at->rank = rank;
   }
   return *at;
@@ -23,7 +24,31 @@ Stats Accounts::snapshot() const {
     if (kinds_[kind].count == 0) continue;
     stats.operations.emplace(name_of(static_cast<OperationKind>(kind)), kinds_[kind]);
   }
+  const std::lock_guard lock(errands_mutex_);
+  for (const auto& [name, errand] : errands_) stats.operations.emplace(name, errand);
+  for (const auto& [rank, traffic] : errand_peers_) {
+    PeerStats& peer = of(stats.peers, rank);
+    peer.operations += traffic.operations;
+    peer.bytes_sent += traffic.bytes_sent;
+    peer.bytes_received += traffic.bytes_received;
+  }
   return stats;
+}
+
+void Accounts::add_errand(const Errand& errand, base::Duration time, bool has_failed) {
+  const std::lock_guard lock(errands_mutex_);
+  auto at = errands_.find(errand.name());
+  if (at == errands_.end()) at = errands_.emplace(errand.name(), OperationStats{}).first;
+  ++at->second.count;
+  at->second.failed += has_failed ? 1 : 0;
+  at->second.bytes += errand.bytes();
+  at->second.time += time;
+  errand.for_each_peer([this](int rank, std::size_t sent, std::size_t received) {
+    PeerStats& peer = errand_peers_[rank];
+    ++peer.operations;
+    peer.bytes_sent += sent;
+    peer.bytes_received += received;
+  });
 }
 
 /// After a look that found an operation unable to go on.
@@ -117,9 +142,13 @@ Stats Engine::stats() {
   {
     const std::lock_guard lock(mutex_);
     stats = accounts_.snapshot();
-    stats.in_flight = open_.size();
     const std::lock_guard submitting(submit_mutex_);
-    stats.in_flight += incoming_.size();
+    const auto is_errand_in_flight = [](const auto& operation) {
+      return !operation->request().errand->is_service();
+    };
+    stats.in_flight = open_.size() + incoming_.size() +
+                      static_cast<std::size_t>(std::ranges::count_if(errands_, is_errand_in_flight)) +
+                      static_cast<std::size_t>(std::ranges::count_if(incoming_errands_, is_errand_in_flight));
   }
   for (PeerStats& peer : stats.peers) peer.path = transport_.path_to(peer.rank);
   stats.memory = transport_.memory();

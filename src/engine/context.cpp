@@ -93,6 +93,7 @@ void Context::set_topology(const Topology& topology, bool weighted) {
     refusal = "the topology has " + std::to_string(topology.size()) + " nodes, the job " +
               std::to_string(size()) + " ranks";
   }
+  if (refusal.empty()) refusal = impl_->session->blocks_topology();
   auto& requests = impl_->requests();
   impl_->run(requests.agreement(topology.hash() + (weighted ? 1 : 0), refusal));
   requests.set_topology(topology, weighted);
@@ -178,6 +179,10 @@ void Context::barrier(const OperationOptions& options) {
 }
 Handle Context::barrier_async(const OperationOptions& options) {
   return impl_->start(impl_->requests().barrier(options), options);
+}
+
+const std::shared_ptr<engine::Session>& Context::session() const {
+  return impl_->session;
 }
 
 Stats Context::stats() const {

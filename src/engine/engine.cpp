@@ -5,6 +5,8 @@
 
 #include <bluefog/error.hpp>
 
+#include "engine/errand.hpp"
+
 namespace bluefog::engine {
 
 namespace {
@@ -36,10 +38,7 @@ std::shared_ptr<Operation> Engine::submit(Request request, bool is_async) {
   operation->is_async = is_async;
   {
     const std::lock_guard lock(submit_mutex_);
-    if (stopped()) {
-      throw Shutdown(std::string(name_of(operation->request().kind)) + " on rank " + std::to_string(rank_) +
-                     ": this Context was shut down; call init() again");
-    }
+    refuse_if_stopped(*operation);
     const std::uint64_t stream = operation->request().stream;
     if (!operation->request().name.empty()) {
       if (named_in_flight_.size() >= remembered_names) {
@@ -60,19 +59,35 @@ std::shared_ptr<Operation> Engine::submit(Request request, bool is_async) {
     operation->sequence = next_sequence_++;
     incoming_.push_back(operation);
     has_incoming_.store(true, std::memory_order_release);
-    if (is_async) async_open_.fetch_add(1, std::memory_order_relaxed);
-    // Here, where nobody is stopping the engine.
-    if (is_async && background_ == nullptr) {
-      background_ = executor_.spawn("bluefog", [this] { background(); });
-    }
+    start_background_for(*operation);
   }
-  if (is_async) background_bell_->ring();
+  wake_for(*operation);
+  return operation;
+}
+
+void Engine::refuse_if_stopped(const Operation& operation) const {
+  if (!stopped()) return;
+  const Request& request = operation.request();
+  throw Shutdown(std::string(request.errand != nullptr ? request.errand->name() : name_of(request.kind)) +
+                 " on rank " + std::to_string(rank_) + ": this Context was shut down; call init() again");
+}
+
+/// Under submit_mutex_, where nobody is stopping the engine.
+void Engine::start_background_for(const Operation& operation) {
+  if (!operation.is_async) return;
+  async_open_.fetch_add(1, std::memory_order_relaxed);
+  if (background_ != nullptr) return;
+  background_ = executor_.spawn("bluefog", [this] { background(); });
+}
+
+/// Makes somebody work on what was just submitted.
+void Engine::wake_for(const Operation& operation) {
+  if (operation.is_async) background_bell_->ring();
   if (const std::unique_lock lock(mutex_, std::try_to_lock); lock.owns_lock()) {
     // The caller of a non-blocking operation has other things to do than to mix.
-    is_async ? admit() : static_cast<void>(pass());
+    operation.is_async ? admit() : static_cast<void>(pass());
   }
-  if (is_async) transport_.doorbell().ring();
-  return operation;
+  if (operation.is_async) transport_.doorbell().ring();
 }
 
 void Engine::require_home() const {
@@ -123,12 +138,7 @@ void Engine::stop(base::Duration patience) {
   if (stopped()) return;
   const base::TimePoint until = clock().now() + patience;
   while (true) {
-    std::shared_ptr<Operation> oldest;
-    {
-      const std::scoped_lock lock(submit_mutex_, mutex_);
-      if (!open_.empty()) oldest = open_.front();
-      if (oldest == nullptr && !incoming_.empty()) oldest = incoming_.front();
-    }
+    const std::shared_ptr<Operation> oldest = oldest_in_flight();
     if (oldest == nullptr || !wait(*oldest, until)) break;
   }
   {
@@ -138,16 +148,29 @@ void Engine::stop(base::Duration patience) {
   {
     const std::lock_guard lock(mutex_);
     admit();
-    for (const auto& operation : open_) {
-      if (operation->trouble) continue;
-      operation->trouble = std::make_exception_ptr(Shutdown(
-          operation->describe(rank_) + ": this Context was shut down while the operation was in flight"));
+    for (const auto* list : {&open_, &errands_}) {
+      for (const auto& operation : *list) {
+        if (operation->trouble) continue;
+        operation->trouble = std::make_exception_ptr(Shutdown(
+            operation->describe(rank_) + ": this Context was shut down while the operation was in flight"));
+      }
     }
     // What has started to write goes on as far as it can alone: nobody else would.
     while (pass()) {
     }
   }
   close_all();
+}
+
+/// That somebody may wait for.
+std::shared_ptr<Operation> Engine::oldest_in_flight() {
+  const std::scoped_lock lock(submit_mutex_, mutex_);
+  if (!open_.empty()) return open_.front();
+  if (!incoming_.empty()) return incoming_.front();
+  const auto is_awaited = [](const auto& operation) { return !operation->request().errand->is_service(); };
+  if (const auto found = std::ranges::find_if(errands_, is_awaited); found != errands_.end()) return *found;
+  const auto found = std::ranges::find_if(incoming_errands_, is_awaited);
+  return found != incoming_errands_.end() ? *found : nullptr;
 }
 
 void Engine::abandon() {
@@ -171,6 +194,9 @@ void Engine::close_all() {
   const std::scoped_lock lock(mutex_, submit_mutex_);
   open_.insert(open_.end(), incoming_.begin(), incoming_.end());
   incoming_.clear();
+  open_.splice(open_.end(), errands_);
+  open_.insert(open_.end(), incoming_errands_.begin(), incoming_errands_.end());
+  incoming_errands_.clear();
   for (const auto& operation : open_) {
     if (!operation->trouble) {
       operation->trouble = std::make_exception_ptr(
@@ -215,6 +241,7 @@ std::string Engine::take_complaint() {
 void Engine::admit() {
   if (!has_incoming_.load(std::memory_order_acquire)) return;
   const std::lock_guard lock(submit_mutex_);
+  admit_errands();
   while (!incoming_.empty()) {
     const std::shared_ptr<Operation>& next = incoming_.front();
     if (!post(*next)) return;
@@ -238,7 +265,7 @@ bool Engine::pass() {
       ++at;
     }
   }
-  return moved;
+  return pass_errands() || moved;
 }
 
 /// @returns whether the operation moved

@@ -35,7 +35,8 @@ struct Tuning {
   bool spin = true;  ///< ranks have cores of their own
   /// Slots of finished operations are looked through when so many wait; their rings stay warm in the cache.
   std::size_t retired_before_reclaim = 32;
-  BulkStores* stores = nullptr;  ///< not null: in tests
+  BulkStores* stores = nullptr;       ///< not null: in tests
+  StoreHook* window_hook = nullptr;  ///< not null: in tests
 };
 
 class Engine {
@@ -49,6 +50,11 @@ class Engine {
   /// Takes the operation; its key is the order of this call. `is_async`: the background thread makes progress
   /// on it.
   [[nodiscard]] std::shared_ptr<Operation> submit(Request request, bool is_async);
+  /// Takes an errand; it has no key. Errands are under way beside each other, in no order.
+  [[nodiscard]] std::shared_ptr<Operation> submit(std::shared_ptr<Errand> errand, bool is_async);
+  /// Steps an errand here and now; only when it has to wait it goes to those under way. Others may not wait
+  /// for it by its own effects.
+  [[nodiscard]] std::shared_ptr<Operation> run_at_once(std::shared_ptr<Errand> errand);
   /// Drives until the operation is closed or `until` has come. @returns whether it is closed
   bool wait(Operation& operation, base::TimePoint until);
   /// One pass over all operations in flight, unless another thread is at it. @returns whether something moved
@@ -62,6 +68,7 @@ class Engine {
   void abandon();
   [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }
   [[nodiscard]] const base::Clock& clock() const { return executor_.clock(); }
+  [[nodiscard]] const Tuning& tuning() const noexcept { return tuning_; }
   [[nodiscard]] Stats stats();
   /// Writes the operations in flight, and what they wait for, to the log. On a thread that may be kept.
   void report();
@@ -91,6 +98,18 @@ class Engine {
   void remember_reported(const Key& key);
   void background();
   [[nodiscard]] base::TimePoint next_alarm() const;
+
+  [[nodiscard]] std::shared_ptr<Operation> oldest_in_flight();
+  void refuse_if_stopped(const Operation& operation) const;
+  void start_background_for(const Operation& operation);
+  void wake_for(const Operation& operation);
+
+  // --- errands.cpp: what is no operation between ranks
+  [[nodiscard]] static std::shared_ptr<Operation> make_errand(std::shared_ptr<Errand> errand);
+  [[nodiscard]] Task run_errand(Operation& operation);
+  void admit_errands();
+  bool pass_errands();
+  void end_errand(Operation& operation, std::exception_ptr error);
 
   // --- posting.cpp: the board of this rank
   [[nodiscard]] bool post(Operation& operation);
@@ -168,7 +187,9 @@ class Engine {
   [[nodiscard]] std::string describe_wait(const Operation& operation) const;
   [[nodiscard]] std::string describe_pending(const Operation& operation);
   [[nodiscard]] std::string elapsed(const Operation& operation) const;
+  [[nodiscard]] std::string describe_state(const Operation& operation);
   void check_time(base::TimePoint now);
+  void check_time(Operation& operation, base::TimePoint now, const char* way_out);
 
   // --- accounts.cpp: what was done, and on whom this rank waited
   void note_wait(Operation& operation);
@@ -200,10 +221,12 @@ class Engine {
   std::unordered_map<std::uint64_t, std::weak_ptr<Operation>> named_in_flight_;
   std::uint64_t next_sequence_ = 0;
   std::deque<std::shared_ptr<Operation>> incoming_;
+  std::deque<std::shared_ptr<Operation>> incoming_errands_;
   std::atomic<bool> has_incoming_{false};
 
   std::mutex mutex_;  ///< progress: everything below; taken before submit_mutex_
   std::list<std::shared_ptr<Operation>> open_;
+  std::list<std::shared_ptr<Operation>> errands_;
   std::deque<Retired> retired_;
   std::unordered_map<std::uint64_t, std::shared_ptr<const mixing::MixingRow>> rows_;
   Accounts accounts_;

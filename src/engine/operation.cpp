@@ -5,6 +5,7 @@
 #include <bluefog/error.hpp>
 
 #include "engine/crossing.hpp"
+#include "engine/errand.hpp"
 
 namespace bluefog::engine {
 
@@ -51,6 +52,10 @@ const PeerView* Operation::find_peer(int rank) const noexcept {
 }
 
 std::string Operation::describe(int rank) const {
+  if (request_.errand != nullptr) {
+    return std::string(request_.errand->name()) + " \"" + std::string(request_.errand->subject()) + "\" on " +
+           rank_text(rank);
+  }
   return describe_call(request_.kind, request_.name, key) + " on " + rank_text(rank);
 }
 

@@ -45,6 +45,7 @@ struct Component {
                                                  const std::vector<int>& inputs);
 
 class Crossing;
+class Errand;
 
 /// The rank's part where means of machines are mixed.
 struct MachineStep {
@@ -91,6 +92,7 @@ struct Request {
   bool checks_topology = true;
   std::optional<bool> undo_log;    ///< what a rank overwrites survives its death; unset: as configured
   std::exception_ptr local_error;  ///< the call is wrong by itself; peers are told
+  std::shared_ptr<Errand> errand;  ///< instead of all this
 };
 
 /// A peer's side of an operation, once its post was found.
@@ -108,7 +110,7 @@ class Operation {
   explicit Operation(Request request);
   ~Operation();
 
-  /// "neighbor_allreduce \"name\" (call 7) on rank 2".
+  /// "neighbor_allreduce \"name\" (call 7) on rank 2", or "win_put \"name\" on rank 2".
   [[nodiscard]] std::string describe(int rank) const;
   [[nodiscard]] const Request& request() const noexcept { return request_; }
   [[nodiscard]] Request& request() noexcept { return request_; }

@@ -156,6 +156,10 @@ void RequestFactory::check_peer(int peer, const Members& members, const char* ar
   }
 }
 
+mixing::MixingRow RequestFactory::row_without_weights(const Group& group) const {
+  return static_matrix(members_of(group), MixingForm::Plain).row_of(rank_);
+}
+
 std::shared_ptr<const Topology> RequestFactory::topology_of(const Members& members) const {
   if (members.hash != everyone_.hash) {
     return std::make_shared<const Topology>(exponential_two_graph(static_cast<int>(members.ranks->size())));

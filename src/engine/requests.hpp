@@ -41,6 +41,10 @@ class RequestFactory {
   /// All ranks give the same digest.
   [[nodiscard]] Request agreement(std::uint64_t digest, std::string refusal);
 
+  /// This rank's row where a call gives no weights: sources and destinations, and what the sources count.
+  /// @throws InvalidArgument if the group is wrong
+  [[nodiscard]] mixing::MixingRow row_without_weights(const Group& group) const;
+
   void set_topology(Topology topology, bool weighted);
   [[nodiscard]] std::shared_ptr<const Topology> topology() const;
   [[nodiscard]] bool is_weighted() const;

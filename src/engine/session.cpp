@@ -99,6 +99,7 @@ Made make_session(const Config& config, Parts parts, const Interposition& interp
   ShmTransport* const shared = memory.get();
   Tuning tuning = tuning_for(config, *memory, executor->clock());
   tuning.stores = interposition.stores;
+  tuning.window_hook = interposition.window_hook;
   std::unique_ptr<transport::Transport> transport;
   transport::hosts::HostTransport* far = nullptr;
   if (parts.network) {
@@ -269,10 +270,25 @@ std::vector<std::shared_ptr<Session>> Session::in_process(int size, const Config
 void Session::shutdown() {
   if (!home_.is_surely_here() || engine_->stopped()) return;
   engine_->stop(shutdown_patience);
+  {
+    const std::lock_guard lock(annex_mutex_);
+    if (annex_ != nullptr) annex_->close();
+  }
   transport_->leave();
   watch_.reset();
   rendezvous_.reset();
   report_.reset();
+}
+
+Annex& Session::annex(base::FunctionRef<std::unique_ptr<Annex>()> make) {
+  const std::lock_guard lock(annex_mutex_);
+  if (annex_ == nullptr) annex_ = make();
+  return *annex_;
+}
+
+std::string Session::blocks_topology() {
+  const std::lock_guard lock(annex_mutex_);
+  return annex_ == nullptr ? "" : annex_->blocks_topology();
 }
 
 void Session::report_on_signal() {
@@ -286,6 +302,7 @@ Session::~Session() {
     return;
   }
   // A forked child has neither the threads nor a say in the job.
+  static_cast<void>(annex_.release());
   static_cast<void>(engine_.release());
   static_cast<void>(watch_.release());
   static_cast<void>(timeline_.release());

@@ -5,12 +5,14 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include <bluefog/config.hpp>
 
 #include "base/executor.hpp"
 #include "base/fork_guard.hpp"
+#include "base/function_ref.hpp"
 #include "base/signal_report.hpp"
 #include "engine/engine.hpp"
 #include "engine/requests.hpp"
@@ -26,7 +28,21 @@ struct Interposition {
   std::function<std::unique_ptr<transport::Transport>(std::unique_ptr<transport::shm::ShmTransport>)>
       transport;
   BulkStores* stores = nullptr;
+  StoreHook* window_hook = nullptr;
   transport::shm::MemoryGauge memory_gauge = nullptr;  ///< instead of the machine's
+};
+
+/// A room above the engine that lives as long as a session.
+class Annex {
+ public:
+  virtual ~Annex() = default;
+  /// The engine has stopped, and the peers are about to be told.
+  virtual void close() = 0;
+  /// Why the topology must stay as it is for now; or an empty text.
+  [[nodiscard]] virtual std::string blocks_topology() const = 0;
+
+ protected:
+  Annex() = default;
 };
 
 class Session {
@@ -54,6 +70,10 @@ class Session {
   /// Whether this process was forked from that of the rank. Nothing but the rank's facts is of use then.
   [[nodiscard]] bool is_forked_copy() const noexcept { return home_.is_elsewhere(); }
   void shutdown();
+  /// The one annex of the session; made when it is first asked for.
+  [[nodiscard]] Annex& annex(base::FunctionRef<std::unique_ptr<Annex>()> make);
+  /// Of the annex, if there is one.
+  [[nodiscard]] std::string blocks_topology();
   /// From now on SIGUSR1 makes the rank tell its operations in flight, if the Config wants it.
   void report_on_signal();
   /// As the death of the rank's process would end it.
@@ -71,6 +91,8 @@ class Session {
   std::unique_ptr<transport::Transport> transport_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<RequestFactory> requests_;
+  std::mutex annex_mutex_;
+  std::unique_ptr<Annex> annex_;
   std::unique_ptr<membership::RendezvousClient> rendezvous_;
   std::unique_ptr<membership::PeerWatch> watch_;
   std::unique_ptr<base::SignalReport> report_;

@@ -10,6 +10,17 @@
 
 namespace bluefog::engine {
 
+/// Sees the stores of a window's protocol. A seam: tests end a rank before any of them, and in the middle of
+/// any bulk one.
+class StoreHook {
+ public:
+  virtual ~StoreHook() = default;
+  virtual void before_store() = 0;
+
+ protected:
+  StoreHook() = default;
+};
+
 /// Carries them out. A seam: tests end a rank between any two of them, and in the middle of one.
 class BulkStores {
  public:

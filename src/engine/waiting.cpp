@@ -10,6 +10,7 @@
 
 #include "base/log.hpp"
 #include "engine/engine.hpp"
+#include "engine/errand.hpp"
 
 namespace bluefog::engine {
 
@@ -121,19 +122,32 @@ std::string Engine::elapsed(const Operation& operation) const {
 
 void Engine::check_time(base::TimePoint now) {
   for (const auto& operation : open_) {
-    const bool is_overdue = now >= operation->started + config_.op_timeout;
-    if (operation->trouble || (!is_overdue && now < operation->next_warning)) continue;
-    const std::string state = operation->describe(rank_) + " has waited " + elapsed(*operation) +
-                              describe_wait(*operation) + ". " + describe_pending(*operation);
-    if (is_overdue) {
-      operation->trouble = std::make_exception_ptr(Timeout(
-          state +
-          ". Every rank must make every call on its group; raise BLUEFOG_OP_TIMEOUT if this is meant"));
-      continue;
-    }
-    log::warning(state);
-    operation->next_warning = now + config_.stall_warning;
+    check_time(*operation, now,
+               ". Every rank must make every call on its group; raise BLUEFOG_OP_TIMEOUT if this is meant");
   }
+  for (const auto& operation : errands_) {
+    if (!operation->request().errand->is_service()) {
+      check_time(*operation, now, "; raise BLUEFOG_OP_TIMEOUT if this is meant");
+    }
+  }
+}
+
+void Engine::check_time(Operation& operation, base::TimePoint now, const char* way_out) {
+  const bool is_overdue = now >= operation.started + config_.op_timeout;
+  if (operation.trouble || (!is_overdue && now < operation.next_warning)) return;
+  const std::string state =
+      operation.describe(rank_) + " has waited " + elapsed(operation) + describe_state(operation);
+  if (is_overdue) {
+    operation.trouble = std::make_exception_ptr(Timeout(state + way_out));
+    return;
+  }
+  log::warning(state);
+  operation.next_warning = now + config_.stall_warning;
+}
+
+std::string Engine::describe_state(const Operation& operation) {
+  if (const auto& errand = operation.request().errand) return errand->describe_wait();
+  return describe_wait(operation) + ". " + describe_pending(operation);
 }
 
 void Engine::report() {
@@ -148,7 +162,12 @@ void Engine::report() {
   const std::lock_guard submitting(submit_mutex_);
   for (const auto& operation : open_) {
     log::report(operation->describe(rank_) + " has been in flight for " + elapsed(*operation) +
-                describe_wait(*operation) + ". " + describe_pending(*operation));
+                describe_state(*operation));
+  }
+  for (const auto& operation : errands_) {
+    if (operation->request().errand->is_service()) continue;
+    log::report(operation->describe(rank_) + " has been in flight for " + elapsed(*operation) +
+                describe_state(*operation));
   }
   for (const auto& operation : incoming_) {
     log::report(operation->describe(rank_) + " waits for its turn: too many are in flight");

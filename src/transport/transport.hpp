@@ -19,6 +19,7 @@
 
 #include "base/doorbell.hpp"
 #include "mixing/row.hpp"
+#include "transport/note.hpp"
 #include "transport/post.hpp"
 #include "transport/stream.hpp"
 
@@ -89,6 +90,7 @@ class Transport {
   [[nodiscard]] virtual int size() const = 0;
   /// What peers ring when something changed that this rank may wait for.
   [[nodiscard]] virtual base::Doorbell& doorbell() = 0;
+  /// For any thread.
   [[nodiscard]] virtual PeerState state(int peer) const = 0;
   /// Whether the peer lies on this host: it reads the words of posts, and tensors in the arena, where they
   /// are.
@@ -175,6 +177,17 @@ class Transport {
   virtual void send_chunk(int /*peer*/, const SlotRef& /*own*/, std::span<const std::byte> /*chunk*/) {}
   /// The first so many chunks of the peer's stream are not needed any more.
   virtual void release(int /*peer*/, const SlotRef& /*own*/, std::uint64_t /*chunks*/) {}
+
+  // --- notes, for rooms above the engine. For any thread.
+  /// Who takes those of far peers; nullptr: nobody. When this returns, none is being given to the one before.
+  virtual void set_note_sink(NoteSink* /*sink*/) {}
+  /// To a peer that shares no memory. Those to one peer keep their order; none arrives that is sent after a
+  /// loss. Its bytes may change when this returns.
+  virtual void send_note(int /*peer*/, const Note& /*note*/) {}
+  /// Whether notes with bytes go on their way at once; if not, the doorbell rings when they do.
+  [[nodiscard]] virtual bool has_room_for_notes(int /*peer*/) { return true; }
+  /// Rings a peer that shares memory: words that are no post's have changed.
+  virtual void nudge(int peer) = 0;
 
   // --- the decision of a meeting, kept in the slot of its lowest member
   [[nodiscard]] virtual Decision decision(const SlotRef& at) const = 0;

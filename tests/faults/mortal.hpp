@@ -114,6 +114,9 @@ class MortalTransport final : public transport::Transport {
   void show(int peer, const transport::SlotRef& at) override {
     if (fate_.allows_store()) inner_->show(peer, at);
   }
+  void nudge(int peer) override {
+    if (fate_.allows_store()) inner_->nudge(peer);
+  }
   void set_reason(const transport::SlotRef& own, const transport::Reason& reason) override {
     if (fate_.allows_store()) inner_->set_reason(own, reason);
   }

@@ -19,12 +19,12 @@ HostTransport::HostTransport(std::unique_ptr<shm::ShmTransport> near, std::vecto
       hosts_(std::move(hosts)),
       own_host_(hosts_[static_cast<std::size_t>(memory_->rank())]),
       losses_(hosts_.size()),
+      far_states_(hosts_.size()),
       wire_(std::move(options), std::move(listeners), executor, [this] { memory_->doorbell().ring(); }) {}
 
 PeerState HostTransport::state(int peer) const {
   if (shares_memory(peer)) return memory_->state(peer);
-  if (losses_[static_cast<std::size_t>(peer)]) return PeerState::Lost;
-  return remote_.has_left(peer) ? PeerState::Left : PeerState::Alive;
+  return far_states_[static_cast<std::size_t>(peer)].load(std::memory_order_acquire);
 }
 
 void HostTransport::leave() {
@@ -44,6 +44,10 @@ void HostTransport::progress() {
       loss = "it contradicts what it has sent before";  // what it has sent after that is not believed either
       wire_.give_up(news.peer, *loss);
     }
+    const PeerState state = loss                            ? PeerState::Lost
+                            : remote_.has_left(news.peer) ? PeerState::Left
+                                                            : PeerState::Alive;
+    far_states_[static_cast<std::size_t>(news.peer)].store(state, std::memory_order_release);
   }
   remote_.resume();
   while (auto complaint = remote_.take_complaint()) {

@@ -36,6 +36,7 @@ class HostTransport final : public remote::SplitTransport {
   [[nodiscard]] int host_of(int rank) const override { return hosts_[static_cast<std::size_t>(rank)]; }
   void leave() override;
   void progress() override;
+  void set_note_sink(NoteSink* sink) override { wire_.set_note_sink(sink); }
   [[nodiscard]] std::string why_lost(int peer) const override;
   [[nodiscard]] std::string path_to(int peer) const override;
   [[nodiscard]] std::optional<ComplaintText> take_complaint() override;
@@ -45,6 +46,7 @@ class HostTransport final : public remote::SplitTransport {
   std::vector<int> hosts_;
   int own_host_;
   std::vector<std::optional<std::string>> losses_;  ///< by rank: why it is lost
+  std::vector<std::atomic<PeerState>> far_states_;  ///< by rank; as of the last progress()
 
   std::mutex complaints_mutex_;
   std::deque<ComplaintText> complaints_;

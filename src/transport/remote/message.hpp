@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "transport/note.hpp"
 #include "transport/post.hpp"
 
 namespace bluefog::transport::remote {
@@ -61,6 +62,7 @@ struct Message {
     Passed,     ///< the sender has finished this call without naming the receiver
     Complaint,  ///< an error about an operation that may have ended at the receiver
     Left,       ///< the sender makes no more calls
+    Note,       ///< no matter of the engine's: its key is topic and request
   };
   Kind kind = Kind::Left;
   Phase phase = Phase::Posted;
@@ -68,6 +70,7 @@ struct Message {
   Post post{};
   RowWords row;
   std::uint64_t consumed = 0;
+  NoteWords words{};  ///< of a note
   Payload payload;
   std::string name;  ///< with a post that has one
   std::string text;
@@ -78,6 +81,15 @@ struct Message {
     return kind == Kind::Progress && phase == Phase::Posted;
   }
 };
+
+/// What a message of that kind says. Its bytes are the message's.
+[[nodiscard]] inline Note note_of(const Message& message) {
+  return {message.key.stream,
+          message.key.count,
+          message.words,
+          {message.payload.data(), message.payload.size()},
+          message.text};
+}
 
 /// Carries messages between this rank and the others, in order for each pair.
 class Wire {

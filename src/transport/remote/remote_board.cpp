@@ -275,6 +275,8 @@ bool RemoteBoard::receive(int from, Message message) {
     case Message::Kind::Complaint:
       complaints_.push_back({message.key, std::move(message.text)});
       break;
+    case Message::Kind::Note:
+      return false;  // never given to the board
     case Message::Kind::Left:
       left_[static_cast<std::size_t>(from)] = true;
       break;

@@ -50,6 +50,16 @@ void SplitTransport::reclaim(const SlotRef& own, const Key& key) {
   remote_.reclaim(own.slot, key);
 }
 
+void SplitTransport::send_note(int peer, const Note& note) {
+  Message message;
+  message.kind = Message::Kind::Note;
+  message.key = {note.topic, note.request};
+  message.words = note.words;
+  message.payload = Payload::borrowed(note.bytes);
+  message.text = note.text;
+  wire_.send(peer, std::move(message));
+}
+
 bool SplitTransport::is_settled(int peer, const SlotRef& own) const {
   return shares_memory(peer) || remote_.is_settled(peer, own.slot);
 }

@@ -41,6 +41,9 @@ class SplitTransport : public Transport {
   void set_consumed(const SlotRef& own, std::uint64_t chunks) override;
   void set_reason(const SlotRef& own, const Reason& reason) override;
   void show(int peer, const SlotRef& at) override;
+  void nudge(int peer) override { near_.nudge(peer); }
+  void send_note(int peer, const Note& note) override;
+  [[nodiscard]] bool has_room_for_notes(int peer) override { return wire_.has_room(peer); }
   void reclaim(const SlotRef& own, const Key& key) override;
   void set_oldest_open(std::uint64_t sequence) override { near_.set_oldest_open(sequence); }
   [[nodiscard]] bool is_settled(int peer, const SlotRef& own) const override;
@@ -77,9 +80,10 @@ class SplitTransport : public Transport {
 
  protected:
   /// @param near  the transport among ranks that share memory; asked for those only, and for this rank
-  SplitTransport(Transport& near, Wire& wire, int size) : near_(near), remote_(wire, size) {}
+  SplitTransport(Transport& near, Wire& wire, int size) : near_(near), wire_(wire), remote_(wire, size) {}
 
   Transport& near_;
+  Wire& wire_;
   RemoteBoard remote_;
 };
 

@@ -40,6 +40,7 @@ class ShmTransport final : public Transport {
   [[nodiscard]] int size() const override { return size_; }
   [[nodiscard]] base::Doorbell& doorbell() override { return doorbell_; }
   void show(int peer, const SlotRef&) override { ring(peer); }
+  void nudge(int peer) override { ring(peer); }
   [[nodiscard]] bool shares_memory(int) const override { return true; }
   [[nodiscard]] int host_of(int) const override { return 0; }
   [[nodiscard]] PeerState state(int peer) const override;

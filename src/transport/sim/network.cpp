@@ -15,7 +15,7 @@ std::string text(int rank) {
 }
 
 std::string describe(int from, int to, const remote::Message& message) {
-  constexpr const char* kinds[] = {"post", "chunk", "progress", "passed", "complaint", "left"};
+  constexpr const char* kinds[] = {"post", "chunk", "progress", "passed", "complaint", "left", "note"};
   return text(from) + ">" + text(to) + " " + kinds[static_cast<int>(message.kind)] + " " +
          std::to_string(message.key.stream) + ":" + std::to_string(message.key.count) + " " +
          std::to_string(message.payload.size());

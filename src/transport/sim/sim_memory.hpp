@@ -76,6 +76,7 @@ class SimMemory final : public Transport {
   void set_consumed(const SlotRef& own, std::uint64_t chunks) override;
   void set_reason(const SlotRef& own, const Reason& reason) override;
   void show(int peer, const SlotRef& at) override;
+  void nudge(int peer) override { ring(peer); }
   void reclaim(const SlotRef& own, const Key& key) override;
   void set_oldest_open(std::uint64_t sequence) override { oldest_open_ = sequence; }
 

@@ -13,7 +13,10 @@ SimTransport::SimTransport(Network& network, SimExecutor& executor, int rank, in
 }
 
 void SimTransport::receive(int from, remote::Message message) {
-  [[maybe_unused]] const bool fits = remote_.receive(from, std::move(message));
+  const bool is_note = message.kind == remote::Message::Kind::Note;
+  [[maybe_unused]] const bool fits =
+      is_note ? sink_ == nullptr || sink_->take_note(from, remote::note_of(message))
+              : remote_.receive(from, std::move(message));
   assert(fits);
   doorbell().ring();
 }

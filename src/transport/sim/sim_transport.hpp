@@ -27,6 +27,7 @@ class SimTransport final : private remote::Wire, public remote::SplitTransport {
   [[nodiscard]] PeerState state(int peer) const override;
   [[nodiscard]] bool shares_memory(int peer) const override { return memory_.shares_memory(peer); }
   [[nodiscard]] int host_of(int rank) const override { return memory_.host_of(rank); }
+  void set_note_sink(NoteSink* sink) override { sink_ = sink; }
   [[nodiscard]] std::string path_to(int peer) const override {
     return shares_memory(peer) ? Transport::path_to(peer) : "simulated network";
   }
@@ -41,6 +42,7 @@ class SimTransport final : private remote::Wire, public remote::SplitTransport {
   Network& network_;
   SimMemory memory_;
   std::vector<bool> lost_;
+  NoteSink* sink_ = nullptr;
 };
 
 }  // namespace bluefog::transport::sim

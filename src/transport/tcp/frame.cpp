@@ -187,6 +187,10 @@ bool take_body(ByteReader& from, const PeerFacts& peer, const Header& header, Me
       return take_rank(from, peer, message.lost) && take_text(from, longest_text, message.text);
     case Message::Kind::Complaint:
       return take_text(from, longest_text, message.text);
+    case Message::Kind::Note:
+      for (std::uint64_t& word : message.words) word = from.take<std::uint64_t>();
+      return take_text(from, longest_text, message.text) &&
+             (message.text.empty() || header.payload_bytes == 0) && header.payload_bytes <= longest_note;
     case Message::Kind::Chunk:
     case Message::Kind::Passed:
     case Message::Kind::Left:
@@ -211,7 +215,7 @@ bool is_told(const Header& header) {
 }
 
 bool carries_payload(Header::Kind kind) {
-  return kind == Header::Kind::Post || kind == Header::Kind::Chunk;
+  return kind == Header::Kind::Post || kind == Header::Kind::Chunk || kind == Header::Kind::Note;
 }
 
 }  // namespace
@@ -229,7 +233,11 @@ void encode(const Message& message, std::uint64_t sequence, std::vector<std::byt
     to.put(message.consumed);
     put_rank(to, message.lost);
   }
-  if (message.kind == Message::Kind::Progress || message.kind == Message::Kind::Complaint) {
+  if (message.kind == Message::Kind::Note) {
+    for (const std::uint64_t word : message.words) to.put(word);
+  }
+  if (message.kind == Message::Kind::Progress || message.kind == Message::Kind::Complaint ||
+      message.kind == Message::Kind::Note) {
     put_text(to, message.text, longest_text);
   }
   const Header header{static_cast<Header::Kind>(message.kind), message.phase,

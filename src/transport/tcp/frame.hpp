@@ -16,7 +16,7 @@
 namespace bluefog::transport::tcp {
 
 /// Of handshake and frames. Ranks of different versions do not talk.
-inline constexpr std::uint8_t protocol_version = 3;
+inline constexpr std::uint8_t protocol_version = 4;
 
 inline constexpr std::size_t header_bytes = 24;
 /// Error texts are cut to this length.
@@ -39,6 +39,7 @@ struct Header {
     Passed,
     Complaint,
     Left,
+    Note,
     Heartbeat,  ///< nothing but a sign of life
   };
   Kind kind = Kind::Heartbeat;

@@ -43,7 +43,10 @@ bool FrameReader::read_header() {
   const auto bytes = std::span(buffer_).subspan(begin_).first<header_bytes>();
   header_ = decode_header(bytes, peer_);
   begin_ += header_bytes;
-  return header_.has_value() && (!is_for_data_ || header_->kind == Header::Kind::Chunk);
+  if (!header_) return false;
+  const bool is_data = header_->kind == Header::Kind::Chunk ||
+                       (header_->kind == Header::Kind::Note && header_->payload_bytes > 0);
+  return is_data || !is_for_data_;
 }
 
 bool FrameReader::read_head() {

@@ -15,7 +15,7 @@ namespace bluefog::transport::tcp {
 /// received where they stay. Holds at most a buffer, one head and one payload.
 class FrameReader {
  public:
-  /// @param is_for_data  nothing but chunks is taken
+  /// @param is_for_data  nothing but bytes of tensors is taken
   explicit FrameReader(const PeerFacts& peer, bool is_for_data = false);
 
   /// Where the next bytes go; never empty, unless something was refused.

@@ -67,7 +67,9 @@ std::string Link::path() const {
 }
 
 Connection& Link::connection_for(const remote::Message& message) {
-  const bool is_large = message.kind == remote::Message::Kind::Chunk && message.payload.size() > small_bytes;
+  const bool is_data =
+      message.kind == remote::Message::Kind::Chunk || message.kind == remote::Message::Kind::Note;
+  const bool is_large = is_data && message.payload.size() > small_bytes;
   if (!is_large || data_.empty()) return *control_;
   return **std::min_element(data_.begin(), data_.end(), [](const auto& a, const auto& b) {
     return a->unsent_bytes() < b->unsent_bytes();

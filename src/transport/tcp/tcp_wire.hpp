@@ -58,6 +58,9 @@ class TcpWire final : public remote::Wire {
   /// Tells those peers that know of this rank.
   void send_left(std::span<const int> peers) override;
 
+  /// Who takes notes, on the event loop's thread; nullptr: nobody.
+  void set_note_sink(NoteSink* sink);
+
   [[nodiscard]] bool has_news() const;
   /// All news since the last time; those of one peer in their order. May be none, when there is room again.
   [[nodiscard]] std::vector<News> take_news();

@@ -77,6 +77,11 @@ void TcpWire::Impl::leave(std::span<const int> peers) {
   }
 }
 
+void TcpWire::Impl::set_note_sink(NoteSink* sink) {
+  const std::lock_guard lock(sink_mutex_);
+  sink_ = sink;
+}
+
 std::vector<TcpWire::News> TcpWire::Impl::take_news() {
   const std::lock_guard lock(news_mutex_);
   has_news_.store(false, std::memory_order_relaxed);
@@ -221,11 +226,21 @@ bool TcpWire::Impl::take_messages(Link& link, Connection& connection) {
   }
   std::vector<News> news;
   for (remote::Message& message : ready) {
+    if (message.kind == remote::Message::Kind::Note) {
+      is_right = take_note(link, message) && is_right;
+      continue;
+    }
     if (message.kind == remote::Message::Kind::Left) link.has_left = true;
     news.push_back({link.peer.rank, std::move(message), {}});
   }
   if (!news.empty()) report(std::move(news));
   return is_right;
+}
+
+/// Who has not opened a window yet, or has left, knows none of whom others might speak.
+bool TcpWire::Impl::take_note(const Link& link, const remote::Message& message) {
+  const std::lock_guard lock(sink_mutex_);
+  return sink_ == nullptr || sink_->take_note(link.peer.rank, remote::note_of(message));
 }
 
 void TcpWire::Impl::report(std::vector<News> news) {
@@ -328,6 +343,9 @@ bool TcpWire::has_room(int peer) {
 }
 void TcpWire::send_left(std::span<const int> peers) {
   impl_->leave(peers);
+}
+void TcpWire::set_note_sink(NoteSink* sink) {
+  impl_->set_note_sink(sink);
 }
 bool TcpWire::has_news() const {
   return impl_->has_news();

@@ -33,6 +33,7 @@ class TcpWire::Impl {
   [[nodiscard]] Link* link(int peer) { return links_[static_cast<std::size_t>(peer)].get(); }
   void send(int peer, remote::Message message);
   void leave(std::span<const int> peers);
+  void set_note_sink(NoteSink* sink);
   [[nodiscard]] bool has_news() const { return has_news_.load(std::memory_order_acquire); }
   [[nodiscard]] std::vector<News> take_news();
   void give_up(int peer, const std::string& reason);
@@ -54,6 +55,7 @@ class TcpWire::Impl {
   /// So many bytes have come. @returns whether there may be more
   [[nodiscard]] bool take_bytes(Link& link, const std::shared_ptr<Connection>& connection, std::size_t bytes);
   [[nodiscard]] bool take_messages(Link& link, Connection& connection);
+  [[nodiscard]] bool take_note(const Link& link, const remote::Message& message);
   void connection_ended(Link& link, Connection& connection, const std::string& why);
   void end(Link& link, const std::string& why);
   void lose(Link& link, const std::string& why);
@@ -93,6 +95,9 @@ class TcpWire::Impl {
   std::mutex news_mutex_;
   std::vector<News> news_;
   std::atomic<bool> has_news_{false};
+
+  std::mutex sink_mutex_;
+  NoteSink* sink_ = nullptr;
 
   std::mutex finish_mutex_;
   std::condition_variable finished_;

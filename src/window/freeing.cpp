@@ -1,0 +1,42 @@
+#include "window/freeing.hpp"
+
+#include <algorithm>
+
+#include "engine/operation.hpp"
+#include "window/windows.hpp"
+
+namespace bluefog::window {
+
+FreeOperation::FreeOperation(std::shared_ptr<Core> shared) : Operation(std::move(shared), "win_free", false) {
+  core().windows().engine().require_home();
+  core().close_to_calls(name());
+}
+
+bool FreeOperation::is_done_with(const Neighbor& peer) const {
+  return core().is_lost(peer.rank) ||
+         (peer.is_far ? peer.has_closed.load(std::memory_order_acquire)
+                      : peer.edge->is_closed.load(std::memory_order_acquire) != 0);
+}
+
+Task FreeOperation::run() {
+  core().stores().step();
+  core().header().is_open.store(0, std::memory_order_release);
+  for (const auto& peer : core().neighbors()) {
+    if (peer->is_far) {
+      send(*peer, 0, Envelope{Letter::Close});
+      continue;
+    }
+    core().stores().step();
+    peer->there.edge->is_closed.store(1, std::memory_order_release);
+    core().transport().nudge(peer->rank);
+  }
+  core().ring_self();  // the service ends
+  for (const auto& peer : core().neighbors()) {
+    auto closed = until("it waits for " + engine::rank_text(peer->rank) + " to free the window too",
+                        [&] { return is_done_with(*peer); });
+    co_await closed;
+  }
+  core().windows().forget(core());
+}
+
+}  // namespace bluefog::window

@@ -1,0 +1,65 @@
+#include "window/stores.hpp"
+
+#include <array>
+#include <vector>
+
+namespace bluefog::window {
+
+/// In two halves, where somebody looks.
+template <class Store>
+void Stores::in_parts(std::size_t count, Store store) const {
+  if (hook_ == nullptr) return store(0, count);
+  hook_->before_store();
+  store(0, count / 2);
+  hook_->before_store();
+  store(count / 2, count);
+}
+
+void Stores::scale(DType dtype, std::byte* to, const std::byte* from, double weight,
+                   std::size_t count) const {
+  const std::size_t element = size_of(dtype);
+  const mixing::StoreKind kind = kind_for(count * element);
+  in_parts(count, [&](std::size_t first, std::size_t last) {
+    if (weight == 0.0 && !is_floating(dtype)) {
+      return static_cast<void>(std::memset(to + first * element, 0, (last - first) * element));
+    }
+    if (weight == 1.0 && to == from) return;
+    if (weight == 1.0) {
+      return mixing::copy_bytes(to + first * element, from + first * element, (last - first) * element, kind);
+    }
+    const std::array<mixing::Term, 1> terms{{{0, weight}}};
+    const std::array<mixing::Row, 1> rows{{{mixing::Combine::Weighted, terms, -1}}};
+    const std::array<const void*, 1> inputs{from + first * element};
+    const std::array<void*, 1> outputs{to + first * element};
+    mixing::combine_rows(dtype, rows, inputs, outputs, last - first, kind);
+  });
+}
+
+void Stores::add(DType dtype, std::byte* to, const std::byte* base, const std::byte* from, double weight,
+                 std::size_t count) const {
+  if (weight == 0.0 && !is_floating(dtype)) return scale(dtype, to, base, 1.0, count);
+  const std::size_t element = size_of(dtype);
+  const mixing::StoreKind kind = kind_for(count * element);
+  in_parts(count, [&](std::size_t first, std::size_t last) {
+    const std::array<mixing::Term, 2> terms{{{0, 1.0}, {1, weight}}};
+    const mixing::Combine combine = weight == 1.0 ? mixing::Combine::Sum : mixing::Combine::Weighted;
+    const std::array<mixing::Row, 1> rows{{{combine, terms, -1}}};
+    const std::array<const void*, 2> inputs{base + first * element, from + first * element};
+    const std::array<void*, 1> outputs{to + first * element};
+    mixing::combine_rows(dtype, rows, inputs, outputs, last - first, kind);
+  });
+}
+
+void Stores::combine(DType dtype, const mixing::Row& row, std::span<const void* const> inputs,
+                     std::byte* output, std::size_t count) const {
+  const std::size_t element = size_of(dtype);
+  thread_local std::vector<const void*> parts;
+  in_parts(count, [&](std::size_t first, std::size_t last) {
+    parts.clear();
+    for (const void* input : inputs) parts.push_back(static_cast<const std::byte*>(input) + first * element);
+    const std::array<void*, 1> outputs{output + first * element};
+    mixing::combine_rows(dtype, {&row, 1}, parts, outputs, last - first, kind_for(count * element));
+  });
+}
+
+}  // namespace bluefog::window
