@@ -33,7 +33,7 @@ int Core::rank() const {
 }
 
 std::pair<std::byte*, std::uint64_t> Core::allocate(std::size_t bytes) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(memory_mutex_);
   const SharedMemory& block = memory_.emplace_back(transport().allocate(std::max<std::size_t>(bytes, 1)));
   return {static_cast<std::byte*>(block.data()), transport().offset_of(block.data(), block.bytes())};
 }
@@ -233,11 +233,21 @@ void Core::close_to_calls(std::string_view operation) {
     throw InvalidArgument(describe_call(operation) + ": " + std::to_string(turns_.size()) +
                           " operations on this window are in flight; wait for them first");
   }
+  if (holds_a_lock()) {
+    throw InvalidArgument(describe_call(operation) +
+                          ": a mutex of this window, or its tensor, is held; release it first");
+  }
   if (is_closed_.exchange(true)) throw InvalidArgument(describe_call(operation) + ": the window was freed");
 }
 
+bool Core::holds_a_lock() const {
+  return tensor_lock_.is_busy || std::ranges::any_of(neighbors_, [](const auto& peer) {
+           return peer->mutex_here.is_busy || peer->mutex_there.is_busy || peer->tensor_there.is_busy;
+         });
+}
+
 void Core::release_memory() {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(memory_mutex_);
   memory_.clear();
 }
 

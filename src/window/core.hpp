@@ -70,7 +70,7 @@ struct FarWishes {
   struct Lock {
     int rank;
     std::uint64_t request;
-    RobustLock lock{};
+    RobustLock lock;
     bool is_granted = false;
     bool is_over = false;  ///< it is given back, or not wanted any more
   };
@@ -129,7 +129,7 @@ class Core : public std::enable_shared_from_this<Core> {
   void line_up(const void* operation);
   [[nodiscard]] bool has_turn(const void* operation) const;
   void step_out(const void* operation);
-  /// @throws InvalidArgument if an operation is in flight
+  /// @throws InvalidArgument if an operation is in flight, or a lock is held
   void close_to_calls(std::string_view operation);
   [[nodiscard]] bool is_closed() const { return is_closed_.load(std::memory_order_acquire); }
   /// Nobody uses its memory any more.
@@ -144,8 +144,11 @@ class Core : public std::enable_shared_from_this<Core> {
   std::mutex& mutex() const noexcept { return mutex_; }
   FarWishes& wishes() noexcept { return wishes_; }  ///< under mutex()
 
+  std::atomic<bool> is_served{false};  ///< a service works on the window
+
  private:
   [[nodiscard]] std::pair<std::byte*, std::uint64_t> allocate(std::size_t bytes);
+  [[nodiscard]] bool holds_a_lock() const;
   void add_neighbor(int rank, std::size_t index);
   void compare(int from, const Neighbor& peer, std::span<const std::uint64_t> words) const;
 
@@ -155,6 +158,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Stores stores_;
   std::uint64_t topic_;
   mixing::MixingRow row_;
+  std::mutex memory_mutex_;
   std::vector<SharedMemory> memory_;
   std::uint64_t header_offset_ = 0;
   WindowHeader* header_ = nullptr;

@@ -111,11 +111,11 @@ void EdgeReader::replace() {
 }
 
 std::uint64_t EdgeReader::versions() const {
-  return load().puts + gets_;
+  return load().puts + gets_.load(std::memory_order_relaxed);
 }
 
 void EdgeReader::forget_versions() {
-  gets_ = 0;
+  gets_.store(0, std::memory_order_relaxed);
   while (true) {
     const EdgeWord seen = load();
     if (seen.puts == 0) return;

@@ -38,9 +38,9 @@ class EdgeReader {
   /// What was written to spare() becomes the value, in place of all that was fresh before.
   void replace();
   void set_weight(double weight) noexcept { weight_ = weight; }
-  void count_get() noexcept { ++gets_; }
+  void count_get() noexcept { gets_.fetch_add(1, std::memory_order_relaxed); }
 
-  /// Puts and gets since forget_versions().
+  /// Puts and gets since forget_versions(). For any thread.
   [[nodiscard]] std::uint64_t versions() const;
   void forget_versions();
 
@@ -70,7 +70,7 @@ class EdgeReader {
   int taken_ = -1;          ///< the last one that was taken; its writer may still read it
   int spare_ = -1;
   double weight_ = 0;       ///< associated push-sum weight of the value
-  std::uint64_t gets_ = 0;  ///< since the versions were forgotten
+  std::atomic<std::uint64_t> gets_{0};  ///< since the versions were forgotten
 };
 
 }  // namespace bluefog::window

@@ -36,7 +36,10 @@ Task FreeOperation::run() {
                         [&] { return is_done_with(*peer); });
     co_await closed;
   }
+  auto alone = until("it waits for its own background thread", [this] { return !core().is_served.load(); });
+  co_await alone;
   core().windows().forget(core());
+  core().release_memory();
 }
 
 }  // namespace bluefog::window

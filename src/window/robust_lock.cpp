@@ -4,11 +4,16 @@
 
 namespace bluefog::window {
 
+/// Nobody makes it this rank's own but who hands it over.
+bool RobustLock::may_take(std::uint64_t seen, IsDead is_dead) const {
+  if (seen == self_.bits()) return is_waiting_;
+  return seen == 0 || is_dead(LockOwner::from(seen));
+}
+
 bool RobustLock::try_lock(IsDead is_dead) {
   const std::uint64_t seen = words_->holder.load();
-  const bool is_free = seen == 0 || (seen != self_.bits() && is_dead(LockOwner::from(seen)));
-  // Nobody else makes it this rank's own than who hands it over.
-  is_held_ = (is_waiting_ && seen == self_.bits()) || (is_free && exchange(words_->holder, seen, self_.bits()));
+  is_held_ = may_take(seen, is_dead) &&
+             (seen == self_.bits() || exchange(words_->holder, seen, self_.bits()));
   if (is_held_) {
     leave(is_dead);
     return true;

@@ -41,6 +41,8 @@ class RobustLock {
       : words_(&words), self_(self), stores_(stores) {}
 
   [[nodiscard]] bool is_held() const noexcept { return is_held_; }
+  /// Whether a try has a chance.
+  [[nodiscard]] bool may_lock(IsDead is_dead) const { return may_take(words_->holder.load(), is_dead); }
   /// After a try in vain the caller is rung when another may succeed.
   [[nodiscard]] bool try_lock(IsDead is_dead);
   /// Gives back what is held, or asks no more. @returns whether somebody else wants to be rung
@@ -51,6 +53,7 @@ class RobustLock {
   }
 
  private:
+  [[nodiscard]] bool may_take(std::uint64_t seen, IsDead is_dead) const;
   void enter();
   void leave(IsDead is_dead);
   void unlock(IsDead is_dead);

@@ -13,7 +13,14 @@ bool Service::has_work() {
   if (header.mirror_wanted.load() != header.mirror_filled.load()) return true;
   const std::lock_guard lock(core().mutex());
   FarWishes& wishes = core().wishes();
-  return wishes.are_new || std::ranges::any_of(wishes.locks, [](const auto& wish) { return !wish.is_granted; });
+  return wishes.are_new || std::ranges::any_of(wishes.locks, [this](const auto& wish) {
+           return core().is_lost(wish.rank) || (!wish.is_granted && wish.lock.may_lock(core().is_dead()));
+         });
+}
+
+Service::~Service() {
+  core().is_served = false;
+  core().ring_self();
 }
 
 Task Service::run() {

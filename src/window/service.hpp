@@ -12,7 +12,10 @@ namespace bluefog::window {
 /// for as long as the window is open.
 class Service final : public Operation {
  public:
-  explicit Service(std::shared_ptr<Core> core) : Operation(std::move(core), "window service", false) {}
+  explicit Service(std::shared_ptr<Core> shared) : Operation(std::move(shared), "window service", false) {
+    core().is_served = true;
+  }
+  ~Service() override;
   [[nodiscard]] bool is_service() const override { return true; }
 
  private:

@@ -256,7 +256,8 @@ bool Windows::take_wish(Core& core, Neighbor& from, const transport::Note& note)
         wishes.gets.push_back({from.rank, note.request, envelope.weight});
         break;
       case Letter::Lock:
-        wishes.locks.push_back({from.rank, note.request});
+        wishes.locks.push_back(
+            {from.rank, note.request, RobustLock(from.edge->mutex, LockOwner(from.rank, 0), core.stores())});
         break;
       case Letter::Unlock:
         for (FarWishes::Lock& lock : wishes.locks) {
