@@ -64,7 +64,7 @@ void EdgeReader::take() {
     if (seen.replaces || kept_ < 0) {
       keep(taken_);
     } else {
-      stores_.add(dtype_, slots_[index(kept_)], slots_[index(kept_)], slots_[index(taken_)], 1.0, count_);
+      stores_.add(dtype_, slots_[index(kept_)], slots_[index(kept_)], slots_[index(taken_)], count_);
       free_.push_back(taken_);
     }
     return;

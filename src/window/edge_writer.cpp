@@ -38,7 +38,10 @@ void EdgeWriter::write(const std::byte* value, double weight, std::size_t first,
   std::byte* const to = slot(seen.hidden) + first * element;
   if (adds_to_published_ && seen.is_fresh) {
     const std::byte* const base = slot(seen.published) + first * element;
-    return stores_.add(dtype_, to, base, value, weight, last - first);
+    // The product is rounded before it is added, as it is where it has to travel.
+    if (weight == 1.0) return stores_.add(dtype_, to, base, value, last - first);
+    stores_.scale(dtype_, to, value, weight, last - first);
+    return stores_.add(dtype_, to, base, to, last - first);
   }
   // If the owner has taken the base meanwhile, publish() finds out.
   stores_.scale(dtype_, to, value, weight, last - first);
@@ -105,7 +108,7 @@ void EdgeWriter::publish_received(Delivery delivery, std::optional<double> weigh
   adds_to_published_ = delivery == Delivery::Accumulate && seen.is_fresh;
   std::byte* const received = slot(seen.hidden);
   if (adds_to_published_) {
-    stores_.add(dtype_, received, slot(seen.published), received, 1.0, count_);
+    stores_.add(dtype_, received, slot(seen.published), received, count_);
   }
   static_cast<void>(publish(weight));
 }

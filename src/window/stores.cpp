@@ -35,18 +35,15 @@ void Stores::scale(DType dtype, std::byte* to, const std::byte* from, double wei
   });
 }
 
-void Stores::add(DType dtype, std::byte* to, const std::byte* base, const std::byte* from, double weight,
+void Stores::add(DType dtype, std::byte* to, const std::byte* base, const std::byte* value,
                  std::size_t count) const {
-  if (weight == 0.0 && !is_floating(dtype)) return scale(dtype, to, base, 1.0, count);
   const std::size_t element = size_of(dtype);
-  const mixing::StoreKind kind = kind_for(count * element);
   in_parts(count, [&](std::size_t first, std::size_t last) {
-    const std::array<mixing::Term, 2> terms{{{0, 1.0}, {1, weight}}};
-    const mixing::Combine combine = weight == 1.0 ? mixing::Combine::Sum : mixing::Combine::Weighted;
-    const std::array<mixing::Row, 1> rows{{{combine, terms, -1}}};
-    const std::array<const void*, 2> inputs{base + first * element, from + first * element};
+    const std::array<mixing::Term, 2> terms{{{0, 1.0}, {1, 1.0}}};
+    const std::array<mixing::Row, 1> rows{{{mixing::Combine::Sum, terms, -1}}};
+    const std::array<const void*, 2> inputs{base + first * element, value + first * element};
     const std::array<void*, 1> outputs{to + first * element};
-    mixing::combine_rows(dtype, rows, inputs, outputs, last - first, kind);
+    mixing::combine_rows(dtype, rows, inputs, outputs, last - first, kind_for(count * element));
   });
 }
 

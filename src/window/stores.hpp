@@ -25,9 +25,8 @@ class Stores {
   }
   /// to <- weight * from; `to` may be `from`. Dtypes without fractions take weights of 1 and 0.
   void scale(DType dtype, std::byte* to, const std::byte* from, double weight, std::size_t count) const;
-  /// to <- base + weight * from; `to` may be `from` or `base`. Not Bool; as above for weights.
-  void add(DType dtype, std::byte* to, const std::byte* base, const std::byte* from, double weight,
-           std::size_t count) const;
+  /// to <- base + value; `to` may be either. Not Bool.
+  void add(DType dtype, std::byte* to, const std::byte* base, const std::byte* value, std::size_t count) const;
 
   /// output <- row over inputs; output may be one of them.
   void combine(DType dtype, const mixing::Row& row, std::span<const void* const> inputs, std::byte* output,

@@ -75,7 +75,6 @@ Task UpdateOperation::run() {
   co_await acquire(own);
   take_buffers();
   combine();
-  if (moves_weights_) combine_weights();
   forget();
 }
 
@@ -90,16 +89,19 @@ void UpdateOperation::take_buffers() {
 }
 
 void UpdateOperation::combine() {
-  const DType dtype = core().tensor().dtype;
-  std::vector<const void*> inputs;
-  std::vector<int> ranks;
-  std::optional<Zeros> zeros;
   mixing::ResolvedRow resolved = mixing::resolve(row_, [](int) { return 1.0; });
   if (is_plain_sum(resolved)) resolved.combine = mixing::Combine::Sum;
+  combine_tensors(resolved);
+  if (moves_weights_ && output_.data == nullptr) combine_weights(resolved);
+}
+
+void UpdateOperation::combine_tensors(const mixing::ResolvedRow& row) {
+  std::vector<const void*> inputs;
   std::vector<mixing::Term> terms;
-  for (const auto& term : resolved.terms) {
+  std::optional<Zeros> zeros;
+  for (const auto& term : row.terms) {
     const void* input = term.rank == core().rank() ? core().data() : core().neighbor(term.rank)->reader->value();
-    if (input == nullptr && resolved.combine != mixing::Combine::Mean) continue;  // nothing is added
+    if (input == nullptr && row.combine != mixing::Combine::Mean) continue;  // nothing is added
     if (input == nullptr) {
       if (!zeros) zeros.emplace(core().bytes());
       input = zeros->memory.get();
@@ -108,19 +110,24 @@ void UpdateOperation::combine() {
     inputs.push_back(input);
   }
   void* const output = output_.data != nullptr ? output_.data : core().data();
-  core().stores().combine(dtype, {resolved.combine, terms, -1}, inputs, static_cast<std::byte*>(output),
-                          core().count());
+  core().stores().combine(core().tensor().dtype, {row.combine, terms, -1}, inputs,
+                          static_cast<std::byte*>(output), core().count());
 }
 
-void UpdateOperation::combine_weights() {
-  const bool is_mean = row_.form == mixing::RowForm::Uniform;
-  auto& own = core().header().push_sum_weight;
-  double sum = own.load() * (is_mean ? 1.0 : row_.self_weight);
-  for (const auto& source : row_.sources) {
-    sum += core().neighbor(source.rank)->reader->weight() * (is_mean ? 1.0 : source.weight);
+/// By the same arithmetic, so that a tensor that is a multiple of its weight stays one.
+void UpdateOperation::combine_weights(const mixing::ResolvedRow& row) {
+  std::vector<double> weights;
+  std::vector<mixing::Term> terms;
+  for (const auto& term : row.terms) {
+    terms.push_back({static_cast<std::uint32_t>(weights.size()), term.weight});
+    weights.push_back(term.rank == core().rank() ? core().header().push_sum_weight.load()
+                                                 : core().neighbor(term.rank)->reader->weight());
   }
-  if (output_.data != nullptr) return;
-  own.store(is_mean ? sum / static_cast<double>(row_.sources.size() + 1) : sum);
+  std::vector<const void*> inputs;
+  for (const double& weight : weights) inputs.push_back(&weight);
+  double combined = 0;
+  Stores().combine(DType::Float64, {row.combine, terms, -1}, inputs, reinterpret_cast<std::byte*>(&combined), 1);
+  core().header().push_sum_weight.store(combined);
 }
 
 void UpdateOperation::forget() {

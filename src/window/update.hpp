@@ -17,7 +17,8 @@ class UpdateOperation final : public Operation {
   [[nodiscard]] Task run() override;
   void take_buffers();
   void combine();
-  void combine_weights();
+  void combine_tensors(const mixing::ResolvedRow& row);
+  void combine_weights(const mixing::ResolvedRow& row);
   void forget();
   void check(const WindowUpdateOptions& options) const;
 
