@@ -71,6 +71,7 @@ struct FarWishes {
     int rank;
     std::uint64_t request;
     RobustLock lock;
+    bool is_known = false;    ///< a first try was made
     bool is_granted = false;
     bool is_over = false;  ///< it is given back, or not wanted any more
   };
@@ -81,7 +82,6 @@ struct FarWishes {
   };
   std::deque<Lock> locks;
   std::deque<Get> gets;
-  bool are_new = false;
 };
 
 class Core : public std::enable_shared_from_this<Core> {

@@ -12,10 +12,11 @@ bool Service::has_work() {
   const WindowHeader& header = core().header();
   if (header.mirror_wanted.load() != header.mirror_filled.load()) return true;
   const std::lock_guard lock(core().mutex());
-  FarWishes& wishes = core().wishes();
-  return wishes.are_new || std::ranges::any_of(wishes.locks, [this](const auto& wish) {
-           return core().is_lost(wish.rank) || (!wish.is_granted && wish.lock.may_lock(core().is_dead()));
-         });
+  const FarWishes& wishes = core().wishes();
+  return !wishes.gets.empty() || std::ranges::any_of(wishes.locks, [this](const auto& wish) {
+    return wish.is_over || !wish.is_known || core().is_lost(wish.rank) ||
+           (!wish.is_granted && wish.lock.may_lock(core().is_dead()));
+  });
 }
 
 Service::~Service() {
@@ -38,7 +39,6 @@ Task Service::run() {
         wish = wishes.gets.front();
         wishes.gets.pop_front();
       }
-      wishes.are_new = !wishes.gets.empty();
     }
     if (wish) co_await send_tensor(*wish);
     co_await yield();
@@ -63,6 +63,7 @@ void Service::grant_locks() {
   bool are_released = false;
   for (FarWishes::Lock& wish : locks) {
     wish.is_over = wish.is_over || core().is_lost(wish.rank);
+    wish.is_known = true;
     if (wish.is_over) {
       are_released = wish.lock.release(core().is_dead()) || are_released;
     } else if (!wish.is_granted && wish.lock.try_lock(core().is_dead())) {

@@ -239,7 +239,8 @@ class Storm {
 
   void step(PushSum& sum) {
     context_.use_associated_p(true);
-    if (coin()) {
+    // Whoever runs ahead has soon given nearly all away; products must stay exact.
+    if (coin() && sum.window.associated_p() > 1e-100) {
       WindowPutOptions half;
       half.self_weight = 0.5;
       half.dst_weights = Weights{{sum.window.destinations()[below(size - 1)], 0.5}};
