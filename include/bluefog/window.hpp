@@ -38,6 +38,9 @@ struct WindowOptions {
   /// may write. Both or none; ranks name each other.
   std::optional<std::vector<int>> src_ranks;
   std::optional<std::vector<int>> dst_ranks;
+  /// Neighbours may call average_with(); equal on all ranks. A background thread serves them, under the lock
+  /// of the tensor: read and change it under edit().
+  bool averages = false;
   /// For front ends, as OperationOptions::refusal.
   std::string refusal;
 };
@@ -137,6 +140,11 @@ class BLUEFOG_API Window {
   /// The buffer there <- itself + weight * value. All dtypes but Bool; integers wrap around.
   void accumulate(const SentTensor& value, const WindowPutOptions& options = {});
   [[nodiscard]] Handle accumulate_async(const SentTensor& value, const WindowPutOptions& options = {});
+  /// The tensors of this rank and of `rank`, a destination, <- their mean, rounded once; atomically at each of
+  /// them, and so that the sum of both stays what it is, also if others average with either meanwhile. Floating
+  /// dtypes. Needs WindowOptions::averages. (The pairwise averaging of AD-PSGD: Lian et al. 2018.)
+  void average_with(int rank);
+  [[nodiscard]] Handle average_with_async(int rank, const WindowCallOptions& options = {});
   /// The buffer of each source here <- weight * its tensor, as it is now. What the source's own window calls
   /// do to its tensor is seen wholly or not at all; what else changes it, only under edit() or lock_self().
   void get(const WindowGetOptions& options = {});

@@ -10,17 +10,27 @@ namespace bluefog::window {
 namespace {
 
 /// How a rank describes its part: these words, the extents, then one word for each neighbour.
-enum Word : std::size_t { TopicWord, DTypeWord, HeaderWord, TensorWord, DimsWord, NeighborsWord, FixedWords };
+enum Word : std::size_t {
+  TopicWord,
+  DTypeWord,
+  HeaderWord,
+  TensorWord,
+  AveragesWord,
+  DimsWord,
+  NeighborsWord,
+  FixedWords
+};
 
 constexpr std::uint64_t source_bit = 1;
 constexpr std::uint64_t destination_bit = 2;
 
 }  // namespace
 
-Core::Core(Windows& windows, std::string name, Tensor tensor)
+Core::Core(Windows& windows, std::string name, Tensor tensor, bool averages)
     : windows_(windows),
       name_(std::move(name)),
       tensor_(tensor),
+      averages_(averages),
       stores_(windows.stores()),
       topic_(windows.new_topic()) {}
 
@@ -90,6 +100,7 @@ std::vector<std::uint64_t> Core::describe() const {
   words[DTypeWord] = static_cast<std::uint64_t>(tensor_.dtype);
   words[HeaderWord] = header_offset_;
   words[TensorWord] = transport().offset_of(tensor_.data, bytes());
+  words[AveragesWord] = averages_ ? 1 : 0;
   words[DimsWord] = tensor_.shape.dims();
   words[NeighborsWord] = neighbors_.size();
   for (const std::int64_t extent : tensor_.shape.extents()) words.push_back(static_cast<std::uint64_t>(extent));
@@ -111,6 +122,9 @@ void Core::compare(int from, const Neighbor& peer, std::span<const std::uint64_t
     throw Mismatch(start + " gave a " + std::string(bluefog::name_of(dtype)) + " tensor of shape " + shape.to_string() +
                    ", this rank a " + std::string(bluefog::name_of(tensor_.dtype)) + " tensor of shape " +
                    tensor_.shape.to_string() + "; give the same on all ranks");
+  }
+  if ((words[AveragesWord] != 0) != averages_) {
+    throw Mismatch(start + " and this rank do not agree whether the window averages; give the same on all ranks");
   }
   const auto list = words.subspan(FixedWords + extents.size());
   const auto self = std::ranges::find(list, static_cast<std::uint64_t>(rank()), [](auto word) { return word >> 2; });
@@ -160,7 +174,7 @@ Neighbor* Core::neighbor(int rank) const {
 bool Core::needs_service() const {
   const bool is_private = transport().offset_of(tensor_.data, bytes()) == transport::no_offset;
   return std::ranges::any_of(neighbors_, [&](const auto& peer) {
-    return peer->is_far || (is_private && peer->is_destination);
+    return averages_ || peer->is_far || (is_private && peer->is_destination);
   });
 }
 

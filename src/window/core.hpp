@@ -59,6 +59,7 @@ struct Neighbor {
   std::unique_ptr<EdgeReader> reader;   ///< if it is a source
   std::unique_ptr<EdgeWriter> writer;   ///< if it is a destination on this host
   std::unique_ptr<EdgeWriter> arrival;  ///< if it is a far source: for what it sends
+  std::vector<std::byte> pieces{};      ///< of a tensor for a mean, from a far one
   LockPlace mutex_here;
   LockPlace mutex_there;
   LockPlace tensor_there;
@@ -80,13 +81,20 @@ struct FarWishes {
     std::uint64_t request;
     double weight;
   };
+  /// A mean of the tensor here and these bytes.
+  struct Mean {
+    int rank = -1;
+    std::uint64_t request = 0;
+    std::vector<std::byte> bytes{};
+  };
   std::deque<Lock> locks;
   std::deque<Get> gets;
+  std::deque<Mean> means;
 };
 
 class Core : public std::enable_shared_from_this<Core> {
  public:
-  Core(Windows& windows, std::string name, Tensor tensor);
+  Core(Windows& windows, std::string name, Tensor tensor, bool averages);
 
   /// Makes room for these neighbours, in shared memory. @throws Error without memory
   void build(const mixing::MixingRow& row, bool zero_init);
@@ -111,6 +119,8 @@ class Core : public std::enable_shared_from_this<Core> {
   /// nullptr for others.
   [[nodiscard]] Neighbor* neighbor(int rank) const;
   [[nodiscard]] bool needs_service() const;
+  /// Whether neighbours may ask for means.
+  [[nodiscard]] bool averages() const noexcept { return averages_; }
   [[nodiscard]] LockPlace& tensor_lock() noexcept { return tensor_lock_; }
   /// A mirror of a private tensor, for those who read it. @throws Error without memory
   [[nodiscard]] std::byte* mirror();
@@ -144,6 +154,8 @@ class Core : public std::enable_shared_from_this<Core> {
   std::mutex& mutex() const noexcept { return mutex_; }
   FarWishes& wishes() noexcept { return wishes_; }  ///< under mutex()
 
+  /// So often something but this rank's operations on the window has changed the tensor; under its lock.
+  std::atomic<std::uint64_t> tensor_changes{0};
   std::atomic<bool> is_served{false};  ///< a service works on the window
 
  private:
@@ -155,6 +167,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Windows& windows_;
   std::string name_;
   Tensor tensor_;
+  bool averages_;
   Stores stores_;
   std::uint64_t topic_;
   mixing::MixingRow row_;

@@ -89,6 +89,9 @@ Task DeliveryOperation::deliver_near() {
       moves_weights_ ? std::optional(core().header().push_sum_weight.load()) : std::nullopt;
   std::vector<Destination> open;
   std::ranges::copy_if(destinations_, std::back_inserter(open), [](const auto& to) { return !to.peer->is_far; });
+  for (const Destination& to : open) {
+    if (core().averages()) co_await slot_at(*to.peer);
+  }
   while (!open.empty()) {
     for (const Destination& to : open) to.peer->writer->begin(delivery_);
     for (std::size_t first = 0; first < core().count(); first += piece) {

@@ -38,7 +38,7 @@ class EdgeWriter {
   void deliver(Delivery delivery, const std::byte* value, double weight,
                std::optional<double> push_sum_weight);
 
-  /// For who gets the bytes in pieces: the hidden slot itself, to be written without write(). Then
+  /// The hidden slot itself. Who gets the bytes in pieces writes them there, without write(); then
   /// publish_received(), in whose course the owner must not look at the edge.
   [[nodiscard]] std::byte* hidden();
   void publish_received(Delivery delivery, std::optional<double> weight);

@@ -63,6 +63,10 @@ struct LockWords {
 struct alignas(64) EdgeHeader {
   std::atomic<std::uint64_t> word;
   std::atomic<std::uint32_t> is_closed;  ///< by the neighbour: it has freed the window
+  /// So often the neighbour has asked for the mean of the hidden slot and the owner's tensor; and so often
+  /// both were made that.
+  std::atomic<std::uint64_t> means_wanted;
+  std::atomic<std::uint64_t> means_made;
   alignas(64) LockWords mutex;
   alignas(64) std::array<SlotHeader, most_slots> slots;
 };

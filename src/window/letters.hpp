@@ -14,6 +14,8 @@ namespace bluefog::window {
 enum class Letter : std::uint64_t {
   Put,         ///< bytes for the buffer of the sender, in pieces
   Accumulate,  ///< the same, to be added
+  MeanPiece,   ///< bytes for a mean
+  Mean,        ///< all are there: asks for the mean of them and the tensor, as the value of both
   Get,         ///< asks for the tensor
   Lock,        ///< asks for the mutex of the sender's edge
   Unlock,      ///< gives it back, or asks no more

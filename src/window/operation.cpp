@@ -80,6 +80,15 @@ Task Operation::room_to(int rank) {
   co_await has_room;
 }
 
+Task Operation::slot_at(const Neighbor& peer) {
+  const EdgeHeader& edge = *peer.there.edge;
+  const auto is_free = [&] { return edge.means_wanted.load() == edge.means_made.load(); };
+  auto freed = until("it waits for a mean that " + engine::rank_text(peer.rank) + " makes",
+                     [&] { return is_free() || core_->is_lost(peer.rank); });
+  co_await freed;
+  if (!is_free()) core_->throw_lost(name_, peer.rank, "");
+}
+
 void Operation::send(const Neighbor& to, std::uint64_t request, const Envelope& envelope,
                      std::span<const std::byte> bytes) const {
   core_->transport().send_note(to.rank, {to.there.topic, request, envelope.words(), bytes, {}});

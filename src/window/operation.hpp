@@ -47,6 +47,9 @@ class Operation : public engine::Errand {
   /// Until letters with bytes to a far rank go on their way at once. @throws PeerLost
   [[nodiscard]] Task room_to(int rank);
   [[nodiscard]] engine::Yield yield() { return engine::Yield(suspension_); }
+  /// Until a near neighbour is done with the hidden slot of this rank's edge: a mean that was given up may be
+  /// in the making there. @throws PeerLost
+  [[nodiscard]] Task slot_at(const Neighbor& peer);
   void send(const Neighbor& to, std::uint64_t request, const Envelope& envelope,
             std::span<const std::byte> bytes = {}) const;
 

@@ -23,6 +23,7 @@ class RankLock {
   /// One try. @throws InvalidArgument if the caller's thread keeps it, PeerLost if its owner is lost
   [[nodiscard]] bool try_lock(std::string_view operation);
   void release() noexcept;
+  [[nodiscard]] bool is_of_tensor() const noexcept { return place_->source < 0; }
   /// The caller's thread holds it beyond this operation.
   void keep();
   /// "the mutex of rank 1 at rank 2, which rank 2 holds".

@@ -7,21 +7,39 @@
 
 namespace bluefog::window {
 
-bool Service::has_work() {
-  if (core().is_closed()) return true;
-  const WindowHeader& header = core().header();
-  if (header.mirror_wanted.load() != header.mirror_filled.load()) return true;
-  const std::lock_guard lock(core().mutex());
-  const FarWishes& wishes = core().wishes();
-  return !wishes.gets.empty() || std::ranges::any_of(wishes.locks, [this](const auto& wish) {
-    return wish.is_over || !wish.is_known || core().is_lost(wish.rank) ||
-           (!wish.is_granted && wish.lock.may_lock(core().is_dead()));
-  });
+namespace {
+
+template <class Wish>
+std::optional<Wish> take_first(std::deque<Wish>& wishes) {
+  if (wishes.empty()) return {};
+  Wish first = std::move(wishes.front());
+  wishes.pop_front();
+  return first;
 }
+
+bool wants_mean(const Neighbor& peer) {
+  return peer.edge->means_wanted.load() != peer.edge->means_made.load();
+}
+
+}  // namespace
 
 Service::~Service() {
   core().is_served = false;
   core().ring_self();
+}
+
+bool Service::has_work() {
+  if (core().is_closed()) return true;
+  const WindowHeader& header = core().header();
+  if (header.mirror_wanted.load() != header.mirror_filled.load()) return true;
+  if (std::ranges::any_of(core().neighbors(), [](const auto& peer) { return wants_mean(*peer); })) return true;
+  const std::lock_guard lock(core().mutex());
+  const FarWishes& wishes = core().wishes();
+  return !wishes.gets.empty() || !wishes.means.empty() ||
+         std::ranges::any_of(wishes.locks, [this](const auto& wish) {
+           return wish.is_over || !wish.is_known || core().is_lost(wish.rank) ||
+                  (!wish.is_granted && wish.lock.may_lock(core().is_dead()));
+         });
 }
 
 Task Service::run() {
@@ -31,16 +49,16 @@ Task Service::run() {
     if (core().is_closed()) co_return;
     fill_mirror();
     grant_locks();
-    std::optional<FarWishes::Get> wish;
+    co_await make_near_means();
+    std::optional<FarWishes::Get> get;
+    std::optional<FarWishes::Mean> mean;
     {
       const std::lock_guard lock(core().mutex());
-      FarWishes& wishes = core().wishes();
-      if (!wishes.gets.empty()) {
-        wish = wishes.gets.front();
-        wishes.gets.pop_front();
-      }
+      get = take_first(core().wishes().gets);
+      mean = take_first(core().wishes().means);
     }
-    if (wish) co_await send_tensor(*wish);
+    if (get) co_await send_tensor(*get);
+    if (mean) co_await make_far_mean(std::move(*mean));
     co_await yield();
   }
 }
@@ -77,24 +95,53 @@ void Service::grant_locks() {
 
 /// From a copy, for the link may be slow, and the tensor is not to wait for it.
 Task Service::send_tensor(const FarWishes::Get& wish) {
-  const std::size_t element = size_of(core().tensor().dtype);
-  Envelope envelope{Letter::Value};
+  double weight = 0;
   {
     RankLock own(share_core(), core().tensor_lock(), {});
     co_await acquire(own);
     snapshot_.resize(core().bytes());
     Stores().scale(core().tensor().dtype, snapshot_.data(), core().data(), wish.weight, core().count());
-    envelope.weight = core().header().push_sum_weight.load();
+    weight = core().header().push_sum_weight.load();
   }
-  const std::size_t piece = piece_bytes / element * element;
+  co_await send_pieces(wish.rank, wish.request, weight, snapshot_.data());
+}
+
+Task Service::send_pieces(int rank, std::uint64_t request, double weight, const std::byte* bytes) {
+  Envelope envelope{Letter::Value};
+  envelope.weight = weight;
   do {
-    co_await room_to(wish.rank);
-    const std::size_t bytes = std::min(snapshot_.size() - envelope.offset, piece);
-    envelope.is_last = envelope.offset + bytes == snapshot_.size();
-    core().transport().send_note(
-        wish.rank, {0, wish.request, envelope.words(), {snapshot_.data() + envelope.offset, bytes}, {}});
-    envelope.offset += bytes;
+    co_await room_to(rank);
+    const std::size_t piece = std::min(core().bytes() - envelope.offset, piece_bytes);
+    envelope.is_last = envelope.offset + piece == core().bytes();
+    core().transport().send_note(rank, {0, request, envelope.words(), {bytes + envelope.offset, piece}, {}});
+    envelope.offset += piece;
   } while (!envelope.is_last);
+}
+
+Task Service::make_near_means() {
+  for (const auto& peer : core().neighbors()) {
+    const std::uint64_t wanted = peer->edge->means_wanted.load();
+    if (wanted == peer->edge->means_made.load()) continue;
+    // Its writer waits, so its slot keeps its role.
+    const auto hidden = EdgeWord::unpack(peer->edge->word.load(std::memory_order_acquire)).hidden;
+    const std::uint64_t offset = peer->edge->slots[hidden].offset.load(std::memory_order_acquire);
+    co_await make_mean(core().transport().map(core().rank(), offset, core().bytes()));
+    core().stores().step();
+    peer->edge->means_made.store(wanted);
+    core().transport().nudge(peer->rank);
+  }
+}
+
+Task Service::make_far_mean(FarWishes::Mean wish) {
+  co_await make_mean(wish.bytes.data());
+  co_await send_pieces(wish.rank, wish.request, 0, wish.bytes.data());
+}
+
+Task Service::make_mean(std::byte* theirs) {
+  RankLock own(share_core(), core().tensor_lock(), {});
+  co_await acquire(own);
+  core().stores().mean(core().tensor().dtype, core().data(), theirs, core().count());
+  core().tensor_changes.fetch_add(1);
 }
 
 }  // namespace bluefog::window

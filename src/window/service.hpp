@@ -21,10 +21,13 @@ class Service final : public Operation {
  private:
   [[nodiscard]] Task run() override;
   [[nodiscard]] bool has_work();
-  [[nodiscard]] bool may_grant_a_lock();
   void grant_locks();
   void fill_mirror();
   [[nodiscard]] Task send_tensor(const FarWishes::Get& wish);
+  [[nodiscard]] Task make_near_means();
+  [[nodiscard]] Task make_far_mean(FarWishes::Mean wish);
+  [[nodiscard]] Task make_mean(std::byte* theirs);
+  [[nodiscard]] Task send_pieces(int rank, std::uint64_t request, double weight, const std::byte* bytes);
 
   std::vector<std::byte> snapshot_;  ///< kept for its memory
 };

@@ -47,6 +47,18 @@ void Stores::add(DType dtype, std::byte* to, const std::byte* base, const std::b
   });
 }
 
+void Stores::mean(DType dtype, std::byte* a, std::byte* b, std::size_t count) const {
+  const std::size_t element = size_of(dtype);
+  in_parts(count, [&](std::size_t first, std::size_t last) {
+    const std::array<mixing::Term, 2> terms{{{0, 0.5}, {1, 0.5}}};
+    const mixing::Row row{mixing::Combine::Mean, terms, -1};
+    const std::array<mixing::Row, 2> rows{row, row};
+    const std::array<const void*, 2> inputs{a + first * element, b + first * element};
+    const std::array<void*, 2> outputs{a + first * element, b + first * element};
+    mixing::combine_rows(dtype, rows, inputs, outputs, last - first, mixing::StoreKind::Plain);
+  });
+}
+
 void Stores::combine(DType dtype, const mixing::Row& row, std::span<const void* const> inputs,
                      std::byte* output, std::size_t count) const {
   const std::size_t element = size_of(dtype);

@@ -28,6 +28,8 @@ class Stores {
   /// to <- base + value; `to` may be either. Not Bool.
   void add(DType dtype, std::byte* to, const std::byte* base, const std::byte* value, std::size_t count) const;
 
+  /// Both <- (a + b) / 2.
+  void mean(DType dtype, std::byte* a, std::byte* b, std::size_t count) const;
   /// output <- row over inputs; output may be one of them.
   void combine(DType dtype, const mixing::Row& row, std::span<const void* const> inputs, std::byte* output,
                std::size_t count) const;

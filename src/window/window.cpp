@@ -6,6 +6,7 @@
 #include <bluefog/error.hpp>
 
 #include "window/arguments.hpp"
+#include "window/average.hpp"
 #include "window/delivery.hpp"
 #include "window/freeing.hpp"
 #include "window/get.hpp"
@@ -43,6 +44,7 @@ class LockOperation final : public Operation {
     for (RankLock& lock : held_->locks) {
       co_await acquire(lock);
       lock.keep();
+      if (lock.is_of_tensor()) core().tensor_changes.fetch_add(1);
     }
   }
 
@@ -165,6 +167,13 @@ Handle Window::accumulate_async(const SentTensor& value, const WindowPutOptions&
   return start(session_, std::make_shared<DeliveryOperation>(checked(core_), Delivery::Accumulate, value, options), options);
 }
 
+void Window::average_with(int rank) {
+  average_with_async(rank, {true}).wait();
+}
+Handle Window::average_with_async(int rank, const WindowCallOptions& options) {
+  return start(session_, std::make_shared<window::AverageOperation>(checked(core_), rank), options);
+}
+
 void Window::get(const WindowGetOptions& options) {
   run(session_, std::make_shared<GetOperation>(checked(core_), options));
 }
@@ -279,7 +288,7 @@ WindowCreation Context::create_window_async(const std::string& name, Tensor tens
   Windows& windows = Windows::of(*session());
   auto creation = std::make_shared<window::Creation>();
   creation->session = session();
-  creation->core = std::make_shared<Core>(windows, name, tensor);
+  creation->core = std::make_shared<Core>(windows, name, tensor, options.averages);
   windows.begin(*creation, tensor, options);
   return WindowCreation(std::move(creation));
 }

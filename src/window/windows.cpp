@@ -219,10 +219,12 @@ bool Windows::take_note(int from, const transport::Note& note) {
   const bool is_delivery = envelope.letter == Letter::Put || envelope.letter == Letter::Accumulate;
   if (core == nullptr) {
     const bool awaits_answer = envelope.letter == Letter::Get || envelope.letter == Letter::Lock ||
+                               envelope.letter == Letter::Mean ||
                                (is_delivery && envelope.is_last);
     if (awaits_answer) refuse(from, note.request, "has freed its window, or could not open it");
     return true;
   }
+  if (envelope.letter == Letter::MeanPiece) return take_mean_piece(*core, *peer, note);
   return is_delivery ? take_delivery(*core, *peer, note) : take_wish(*core, *peer, note);
 }
 
@@ -246,6 +248,19 @@ bool Windows::take_delivery(Core& core, Neighbor& from, const transport::Note& n
   return true;
 }
 
+/// Whoever has given a mean up may ask for another.
+bool Windows::take_mean_piece(const Core& core, Neighbor& from, const transport::Note& note) {
+  const std::uint64_t offset = Envelope::of(note.words).offset;
+  if (offset == 0) from.pieces.clear();
+  if (!core.averages() || !from.is_source || offset != from.pieces.size() ||
+      note.bytes.size() > core.bytes() - offset) {
+    return false;
+  }
+  from.pieces.reserve(core.bytes());
+  from.pieces.insert(from.pieces.end(), note.bytes.begin(), note.bytes.end());
+  return true;
+}
+
 bool Windows::take_wish(Core& core, Neighbor& from, const transport::Note& note) {
   const Envelope envelope = Envelope::of(note.words);
   {
@@ -254,6 +269,10 @@ bool Windows::take_wish(Core& core, Neighbor& from, const transport::Note& note)
     switch (envelope.letter) {
       case Letter::Get:
         wishes.gets.push_back({from.rank, note.request, envelope.weight});
+        break;
+      case Letter::Mean:
+        if (!core.averages() || from.pieces.size() != core.bytes()) return false;
+        wishes.means.push_back({from.rank, note.request, std::exchange(from.pieces, {})});
         break;
       case Letter::Lock:
         wishes.locks.push_back(

@@ -69,6 +69,7 @@ class Windows final : public engine::Annex, private transport::NoteSink {
  private:
   [[nodiscard]] bool take_note(int from, const transport::Note& note) override;
   [[nodiscard]] bool take_delivery(Core& core, Neighbor& from, const transport::Note& note);
+  [[nodiscard]] static bool take_mean_piece(const Core& core, Neighbor& from, const transport::Note& note);
   [[nodiscard]] bool take_wish(Core& core, Neighbor& from, const transport::Note& note);
   [[nodiscard]] bool take_answer(int from, const transport::Note& note);
   void refuse(int to, std::uint64_t request, std::string why);

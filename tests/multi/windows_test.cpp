@@ -449,6 +449,62 @@ TEST_P(Windows, ATargetThatComputesDelaysNobody) {
   });
 }
 
+WindowOptions averaging() {
+  WindowOptions options = zeros();
+  options.averages = true;
+  return options;
+}
+
+TEST_P(Windows, AverageIsTheValueOfBoth) {
+  on_ring(4, [](Context& context) {
+    auto tensor = filled<double>(many, 1 << context.rank());
+    Window window = context.create_window("w", tensor, averaging());
+    // Even ranks with the one after them.
+    if (context.rank() % 2 == 0) window.average_with(context.rank() + 1);
+    context.barrier();
+    const double first = 1 << (context.rank() / 2 * 2);
+    EXPECT_EQ(tensor, filled<double>(many, 1.5 * first));
+    window.free();
+  });
+}
+
+/// In any order, also while others average with the same ranks: all values stay multiples of a power of two,
+/// so the sum is exact.
+TEST_P(Windows, AveragesKeepTheSum) {
+  on_ring(4, [](Context& context) {
+    auto tensor = filled<double>(100, 1 << context.rank());
+    Window window = context.create_window("w", tensor, averaging());
+    for (int round = 0; round < 6; ++round) {
+      for (const int peer : window.destinations()) window.average_with(peer);
+      const WindowLock edit = window.edit();
+      for (double& value : tensor) value += 1;
+    }
+    context.barrier();
+    EXPECT_EQ(std::ranges::count(tensor, tensor[0]), 100);
+    AllreduceOptions sum;
+    sum.reduction = Reduction::Sum;
+    context.allreduce(tensor, tensor, sum);
+    EXPECT_EQ(tensor[0], 15 + 4 * 6);
+    window.free();
+  });
+}
+
+TEST_P(Windows, AverageOnlyWhereAllHaveOpenedThemForIt) {
+  on_ring(2, [](Context& context) {
+    auto tensor = filled<float>(10, 1);
+    Window window = context.create_window("w", tensor);
+    EXPECT_THROW(window.average_with(1 - context.rank()), InvalidArgument);
+    window.free();
+    EXPECT_THROW(static_cast<void>(context.create_window("w", tensor, context.rank() == 0 ? averaging() : zeros())),
+                 Mismatch);
+    auto counts = filled<std::int32_t>(10, 1);
+    window = context.create_window("w", counts, averaging());
+    EXPECT_THROW(window.average_with(1 - context.rank()), InvalidArgument);
+    EXPECT_THROW(window.average_with(context.rank()), InvalidArgument);
+    window.free();
+  });
+}
+
 INSTANTIATE_TEST_SUITE_P(Ranks, Windows, testing::ValuesIn(all_ranks),
                          [](const auto& info) { return testing::PrintToString(info.param); });
 
