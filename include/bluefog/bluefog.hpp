@@ -1,6 +1,7 @@
 #pragma once
 /// @file bluefog.hpp  Everything that C++ users include.
 
+#include <bluefog/asynchronous.hpp>
 #include <bluefog/ceca.hpp>
 #include <bluefog/config.hpp>
 #include <bluefog/context.hpp>

@@ -63,6 +63,8 @@ struct WindowCallOptions {
   /// Of a form ending in _async: it begins on the caller's thread, and goes on only while somebody waits
   /// through its Handle. For front ends that wait at once.
   bool attended = false;
+  /// Whether push-sum weights move too. Unset: as Context::use_associated_p says.
+  std::optional<bool> with_associated_p{};
 };
 
 struct WindowPutOptions : WindowCallOptions {

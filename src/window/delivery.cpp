@@ -27,7 +27,7 @@ DeliveryOperation::DeliveryOperation(std::shared_ptr<Core> shared, Delivery deli
       value_(value),
       self_weight_(options.self_weight),
       requires_mutex_(options.require_mutex),
-      moves_weights_(core().windows().moves_push_sum_weights.load()) {
+      moves_weights_(core().windows().moves_weights(options)) {
   const ArgumentCheck check(core(), name());
   check.like_the_window(value.tensor);
   if (delivery == Delivery::Accumulate && value.tensor.dtype == DType::Bool) {

@@ -9,7 +9,7 @@ namespace bluefog::window {
 GetOperation::GetOperation(std::shared_ptr<Core> shared, const WindowGetOptions& options)
     : Operation(std::move(shared), "win_get", true),
       requires_mutex_(options.require_mutex),
-      moves_weights_(core().windows().moves_push_sum_weights.load()) {
+      moves_weights_(core().windows().moves_weights(options)) {
   const ArgumentCheck check(core(), name());
   for (const auto& [peer, weight] : check.edges(options.src_weights, core().row().sources, "src_weights")) {
     sources_.push_back({core().neighbor(peer), weight});

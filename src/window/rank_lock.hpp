@@ -14,7 +14,7 @@ namespace bluefog::window {
 /// Released by the destructor.
 class RankLock {
  public:
-  /// @param caller  the thread that made the call
+  /// @param caller  the thread that made the call; none for a service
   RankLock(std::shared_ptr<Core> core, LockPlace& place, std::thread::id caller);
   ~RankLock() { release(); }
   RankLock(RankLock&& other) noexcept;

@@ -33,7 +33,7 @@ UpdateOperation::UpdateOperation(std::shared_ptr<Core> shared, std::string_view 
       resets_(options.reset),
       output_(options.output),
       requires_mutex_(options.require_mutex),
-      moves_weights_(core().windows().moves_push_sum_weights.load()) {
+      moves_weights_(core().windows().moves_weights(options)) {
   check(options);
   row_.destinations.clear();
   if (options.self_weight) {

@@ -59,9 +59,16 @@ Handle start(const std::shared_ptr<engine::Session>& session, std::shared_ptr<Op
                            : engine.submit(std::move(operation), true)};
 }
 
+/// By who waits at once.
+WindowCallOptions attended() {
+  WindowCallOptions options;
+  options.attended = true;
+  return options;
+}
+
 /// On this thread.
 void run(const std::shared_ptr<engine::Session>& session, std::shared_ptr<Operation> operation) {
-  start(session, std::move(operation), {true}).wait();
+  start(session, std::move(operation), attended()).wait();
 }
 
 Handle hold(const std::shared_ptr<engine::Session>& session, const std::shared_ptr<Core>& core,
@@ -75,8 +82,9 @@ Handle hold(const std::shared_ptr<engine::Session>& session, const std::shared_p
   return start(session, std::move(operation), options);
 }
 
-WindowUpdateOptions collecting(const Core& core, bool require_mutex) {
+WindowUpdateOptions collecting(const Core& core, bool require_mutex, const WindowCallOptions& call) {
   WindowUpdateOptions options;
+  static_cast<WindowCallOptions&>(options) = call;
   options.self_weight = 1.0;
   options.src_weights.emplace();
   for (const auto& source : core.row().sources) options.src_weights->emplace(source.rank, 1.0);
@@ -168,7 +176,7 @@ Handle Window::accumulate_async(const SentTensor& value, const WindowPutOptions&
 }
 
 void Window::average_with(int rank) {
-  average_with_async(rank, {true}).wait();
+  average_with_async(rank, window::attended()).wait();
 }
 Handle Window::average_with_async(int rank, const WindowCallOptions& options) {
   return start(session_, std::make_shared<window::AverageOperation>(checked(core_), rank), options);
@@ -189,10 +197,10 @@ Handle Window::update_async(const WindowUpdateOptions& options) {
 }
 
 void Window::update_then_collect(bool require_mutex) {
-  update_then_collect_async(require_mutex, {true}).wait();
+  update_then_collect_async(require_mutex, window::attended()).wait();
 }
 Handle Window::update_then_collect_async(bool require_mutex, const WindowCallOptions& options) {
-  const WindowUpdateOptions collect = collecting(*checked(core_), require_mutex);
+  const WindowUpdateOptions collect = collecting(*checked(core_), require_mutex, options);
   return start(session_, std::make_shared<UpdateOperation>(core_, "win_update_then_collect", collect), options);
 }
 
@@ -240,22 +248,22 @@ Handle Window::edit_async(WindowLock& lock, const WindowCallOptions& options) {
 
 WindowLock Window::lock(std::optional<std::vector<int>> ranks) {
   WindowLock lock;
-  lock_async(lock, std::move(ranks), {true}).wait();
+  lock_async(lock, std::move(ranks), window::attended()).wait();
   return lock;
 }
 WindowLock Window::lock_own(std::optional<std::vector<int>> ranks) {
   WindowLock lock;
-  lock_own_async(lock, std::move(ranks), {true}).wait();
+  lock_own_async(lock, std::move(ranks), window::attended()).wait();
   return lock;
 }
 WindowLock Window::edit() {
   WindowLock lock;
-  edit_async(lock, {true}).wait();
+  edit_async(lock, window::attended()).wait();
   return lock;
 }
 
 void Window::free() {
-  free_async({true}).wait();
+  free_async(window::attended()).wait();
 }
 Handle Window::free_async(const WindowCallOptions& options) {
   return start(session_, std::make_shared<window::FreeOperation>(checked(core_)), options);

@@ -57,6 +57,9 @@ class Windows final : public engine::Annex, private transport::NoteSink {
   [[nodiscard]] LockOwner self() const noexcept { return self_; }
 
   std::atomic<bool> moves_push_sum_weights{false};
+  [[nodiscard]] bool moves_weights(const WindowCallOptions& options) const {
+    return options.with_associated_p.value_or(moves_push_sum_weights.load());
+  }
 
   // --- requests to far ranks
   /// A request that awaits an answer; its number.

@@ -1,0 +1,139 @@
+#pragma once
+/// @file asynchronous.hpp  Decentralized training in which no rank waits for another: each computes at its own
+/// pace, and mixes what the others have last sent.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <bluefog/context.hpp>
+#include <bluefog/export.hpp>
+#include <bluefog/options.hpp>
+#include <bluefog/tensor.hpp>
+
+namespace bluefog {
+
+struct AsynchronousOptions {
+  /// Of the windows: "<name>.0" for the first bucket, and so on. Equal on all ranks.
+  std::string name = "asynchronous";
+  /// For pairwise averaging: which neighbours are chosen.
+  std::uint64_t seed = 1;
+};
+
+/// The communication of an asynchronous algorithm, over parameters in flat buckets; the optimizer that changes
+/// the parameters is the user's own. In every iteration:
+///
+///     mixing.begin_exchange();    // what this rank has goes on its way
+///     gradient at the parameters  // they stay as they are meanwhile
+///     mixing.end_exchange();      // what has come is mixed in
+///     mixing.begin_step();
+///     the optimizer's step        // changes the parameters
+///     mixing.end_step();
+///
+/// begin_exchange() and end_exchange() may be left out, both, in iterations that do not communicate. Floating
+/// dtypes. One thread. Errors are those of Window.
+class BLUEFOG_API AsynchronousMixing {
+ public:
+  virtual ~AsynchronousMixing() = default;
+  AsynchronousMixing(const AsynchronousMixing&) = delete;
+  AsynchronousMixing& operator=(const AsynchronousMixing&) = delete;
+
+  virtual void begin_exchange() = 0;
+  virtual void end_exchange() = 0;
+  virtual void begin_step() {}
+  virtual void end_step() {}
+  /// Collective among neighbours: frees the windows. The parameters keep their values.
+  virtual void close() = 0;
+
+ protected:
+  AsynchronousMixing() = default;
+};
+
+/// To whom, or from whom, with which factors; set between iterations.
+struct AsynchronousWeights {
+  std::optional<Weights> dst_weights;  ///< of puts and of push-sum
+  std::optional<Weights> src_weights;  ///< of gets
+  std::optional<double> self_weight;   ///< of push-sum: what this rank keeps; with dst_weights
+};
+
+/// Parameters are put to the out-neighbours' buffers; the mean of the own and those of the in-neighbours, as
+/// they came last, becomes the parameters: x <- mean(x, buffers) - step(gradient at the old x).
+class BLUEFOG_API WindowPutMixing final : public AsynchronousMixing {
+ public:
+  /// Collective among neighbours. @param buckets  must live until close()
+  WindowPutMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
+  ~WindowPutMixing() override;
+  void begin_exchange() override;
+  void end_exchange() override;
+  void close() override;
+
+  AsynchronousWeights weights;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// The same, but each rank reads the parameters of its in-neighbours. They are read where they lie if they are
+/// in memory of Context::allocate_shared, and never in the middle of a step.
+class BLUEFOG_API WindowGetMixing final : public AsynchronousMixing {
+ public:
+  WindowGetMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
+  ~WindowGetMixing() override;
+  void begin_exchange() override;
+  void end_exchange() override;
+  void begin_step() override;
+  void end_step() override;
+  void close() override;
+
+  AsynchronousWeights weights;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Stochastic gradient push, with messages as late as they are (Assran et al., ICML 2019): each rank gives
+/// equal shares of its mass u and weight w to itself and its out-neighbours, and collects what has come; the
+/// parameters are u / w. A step changes u by w times what it changes the parameters: of who runs ahead, and has
+/// given most of its mass away, a step that counted whole would be amplified by 1 / w. Converges to the mean
+/// over any strongly connected graph, for nothing that is sent is lost or counted twice.
+class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
+ public:
+  PushSumMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
+  ~PushSumMixing() override;
+  void begin_exchange() override;
+  void end_exchange() override;
+  void end_step() override;
+  void close() override;
+  /// Push-sum weight of the first bucket.
+  [[nodiscard]] double weight() const;
+
+  AsynchronousWeights weights;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// AD-PSGD (Lian et al., ICML 2018): in each iteration a rank and one of its out-neighbours, chosen at random,
+/// set their tensors to the mean of both, while the gradient is computed at a copy. A step changes the tensor by
+/// what it changes the copy.
+class BLUEFOG_API PairwiseMixing final : public AsynchronousMixing {
+ public:
+  PairwiseMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
+  ~PairwiseMixing() override;
+  void begin_exchange() override;
+  void end_exchange() override;
+  void begin_step() override;
+  void end_step() override;
+  void close() override;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace bluefog

@@ -1,0 +1,91 @@
+// Asynchronous algorithms: they find the optimum of the mean, however unequal the ranks' paces are.
+
+#include <cmath>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "multi/windows.hpp"
+
+namespace bluefog::test {
+namespace {
+
+enum class Method { Put, Get, PushSum, Pairwise };
+
+std::ostream& operator<<(std::ostream& out, Method method) {
+  constexpr const char* names[] = {"WindowPut", "WindowGet", "PushSum", "Pairwise"};
+  return out << names[static_cast<int>(method)];
+}
+
+std::unique_ptr<AsynchronousMixing> make(Method method, Context& context, const std::vector<Tensor>& buckets) {
+  switch (method) {
+    case Method::Put:
+      return std::make_unique<WindowPutMixing>(context, buckets);
+    case Method::Get:
+      return std::make_unique<WindowGetMixing>(context, buckets);
+    case Method::PushSum:
+      return std::make_unique<PushSumMixing>(context, buckets);
+    case Method::Pairwise:
+      return std::make_unique<PairwiseMixing>(context, buckets);
+  }
+  return nullptr;
+}
+
+class AsynchronousTraining : public testing::TestWithParam<std::tuple<Ranks, Method>> {
+ protected:
+  using Iterate = std::function<void(Context&, AsynchronousMixing&, std::vector<std::vector<double>>&)>;
+
+  /// Two buckets, of which each rank wants its own number in every element.
+  static void train(int size, const Topology& topology, const Iterate& iterate) {
+    const auto& [ranks, method] = GetParam();
+    run_job(ranks, size, [&, method = method](Context& context) {
+      context.set_topology(topology);
+      std::vector<std::vector<double>> parameters{std::vector<double>(5), std::vector<double>(70000)};
+      const auto mixing = make(method, context, {parameters[0], parameters[1]});
+      iterate(context, *mixing, parameters);
+      mixing->close();
+      EXPECT_TRUE(context.window_names().empty());
+    });
+  }
+
+  static void step(AsynchronousMixing& mixing, std::vector<std::vector<double>>& parameters, double wanted,
+                   double rate) {
+    mixing.begin_exchange();
+    std::vector<double> gradients;
+    for (const auto& bucket : parameters) gradients.push_back(bucket[0] - wanted);
+    mixing.end_exchange();
+    mixing.begin_step();
+    for (std::size_t i = 0; i < parameters.size(); ++i) {
+      for (double& value : parameters[i]) value -= rate * gradients[i];
+    }
+    mixing.end_step();
+  }
+};
+
+TEST_P(AsynchronousTraining, FindsTheOptimumOfTheMean) {
+  train(4, exponential_graph(4), [](Context& context, AsynchronousMixing& mixing, auto& parameters) {
+    double rate = 0.2;
+    for (int iteration = 0; iteration < 160; ++iteration) {
+      if (iteration % 40 == 39) rate /= 4;
+      step(mixing, parameters, context.rank(), rate);
+      // Nobody runs away: with all ranks in one thread, or two on a core, that would be a few long turns.
+      if (iteration % 4 == 3) context.barrier();
+    }
+    for (const auto& bucket : parameters) {
+      EXPECT_NEAR(bucket.front(), 1.5, 0.15) << "rank " << context.rank();
+      EXPECT_EQ(bucket.front(), bucket.back());
+    }
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Ranks, AsynchronousTraining,
+    testing::Combine(testing::Values(Ranks::Threads, Ranks::Processes, Ranks::SimulatedPairs, Ranks::TcpThreads),
+                     testing::Values(Method::Put, Method::Get, Method::PushSum, Method::Pairwise)),
+    [](const auto& info) {
+      return testing::PrintToString(std::get<0>(info.param)) + testing::PrintToString(std::get<1>(info.param));
+    });
+
+}  // namespace
+}  // namespace bluefog::test
