@@ -72,8 +72,11 @@ TEST_P(AsynchronousTraining, FindsTheOptimumOfTheMean) {
       // Nobody runs away: with all ranks in one thread, or two on a core, that would be a few long turns.
       if (iteration % 4 == 3) context.barrier();
     }
+    // Puts and gets let who comes more often count for more; push-sum and pairs keep the mean.
+    const Method method = std::get<1>(GetParam());
+    const double tolerance = method == Method::Put || method == Method::Get ? 0.4 : 0.15;
     for (const auto& bucket : parameters) {
-      EXPECT_NEAR(bucket.front(), 1.5, 0.15) << "rank " << context.rank();
+      EXPECT_NEAR(bucket.front(), 1.5, tolerance) << "rank " << context.rank();
       EXPECT_EQ(bucket.front(), bucket.back());
     }
   });
