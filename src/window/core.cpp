@@ -21,7 +21,7 @@ Core::Core(Windows& windows, std::string name, Tensor tensor)
     : windows_(windows),
       name_(std::move(name)),
       tensor_(tensor),
-      stores_(windows.stores()),
+      stores_(windows.stores(tensor.bytes())),
       topic_(windows.new_topic()) {}
 
 transport::Transport& Core::transport() const noexcept {

@@ -16,6 +16,9 @@ namespace {
 
 constexpr std::string_view creation_name = "win_create";
 
+/// Smaller tensors are still in a cache when their owner reads them, and when the next ones take their place.
+constexpr std::size_t least_streamed_bytes = std::size_t{2} << 20;
+
 /// The same error, said of the creation of a window.
 [[noreturn]] void rethrow_as_creation(const std::exception_ptr& error, const std::string& call) {
   try {
@@ -63,6 +66,12 @@ Windows::~Windows() {
 
 Windows& Windows::of(engine::Session& session) {
   return static_cast<Windows&>(session.annex([&] { return std::make_unique<Windows>(session); }));
+}
+
+Stores Windows::stores(std::size_t bytes) const {
+  const engine::Tuning& tuning = engine().tuning();
+  const bool streams = bytes >= std::max(tuning.streaming_threshold, least_streamed_bytes);
+  return Stores(tuning.window_hook, streams ? mixing::StoreKind::Streaming : mixing::StoreKind::Plain);
 }
 
 void Windows::close() {
