@@ -21,7 +21,6 @@
 #include <unistd.h>
 
 #include "figures.hpp"
-#include "measuring.hpp"
 #include "variants.hpp"
 #include "windows.hpp"
 

@@ -6,21 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "measuring.hpp"
-
 namespace bluefog::perf {
 
 namespace {
-
-/// One operation to time. In each repetition all ranks prepare() and meet, the callers call(), all meet again,
-/// and all look at what has come.
-struct WindowCase {
-  std::string name;
-  std::function<bool(int rank)> is_caller;
-  std::function<void(int repetition)> prepare = [](int) {};
-  std::function<void()> call;
-  std::function<bool(int repetition)> is_right;
-};
 
 /// A window over the edges given, and what is sent through it.
 class Fixture {
@@ -187,81 +175,31 @@ class Cases {
   WindowProblem problem_;
 };
 
-/// Of one rank, in microseconds.
-struct Times {
-  std::vector<double> copies;
-  std::vector<double> calls;
-};
-
-[[nodiscard]] Times run(Context& context, const WindowCase& measured, const WindowProblem& problem,
-                        bool& is_right) {
-  constexpr int warm_up = 3;
-  const bool calls = measured.is_caller(context.rank());
-  PrivateCopy copy(problem.bytes);
-  Times times;
-  for (int repetition = -warm_up; repetition < problem.repetitions; ++repetition) {
-    const int number = repetition + warm_up;
-    context.barrier();
-    const double copied = calls ? copy.time() : 0;
-    context.barrier();
-    measured.prepare(number);
-    context.barrier();
-    for (int call = 0; call < problem.calls_in_a_row; ++call) {
-      const double called = calls ? time_of(measured.call) : 0;
-      if (repetition >= 0) times.calls.push_back(called);
-    }
-    context.barrier();
-    is_right = measured.is_right(number) && is_right;
-    if (repetition >= 0) times.copies.push_back(copied);
-  }
-  return times;
-}
-
 /// What the callers among all ranks have measured.
-[[nodiscard]] std::vector<double> gather(Context& context, const WindowCase& measured,
-                                         const std::vector<double>& own) {
+[[nodiscard]] Spread spread_of_callers(Context& context, const WindowCase& measured,
+                                       const std::vector<double>& own) {
   const GatheredTensor all = context.allgather(std::span(own));
   const auto* const values = reinterpret_cast<const double*>(all.data.get());
-  std::vector<double> result;
-  for (int rank = 0; rank < context.size(); ++rank) {
-    if (!measured.is_caller(rank)) continue;
-    const double* const first = values + static_cast<std::size_t>(rank) * own.size();
-    result.insert(result.end(), first, first + own.size());
-  }
-  return result;
+  return spread_of(of_callers(measured, context.size(), values, own.size()));
 }
 
 }  // namespace
 
 bool measure_windows(Context& context, const WindowProblem& problem, Output output) {
   if (context.size() < 2) throw InvalidArgument("windows are measured between ranks; start bfrun with -np 2");
-  bool is_right = true;
+  bool all_right = true;
   Cases cases(context, problem);
   for (const auto& make : cases.all()) {
     const WindowCase measured = make();
-    const Times times = run(context, measured, problem, is_right);
-    const Spread copy = spread_of(gather(context, measured, times.copies));
-    const Spread call = spread_of(gather(context, measured, times.calls));
+    const WindowTimes times = take_times(measured, problem, context.rank(), [&] { context.barrier(); });
+    all_right = all_right && times.are_right;
+    const Spread copy = spread_of_callers(context, measured, times.copies);
+    const Spread call = spread_of_callers(context, measured, times.calls);
     if (context.rank() != 0) continue;
-    char text[200];
-    std::snprintf(text, sizeof(text),
-                  "%-22s %10zu bytes   median %10.2f us   p99 %10.2f us   %6.2f x a copy of %10.2f us",
-                  measured.name.c_str(), problem.bytes, call.median, call.p99, call.median / copy.median,
-                  copy.median);
-    print(output,
-          {{"window", measured.name},
-           {"ranks", context.size()},
-           {"bytes", problem.bytes},
-           {"calls_in_a_row", problem.calls_in_a_row},
-           {"median_us", call.median},
-           {"p99_us", call.p99},
-           {"copy_median_us", copy.median},
-           {"times_copy", call.median / copy.median},
-           {"right", is_right}},
-          text);
+    print_window_figure(output, measured.name, context.size(), problem, copy, call, times.are_right);
   }
-  if (!is_right) std::fprintf(stderr, "bfperf: wrong values on rank %d\n", context.rank());
-  return is_right;
+  if (!all_right) std::fprintf(stderr, "bfperf: wrong values on rank %d\n", context.rank());
+  return all_right;
 }
 
 }  // namespace bluefog::perf
