@@ -20,6 +20,8 @@ class Stores {
   explicit Stores(StoreHook* hook = nullptr, mixing::StoreKind kind = mixing::StoreKind::Plain)
       : hook_(hook), kind_(kind) {}
 
+  void use(mixing::StoreKind kind) noexcept { kind_ = kind; }
+  [[nodiscard]] mixing::StoreKind kind() const noexcept { return kind_; }
   /// Before a store to a shared word.
   void step() const {
     if (hook_ != nullptr) hook_->before_store();
