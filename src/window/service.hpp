@@ -2,9 +2,11 @@
 /// @file service.hpp  What a window does for others while its rank does something else.
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "window/operation.hpp"
+#include "window/store_trials.hpp"
 
 namespace bluefog::window {
 
@@ -12,7 +14,7 @@ namespace bluefog::window {
 /// for as long as the window is open.
 class Service final : public Operation {
  public:
-  explicit Service(std::shared_ptr<Core> core) : Operation(std::move(core), "window service", false) {}
+  explicit Service(std::shared_ptr<Core> shared);
   [[nodiscard]] bool is_service() const override { return true; }
 
  private:
@@ -24,6 +26,7 @@ class Service final : public Operation {
   [[nodiscard]] Task send_tensor(const FarWishes::Get& wish);
 
   std::vector<std::byte> snapshot_;  ///< kept for its memory
+  std::optional<StoreTrials> mirror_trials_;
 };
 
 }  // namespace bluefog::window

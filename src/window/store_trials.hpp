@@ -1,5 +1,5 @@
 #pragma once
-/// @file store_trials.hpp  Which stores fill the slots of an edge sooner.
+/// @file store_trials.hpp  Which stores fill memory sooner that another rank reads again and again.
 
 #include <array>
 #include <cstddef>
@@ -10,10 +10,10 @@
 
 namespace bluefog::window {
 
-/// Found out as an edge is used, for it depends on what changes: whether the owner has read what a slot held
-/// before, and how far apart the two cores are, which a virtual machine may change at any time. A slot that
-/// lies in a distant cache can take ten times as long to fill with plain stores as past the cache, one that lies
-/// in the own cache half as long.
+/// Found out on the way, for it depends on what changes: whether the other rank has read what was there before,
+/// and how far apart the two cores are, which a virtual machine may change at any time. Memory that lies in a
+/// distant cache can take ten times as long to fill with plain stores as past the cache, and memory that lies in
+/// the own cache half as long.
 class StoreTrials {
  public:
   /// @param usual  the kind that is used until the other has been found faster
