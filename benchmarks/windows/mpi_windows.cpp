@@ -21,8 +21,8 @@ using namespace bluefog::perf;
 class Window {
  public:
   explicit Window(std::size_t count) {
-    MPI_Win_allocate(static_cast<MPI_Aint>(count * sizeof(float)), sizeof(float), MPI_INFO_NULL, MPI_COMM_WORLD,
-                     &data_, &window_);
+    MPI_Win_allocate(static_cast<MPI_Aint>(count * sizeof(float)), sizeof(float), MPI_INFO_NULL,
+                     MPI_COMM_WORLD, &data_, &window_);
     std::fill_n(data_, count, 0.0F);
     MPI_Win_lock_all(MPI_MODE_NOCHECK, window_);
   }
@@ -34,8 +34,8 @@ class Window {
   Window& operator=(const Window&) = delete;
 
   void put(const std::vector<float>& value, int target) {
-    MPI_Put(value.data(), static_cast<int>(value.size()), MPI_FLOAT, target, 0, static_cast<int>(value.size()),
-            MPI_FLOAT, window_);
+    MPI_Put(value.data(), static_cast<int>(value.size()), MPI_FLOAT, target, 0,
+            static_cast<int>(value.size()), MPI_FLOAT, window_);
     MPI_Win_flush(target, window_);
   }
   void accumulate(const std::vector<float>& value, int target) {
@@ -44,8 +44,8 @@ class Window {
     MPI_Win_flush(target, window_);
   }
   void get(std::vector<float>& value, int target) {
-    MPI_Get(value.data(), static_cast<int>(value.size()), MPI_FLOAT, target, 0, static_cast<int>(value.size()),
-            MPI_FLOAT, window_);
+    MPI_Get(value.data(), static_cast<int>(value.size()), MPI_FLOAT, target, 0,
+            static_cast<int>(value.size()), MPI_FLOAT, window_);
     MPI_Win_flush(target, window_);
   }
   void sync() { MPI_Win_sync(window_); }
@@ -75,7 +75,11 @@ void barrier() {
 class Cases {
  public:
   explicit Cases(const WindowProblem& problem)
-      : problem_(problem), count_(problem.bytes / sizeof(float)), window_(count_), value_(count_), seen_(count_) {}
+      : problem_(problem),
+        count_(problem.bytes / sizeof(float)),
+        window_(count_),
+        value_(count_),
+        seen_(count_) {}
 
   [[nodiscard]] std::vector<WindowCase> all() {
     const int next = (rank_ + 1) % size_;
@@ -83,9 +87,7 @@ class Cases {
     const auto is_first = [](int rank) { return rank == 0; };
     const auto is_second = [](int rank) { return rank == 1; };
     const auto is_any = [](int) { return true; };
-    const auto rewrite = [this](int repetition) {
-      std::ranges::fill(value_, sent_value(rank_, repetition));
-    };
+    const auto rewrite = [this](int repetition) { std::ranges::fill(value_, sent_value(rank_, repetition)); };
     const auto clear_and_rewrite = [this, rewrite](int repetition) {
       std::fill_n(window_.data(), count_, 0.0F);
       window_.sync();
@@ -133,8 +135,8 @@ class Cases {
 /// What the callers among all ranks have measured.
 Spread spread_of_callers(const WindowCase& measured, const std::vector<double>& own) {
   std::vector<double> all(own.size() * static_cast<std::size_t>(size_of_world()));
-  MPI_Allgather(own.data(), static_cast<int>(own.size()), MPI_DOUBLE, all.data(), static_cast<int>(own.size()),
-                MPI_DOUBLE, MPI_COMM_WORLD);
+  MPI_Allgather(own.data(), static_cast<int>(own.size()), MPI_DOUBLE, all.data(),
+                static_cast<int>(own.size()), MPI_DOUBLE, MPI_COMM_WORLD);
   return spread_of(of_callers(measured, size_of_world(), all.data(), own.size()));
 }
 
@@ -157,7 +159,8 @@ bool measure(const WindowProblem& problem, Output output) {
 int measure_as_told(int argc, char** argv) {
   WindowProblem problem{1 << 20};
   bool prints_json = false;
-  CLI::App app{"Times MPI's one-sided operations as bfperf --windows times BlueFog's; start it with mpirun -np N"};
+  CLI::App app{
+      "Times MPI's one-sided operations as bfperf --windows times BlueFog's; start it with mpirun -np N"};
   app.add_option("--bytes", problem.bytes, "Bytes of float32 per rank; rounded down to whole numbers")
       ->check(CLI::Range(sizeof(float), std::size_t{1} << 32))
       ->capture_default_str();

@@ -146,8 +146,9 @@ std::size_t Core::meet(int from, std::span<const std::uint64_t> words) {
   peer.mutex_there.source = rank();
   if (peer.is_destination && !peer.is_far) {
     peer.writer = std::make_unique<EdgeWriter>(
-        *peer.there.edge, [this, from](std::uint64_t offset) { return transport().map(from, offset, bytes()); },
-        tensor_.dtype, count(), stores_, windows_.store_trials(bytes()));
+        *peer.there.edge,
+        [this, from](std::uint64_t offset) { return transport().map(from, offset, bytes()); }, tensor_.dtype,
+        count(), stores_, windows_.store_trials(bytes()));
   }
   return words.size();
 }

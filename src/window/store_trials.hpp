@@ -10,14 +10,15 @@
 
 namespace bluefog::window {
 
-/// Found out on the way, for it depends on what changes: whether the other rank has read what was there before,
-/// and how far apart the two cores are, which a virtual machine may change at any time. Memory that lies in a
-/// distant cache can take ten times as long to fill with plain stores as past the cache, and memory that lies in
-/// the own cache half as long.
+/// Found out on the way, for it depends on what changes: whether the other rank has read what was there
+/// before, and how far apart the two cores are, which a virtual machine may change at any time. Memory that
+/// lies in a distant cache can take ten times as long to fill with plain stores as past the cache, and memory
+/// that lies in the own cache half as long.
 class StoreTrials {
  public:
   /// @param usual  the kind that is used until the other has been found faster
-  StoreTrials(mixing::StoreKind usual, const base::Clock& clock) : clock_(clock), usual_(usual), kind_(usual) {}
+  StoreTrials(mixing::StoreKind usual, const base::Clock& clock)
+      : clock_(clock), usual_(usual), kind_(usual) {}
 
   /// For the next delivery: what was faster lately, or, now and then, the other.
   [[nodiscard]] mixing::StoreKind begin();

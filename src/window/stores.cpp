@@ -24,7 +24,8 @@ void Stores::scale(DType dtype, std::byte* to, const std::byte* from, double wei
     }
     if (weight == 1.0 && to == from) return;
     if (weight == 1.0) {
-      return mixing::copy_bytes(to + first * element, from + first * element, (last - first) * element, kind_);
+      return mixing::copy_bytes(to + first * element, from + first * element, (last - first) * element,
+                                kind_);
     }
     const std::array<mixing::Term, 1> terms{{{0, weight}}};
     const std::array<mixing::Row, 1> rows{{{mixing::Combine::Weighted, terms, -1}}};

@@ -1,5 +1,5 @@
-// bfperf: times neighbor_allreduce, every path beside a local average of private buffers, and the operations on
-// windows beside a copy, in the same run, interleaved.
+// bfperf: times neighbor_allreduce, every path beside a local average of private buffers, and the operations
+// on windows beside a copy, in the same run, interleaved.
 //
 //   bfrun -np 4 bfperf --topology exp2 --bytes 16777216
 //   bfrun -np 2 bfperf --topology one-peer --latency
@@ -233,7 +233,8 @@ int main(int argc, char** argv) {
                  "Of --windows: calls in each repetition, before anybody reads")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_flag_callback("--json", [&] { options.output = Output::JsonLines; }, "Print JSON lines");
+  app.add_flag_callback(
+      "--json", [&] { options.output = Output::JsonLines; }, "Print JSON lines");
   CLI11_PARSE(app, argc, argv);
   try {
     bluefog::Context context;

@@ -1,6 +1,6 @@
 #pragma once
-/// @file window_case.hpp  How an operation on windows is measured, whoever carries it out: BlueFog here, MPI in
-/// benchmarks/windows.
+/// @file window_case.hpp  How an operation on windows is measured, whoever carries it out: BlueFog here, MPI
+/// in benchmarks/windows.
 
 #include <cstddef>
 #include <cstdio>
@@ -21,8 +21,8 @@ struct WindowProblem {
   int calls_in_a_row = 1;  ///< in each repetition; nobody reads what they have written before the last
 };
 
-/// One operation to time. In each repetition all ranks prepare() and meet, the callers call(), all meet again,
-/// and all read what has come.
+/// One operation to time. In each repetition all ranks prepare() and meet, the callers call(), all meet
+/// again, and all read what has come.
 struct WindowCase {
   std::string name;
   std::function<bool(int rank)> is_caller;
@@ -39,8 +39,8 @@ struct WindowTimes {
 };
 
 /// A copy and the operation in turns. Collective.
-[[nodiscard]] inline WindowTimes take_times(const WindowCase& measured, const WindowProblem& problem, int rank,
-                                            const std::function<void()>& meet) {
+[[nodiscard]] inline WindowTimes take_times(const WindowCase& measured, const WindowProblem& problem,
+                                            int rank, const std::function<void()>& meet) {
   constexpr int warm_up = 3;
   const bool calls = measured.is_caller(rank);
   PrivateCopy copy(problem.bytes);
@@ -74,12 +74,13 @@ struct WindowTimes {
   return result;
 }
 
-inline void print_window_figure(Output output, const std::string& name, int ranks, const WindowProblem& problem,
-                                const Spread& copy, const Spread& call, bool is_right) {
+inline void print_window_figure(Output output, const std::string& name, int ranks,
+                                const WindowProblem& problem, const Spread& copy, const Spread& call,
+                                bool is_right) {
   char text[200];
   std::snprintf(text, sizeof(text),
-                "%-28s %9zu bytes   median %10.2f us   p99 %10.2f us   %6.2f x a copy of %.2f us", name.c_str(),
-                problem.bytes, call.median, call.p99, call.median / copy.median, copy.median);
+                "%-28s %9zu bytes   median %10.2f us   p99 %10.2f us   %6.2f x a copy of %.2f us",
+                name.c_str(), problem.bytes, call.median, call.p99, call.median / copy.median, copy.median);
   print(output,
         {{"window", name},
          {"ranks", ranks},

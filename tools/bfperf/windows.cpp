@@ -109,13 +109,15 @@ class Cases {
 
   [[nodiscard]] WindowCase put() {
     const OneEdge edge(context_.rank());
-    return putting("put", [](int rank) { return rank == 0; }, make("put", edge.sources, edge.destinations));
+    return putting(
+        "put", [](int rank) { return rank == 0; }, make("put", edge.sources, edge.destinations));
   }
 
   [[nodiscard]] WindowCase put_by_all() {
     const int size = context_.size();
-    return putting("put by all, in a ring", [](int) { return true; },
-                   make("ring", {(context_.rank() + size - 1) % size}, {(context_.rank() + 1) % size}));
+    return putting(
+        "put by all, in a ring", [](int) { return true; },
+        make("ring", {(context_.rank() + size - 1) % size}, {(context_.rank() + 1) % size}));
   }
 
   /// To what was accumulated before and not read.
