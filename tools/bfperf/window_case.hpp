@@ -79,7 +79,7 @@ inline void print_window_figure(Output output, const std::string& name, int rank
                                 bool is_right) {
   char text[200];
   std::snprintf(text, sizeof(text),
-                "%-28s %9zu bytes   median %10.2f us   p99 %10.2f us   %6.2f x a copy of %.2f us",
+                "%-32s %9zu bytes   median %10.2f us   p99 %10.2f us   %6.2f x a copy of %.2f us",
                 name.c_str(), problem.bytes, call.median, call.p99, call.median / copy.median, copy.median);
   print(output,
         {{"window", name},
