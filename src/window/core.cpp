@@ -31,7 +31,7 @@ Core::Core(Windows& windows, std::string name, Tensor tensor, bool averages)
       name_(std::move(name)),
       tensor_(tensor),
       averages_(averages),
-      stores_(windows.stores()),
+      stores_(windows.stores(tensor.bytes())),
       topic_(windows.new_topic()) {}
 
 transport::Transport& Core::transport() const noexcept {
@@ -160,8 +160,9 @@ std::size_t Core::meet(int from, std::span<const std::uint64_t> words) {
   peer.mutex_there.source = rank();
   if (peer.is_destination && !peer.is_far) {
     peer.writer = std::make_unique<EdgeWriter>(
-        *peer.there.edge, [this, from](std::uint64_t offset) { return transport().map(from, offset, bytes()); },
-        tensor_.dtype, count(), stores_);
+        *peer.there.edge,
+        [this, from](std::uint64_t offset) { return transport().map(from, offset, bytes()); }, tensor_.dtype,
+        count(), stores_, windows_.store_trials(bytes()));
   }
   return words.size();
 }

@@ -73,8 +73,8 @@ struct alignas(64) EdgeHeader {
 
 /// At the start of the window's memory; then come the edges.
 struct alignas(64) WindowHeader {
-  std::atomic<std::uint32_t> is_open;
-  LockWords tensor_lock;                ///< over the tensor itself
+  std::atomic<std::uint32_t> is_open;   ///< read by every put, so no lock shares its line
+  alignas(64) LockWords tensor_lock;    ///< over the tensor itself
   std::atomic<double> push_sum_weight;  ///< of the tensor; under that lock
 
   // A tensor in private memory is read from a mirror; all under that lock.

@@ -23,6 +23,12 @@ bool wants_mean(const Neighbor& peer) {
 
 }  // namespace
 
+Service::Service(std::shared_ptr<Core> shared)
+    : Operation(std::move(shared), "window service", false),
+      mirror_trials_(core().windows().store_trials(core().bytes())) {
+  core().is_served = true;
+}
+
 Service::~Service() {
   core().is_served = false;
   core().ring_self();
@@ -68,8 +74,17 @@ void Service::fill_mirror() {
   WindowHeader& header = core().header();
   const std::uint64_t wanted = header.mirror_wanted.load();
   if (wanted == header.mirror_filled.load()) return;
-  core().stores().scale(core().tensor().dtype, core().mirror(), core().data(), 1.0, core().count());
-  core().stores().step();
+  Stores stores = core().stores();
+  std::byte* const mirror = core().mirror();
+  const auto copy = [&] { stores.scale(core().tensor().dtype, mirror, core().data(), 1.0, core().count()); };
+  if (mirror_trials_) {
+    stores.use(mirror_trials_->begin());
+    mirror_trials_->time(copy);
+    mirror_trials_->end();
+  } else {
+    copy();
+  }
+  stores.step();
   header.mirror_filled.store(wanted);
   core().ring_neighbors_of(core().rank());
 }

@@ -2,9 +2,11 @@
 /// @file service.hpp  What a window does for others while its rank does something else.
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "window/operation.hpp"
+#include "window/store_trials.hpp"
 
 namespace bluefog::window {
 
@@ -12,9 +14,7 @@ namespace bluefog::window {
 /// for as long as the window is open.
 class Service final : public Operation {
  public:
-  explicit Service(std::shared_ptr<Core> shared) : Operation(std::move(shared), "window service", false) {
-    core().is_served = true;
-  }
+  explicit Service(std::shared_ptr<Core> shared);
   ~Service() override;
   [[nodiscard]] bool is_service() const override { return true; }
 
@@ -30,6 +30,7 @@ class Service final : public Operation {
   [[nodiscard]] Task send_pieces(int rank, std::uint64_t request, double weight, const std::byte* bytes);
 
   std::vector<std::byte> snapshot_;  ///< kept for its memory
+  std::optional<StoreTrials> mirror_trials_;
 };
 
 }  // namespace bluefog::window

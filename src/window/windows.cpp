@@ -16,6 +16,11 @@ namespace {
 
 constexpr std::string_view creation_name = "win_create";
 
+/// Smaller tensors are still in a cache when their owner reads them, and when the next ones take their place.
+constexpr std::size_t least_streamed_bytes = std::size_t{2} << 20;
+/// Below, it makes no difference that would be worth the clock.
+constexpr std::size_t least_tried_bytes = std::size_t{64} << 10;
+
 /// The same error, said of the creation of a window.
 [[noreturn]] void rethrow_as_creation(const std::exception_ptr& error, const std::string& call) {
   try {
@@ -63,6 +68,17 @@ Windows::~Windows() {
 
 Windows& Windows::of(engine::Session& session) {
   return static_cast<Windows&>(session.annex([&] { return std::make_unique<Windows>(session); }));
+}
+
+Stores Windows::stores(std::size_t bytes) const {
+  const engine::Tuning& tuning = engine().tuning();
+  const bool streams = bytes >= std::max(tuning.streaming_threshold, least_streamed_bytes);
+  return Stores(tuning.window_hook, streams ? mixing::StoreKind::Streaming : mixing::StoreKind::Plain);
+}
+
+std::optional<StoreTrials> Windows::store_trials(std::size_t bytes) const {
+  if (session_.config().store != "auto" || bytes < least_tried_bytes) return {};
+  return StoreTrials(stores(bytes).kind(), engine().clock());
 }
 
 void Windows::close() {

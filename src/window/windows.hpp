@@ -50,9 +50,10 @@ class Windows final : public engine::Annex, private transport::NoteSink {
 
   [[nodiscard]] engine::Engine& engine() const noexcept { return session_.engine(); }
   [[nodiscard]] transport::Transport& transport() const noexcept { return session_.transport(); }
-  [[nodiscard]] Stores stores() const {
-    return Stores(engine().tuning().window_hook, engine().tuning().streaming_threshold);
-  }
+  /// For a window whose tensors have so many bytes.
+  [[nodiscard]] Stores stores(std::size_t bytes) const;
+  /// Of an edge of such a window; none where there is nothing to choose.
+  [[nodiscard]] std::optional<StoreTrials> store_trials(std::size_t bytes) const;
   [[nodiscard]] std::uint64_t new_topic() { return next_topic_.fetch_add(1); }
   [[nodiscard]] LockOwner self() const noexcept { return self_; }
 
