@@ -33,7 +33,7 @@ int Core::rank() const {
 }
 
 std::pair<std::byte*, std::uint64_t> Core::allocate(std::size_t bytes) {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(memory_mutex_);
   const SharedMemory& block = memory_.emplace_back(transport().allocate(std::max<std::size_t>(bytes, 1)));
   return {static_cast<std::byte*>(block.data()), transport().offset_of(block.data(), block.bytes())};
 }
@@ -237,7 +237,7 @@ void Core::close_to_calls(std::string_view operation) {
 }
 
 void Core::release_memory() {
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(memory_mutex_);
   memory_.clear();
 }
 

@@ -155,6 +155,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Stores stores_;
   std::uint64_t topic_;
   mixing::MixingRow row_;
+  std::mutex memory_mutex_;  ///< an edge may need a slot more while mutex_ is held
   std::vector<SharedMemory> memory_;
   std::uint64_t header_offset_ = 0;
   WindowHeader* header_ = nullptr;
