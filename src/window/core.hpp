@@ -70,7 +70,7 @@ struct FarWishes {
   struct Lock {
     int rank;
     std::uint64_t request;
-    RobustLock lock{};
+    RobustLock lock;
     bool is_granted = false;
     bool is_over = false;  ///< it is given back, or not wanted any more
   };

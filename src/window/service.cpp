@@ -13,7 +13,8 @@ bool Service::has_work() {
   if (header.mirror_wanted.load() != header.mirror_filled.load()) return true;
   const std::lock_guard lock(core().mutex());
   FarWishes& wishes = core().wishes();
-  return wishes.are_new || std::ranges::any_of(wishes.locks, [](const auto& wish) { return !wish.is_granted; });
+  return wishes.are_new || !wishes.gets.empty() ||
+         std::ranges::any_of(wishes.locks, [](const auto& wish) { return !wish.is_granted; });
 }
 
 Task Service::run() {
@@ -31,7 +32,6 @@ Task Service::run() {
         wish = wishes.gets.front();
         wishes.gets.pop_front();
       }
-      wishes.are_new = !wishes.gets.empty();
     }
     if (wish) co_await send_tensor(*wish);
     co_await yield();
@@ -52,6 +52,7 @@ void Service::fill_mirror() {
 /// In the name of the far ranks.
 void Service::grant_locks() {
   const std::lock_guard lock(core().mutex());
+  core().wishes().are_new = false;
   auto& locks = core().wishes().locks;
   bool are_released = false;
   for (FarWishes::Lock& wish : locks) {

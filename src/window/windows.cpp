@@ -15,6 +15,8 @@ namespace bluefog::window {
 namespace {
 
 constexpr std::string_view creation_name = "win_create";
+/// Whether a far rank lives is known by its connection; its lives need not be told apart.
+constexpr std::uint32_t far_incarnation = 1;
 
 /// The same error, said of the creation of a window.
 [[noreturn]] void rethrow_as_creation(const std::exception_ptr& error, const std::string& call) {
@@ -256,7 +258,9 @@ bool Windows::take_wish(Core& core, Neighbor& from, const transport::Note& note)
         wishes.gets.push_back({from.rank, note.request, envelope.weight});
         break;
       case Letter::Lock:
-        wishes.locks.push_back({from.rank, note.request});
+        wishes.locks.push_back(
+            {from.rank, note.request,
+             RobustLock(from.edge->mutex, LockOwner(from.rank, far_incarnation), core.stores())});
         break;
       case Letter::Unlock:
         for (FarWishes::Lock& lock : wishes.locks) {
