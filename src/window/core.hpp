@@ -129,8 +129,13 @@ class Core : public std::enable_shared_from_this<Core> {
   void line_up(const void* operation);
   [[nodiscard]] bool has_turn(const void* operation) const;
   void step_out(const void* operation);
-  /// @throws InvalidArgument if an operation is in flight
+  /// One try to free the window begins. @throws InvalidArgument if an operation is in flight, or the window is
+  /// freed
   void close_to_calls(std::string_view operation);
+  /// It ends; another may follow unless it has succeeded.
+  void end_freeing(bool has_succeeded);
+  /// True for the first who asks: neighbours are told once, for afterwards their memory may be gone.
+  [[nodiscard]] bool is_first_to_tell() { return !std::exchange(has_told_neighbors_, true); }
   [[nodiscard]] bool is_closed() const { return is_closed_.load(std::memory_order_acquire); }
   /// Nobody uses its memory any more.
   void release_memory();
@@ -167,6 +172,8 @@ class Core : public std::enable_shared_from_this<Core> {
 
   mutable std::mutex mutex_;
   std::deque<const void*> turns_;
+  bool is_being_freed_ = false;  ///< or is freed
+  bool has_told_neighbors_ = false;  ///< by the one who frees it
   FarWishes wishes_;
   std::atomic<bool> is_closed_{false};
 };
