@@ -72,6 +72,7 @@ struct FarWishes {
     std::uint64_t request;
     RobustLock lock;
     bool is_granted = false;
+    bool is_told = false;
     bool is_over = false;  ///< it is given back, or not wanted any more
   };
   struct Get {
@@ -81,7 +82,6 @@ struct FarWishes {
   };
   std::deque<Lock> locks;
   std::deque<Get> gets;
-  bool are_new = false;
 };
 
 class Core : public std::enable_shared_from_this<Core> {

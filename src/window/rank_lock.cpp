@@ -54,7 +54,7 @@ void RankLock::leave_process() {
 bool RankLock::try_lock(std::string_view operation) {
   if (!is_in_ && !enter_process()) {
     const std::lock_guard lock(core_->mutex());
-    if (place_->kept_by != caller_) return false;
+    if (place_->kept_by != caller_ || caller_ == std::thread::id()) return false;
     if (place_->source < 0) return true;  // the thread that edits the tensor makes a call about it
     throw InvalidArgument(core_->describe_call(operation) + ": this thread holds the mutex of " +
                           engine::rank_text(place_->source) + " at " + engine::rank_text(place_->rank) +

@@ -2,19 +2,29 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "window/windows.hpp"
 
 namespace bluefog::window {
 
-bool Service::has_work() {
+/// What whoever holds the lock of the tensor may be waiting for.
+bool Service::has_pressing_work() {
   if (core().is_closed()) return true;
   const WindowHeader& header = core().header();
   if (header.mirror_wanted.load() != header.mirror_filled.load()) return true;
   const std::lock_guard lock(core().mutex());
-  FarWishes& wishes = core().wishes();
-  return wishes.are_new || !wishes.gets.empty() ||
-         std::ranges::any_of(wishes.locks, [](const auto& wish) { return !wish.is_granted; });
+  return std::ranges::any_of(core().wishes().locks, [this](FarWishes::Lock& wish) {
+    if (wish.is_over || core().is_lost(wish.rank)) return true;
+    if (!wish.is_granted) wish.is_granted = wish.lock.try_lock(core().is_dead());
+    return wish.is_granted && !wish.is_told;
+  });
+}
+
+bool Service::has_work() {
+  if (has_pressing_work()) return true;
+  const std::lock_guard lock(core().mutex());
+  return !core().wishes().gets.empty();
 }
 
 Task Service::run() {
@@ -52,20 +62,31 @@ void Service::fill_mirror() {
 /// In the name of the far ranks.
 void Service::grant_locks() {
   const std::lock_guard lock(core().mutex());
-  core().wishes().are_new = false;
   auto& locks = core().wishes().locks;
   bool are_released = false;
   for (FarWishes::Lock& wish : locks) {
     wish.is_over = wish.is_over || core().is_lost(wish.rank);
     if (wish.is_over) {
       are_released = wish.lock.release(core().is_dead()) || are_released;
-    } else if (!wish.is_granted && wish.lock.try_lock(core().is_dead())) {
-      wish.is_granted = true;
+    } else if (wish.is_granted && !std::exchange(wish.is_told, true)) {
       core().transport().send_note(wish.rank, {0, wish.request, Envelope{Letter::Done}.words()});
     }
   }
   std::erase_if(locks, [](const auto& wish) { return wish.is_over; });
   if (are_released) core().ring_neighbors_of(core().rank());
+}
+
+/// Does meanwhile what its holder may be waiting for.
+Task Service::acquire_tensor(RankLock& own) {
+  bool is_held = own.try_lock(name());
+  while (!is_held) {
+    auto turn = until("it waits for the tensor",
+                      [&] { return has_pressing_work() || (is_held = own.try_lock(name())); });
+    co_await turn;
+    if (core().is_closed()) co_return;
+    fill_mirror();
+    grant_locks();
+  }
 }
 
 /// From a copy, for the link may be slow, and the tensor is not to wait for it.
@@ -74,7 +95,8 @@ Task Service::send_tensor(const FarWishes::Get& wish) {
   Envelope envelope{Letter::Value};
   {
     RankLock own(share_core(), core().tensor_lock(), {});
-    co_await acquire(own);
+    co_await acquire_tensor(own);
+    if (core().is_closed()) co_return;
     snapshot_.resize(core().bytes());
     Stores().scale(core().tensor().dtype, snapshot_.data(), core().data(), wish.weight, core().count());
     envelope.weight = core().header().push_sum_weight.load();

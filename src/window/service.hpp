@@ -18,7 +18,8 @@ class Service final : public Operation {
  private:
   [[nodiscard]] Task run() override;
   [[nodiscard]] bool has_work();
-  [[nodiscard]] bool may_grant_a_lock();
+  [[nodiscard]] bool has_pressing_work();
+  [[nodiscard]] Task acquire_tensor(RankLock& own);
   void grant_locks();
   void fill_mirror();
   [[nodiscard]] Task send_tensor(const FarWishes::Get& wish);

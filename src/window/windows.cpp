@@ -273,7 +273,6 @@ bool Windows::take_wish(Core& core, Neighbor& from, const transport::Note& note)
       default:
         return false;
     }
-    wishes.are_new = true;
   }
   core.ring_self();
   return true;
