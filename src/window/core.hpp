@@ -82,6 +82,7 @@ struct FarWishes {
   };
   std::deque<Lock> locks;
   std::deque<Get> gets;
+  bool are_served = true;
 };
 
 class Core : public std::enable_shared_from_this<Core> {

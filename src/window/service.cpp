@@ -31,7 +31,7 @@ Task Service::run() {
   while (true) {
     auto work = until("it waits for wishes of others", [this] { return has_work(); });
     co_await work;
-    if (core().is_closed()) co_return;
+    if (core().is_closed()) break;
     fill_mirror();
     grant_locks();
     std::optional<FarWishes::Get> wish;
@@ -46,6 +46,17 @@ Task Service::run() {
     if (wish) co_await send_tensor(*wish);
     co_await yield();
   }
+  refuse_wishes();
+}
+
+void Service::refuse_wishes() {
+  FarWishes wishes;
+  {
+    const std::lock_guard lock(core().mutex());
+    wishes.gets = std::exchange(core().wishes().gets, {});
+    core().wishes().are_served = false;
+  }
+  for (const FarWishes::Get& wish : wishes.gets) core().windows().refuse(wish.rank, wish.request);
 }
 
 /// Whoever wants it holds the lock of the tensor.
@@ -96,7 +107,10 @@ Task Service::send_tensor(const FarWishes::Get& wish) {
   {
     RankLock own(share_core(), core().tensor_lock(), {});
     co_await acquire_tensor(own);
-    if (core().is_closed()) co_return;
+    if (core().is_closed()) {
+      core().windows().refuse(wish.rank, wish.request);
+      co_return;
+    }
     snapshot_.resize(core().bytes());
     Stores().scale(core().tensor().dtype, snapshot_.data(), core().data(), wish.weight, core().count());
     envelope.weight = core().header().push_sum_weight.load();

@@ -22,6 +22,7 @@ class Service final : public Operation {
   [[nodiscard]] Task acquire_tensor(RankLock& own);
   void grant_locks();
   void fill_mirror();
+  void refuse_wishes();
   [[nodiscard]] Task send_tensor(const FarWishes::Get& wish);
 
   std::vector<std::byte> snapshot_;  ///< kept for its memory

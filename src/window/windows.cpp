@@ -222,7 +222,7 @@ bool Windows::take_note(int from, const transport::Note& note) {
   if (core == nullptr) {
     const bool awaits_answer = envelope.letter == Letter::Get || envelope.letter == Letter::Lock ||
                                (is_delivery && envelope.is_last);
-    if (awaits_answer) refuse(from, note.request, "has freed its window, or could not open it");
+    if (awaits_answer) refuse(from, note.request);
     return true;
   }
   return is_delivery ? take_delivery(*core, *peer, note) : take_wish(*core, *peer, note);
@@ -253,6 +253,10 @@ bool Windows::take_wish(Core& core, Neighbor& from, const transport::Note& note)
   {
     const std::lock_guard lock(core.mutex());
     FarWishes& wishes = core.wishes();
+    if (!wishes.are_served && (envelope.letter == Letter::Get || envelope.letter == Letter::Lock)) {
+      refuse(from.rank, note.request);
+      return true;
+    }
     switch (envelope.letter) {
       case Letter::Get:
         wishes.gets.push_back({from.rank, note.request, envelope.weight});
@@ -306,8 +310,9 @@ bool Windows::take_answer(int from, const transport::Note& note) {
   return true;
 }
 
-void Windows::refuse(int to, std::uint64_t request, std::string why) {
-  transport().send_note(to, {0, request, Envelope{Letter::Refused}.words(), {}, std::move(why)});
+void Windows::refuse(int to, std::uint64_t request) const {
+  const std::string why = "has freed its window, or could not open it";
+  transport().send_note(to, {0, request, Envelope{Letter::Refused}.words(), {}, why});
 }
 
 }  // namespace bluefog::window

@@ -106,6 +106,44 @@ def check_nobody_gets_a_tensor_that_is_being_changed() -> None:
         bf.win_free()
 
 
+def check_nobody_gets_a_tensor_that_is_being_updated() -> None:
+    fully_connected()
+    x = create(torch.zeros(300_000), zero_init=True)
+    put(torch.ones(300_000))
+    if bf.rank() == 0:
+        for _ in range(50):
+            bf.win_update("w", 1.0, {1: 1.0})
+        assert_equal(x, torch.full((300_000,), 50.0))
+    else:
+        for _ in range(20):
+            bf.win_get("w", src_weights=[0])
+            seen = bf.win_update("w", 0.0, {0: 1.0}, clone=True)
+            assert (seen == seen[0]).all()
+
+
+def check_a_get_of_a_tensor_whose_window_is_freed_meanwhile() -> None:
+    fully_connected()
+    create(torch.zeros(1000))
+    bf.barrier()
+    if bf.rank() == 0:
+        end = threading.Thread(target=bf.win_free)
+        with bf.win_lock("w"):
+            bf.barrier()
+            bf.barrier()
+            end.start()
+            while end.is_alive() and bf.stats()["in_flight"] == 0:
+                pass
+        end.join()
+    else:
+        bf.barrier()
+        handle = bf.win_get_nonblocking("w", src_weights=[0])
+        bf.barrier()
+        with contextlib.suppress(ValueError):
+            bf.win_wait(handle)
+        bf.win_free()
+    assert_usable()
+
+
 def check_threads_use_one_window() -> None:
     fully_connected()
     create(torch.zeros(2000), zero_init=True)
