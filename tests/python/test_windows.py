@@ -129,6 +129,7 @@ bf.win_free()
 assert bf.get_current_created_window_names() == []
 bf.win_create(x, "w", group=[0, 1])
 bf.win_put(x, "w")
+bf.barrier(group=[0, 1])
 bf.win_free()
 report(bf.allreduce(torch.ones(1), average=False, group=[0, 1]).item())
 """
