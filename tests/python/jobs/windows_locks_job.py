@@ -108,14 +108,14 @@ def check_nobody_gets_a_tensor_that_is_being_changed() -> None:
 
 def check_nobody_gets_a_tensor_that_is_being_updated() -> None:
     fully_connected()
-    x = create(torch.zeros(300_000), zero_init=True)
-    put(torch.ones(300_000))
+    x = create(torch.zeros(1_000_000), zero_init=True)
+    put(torch.ones(1_000_000))
     if bf.rank() == 0:
-        for _ in range(50):
+        for _ in range(200):
             bf.win_update("w", 1.0, {1: 1.0})
-        assert_equal(x, torch.full((300_000,), 50.0))
+        assert_equal(x, torch.full((1_000_000,), 200.0))
     else:
-        for _ in range(20):
+        for _ in range(30):
             bf.win_get("w", src_weights=[0])
             seen = bf.win_update("w", 0.0, {0: 1.0}, clone=True)
             assert (seen == seen[0]).all()
