@@ -252,7 +252,14 @@ void Core::close_to_calls(std::string_view operation) {
     throw InvalidArgument(describe_call(operation) +
                           ": a mutex of this window, or its tensor, is held; release it first");
   }
-  if (is_closed_.exchange(true)) throw InvalidArgument(describe_call(operation) + ": the window was freed");
+  if (is_being_freed_) throw InvalidArgument(describe_call(operation) + ": the window was freed");
+  is_being_freed_ = true;
+  is_closed_ = true;
+}
+
+void Core::end_freeing(bool has_succeeded) {
+  const std::lock_guard lock(mutex_);
+  is_being_freed_ = has_succeeded;
 }
 
 bool Core::holds_a_lock() const {

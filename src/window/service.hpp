@@ -1,7 +1,9 @@
 #pragma once
 /// @file service.hpp  What a window does for others while its rank does something else.
 
+#include <functional>
 #include <memory>
+#include <string>
 #include <optional>
 #include <vector>
 
@@ -21,8 +23,12 @@ class Service final : public Operation {
  private:
   [[nodiscard]] Task run() override;
   [[nodiscard]] bool has_work();
+  [[nodiscard]] bool has_pressing_work();
+  [[nodiscard]] Task serve_until(std::string what, std::function<bool()> condition);
+  [[nodiscard]] Task acquire_tensor(RankLock& own);
   void grant_locks();
   void fill_mirror();
+  void refuse_wishes();
   [[nodiscard]] Task send_tensor(const FarWishes::Get& wish);
   [[nodiscard]] Task make_near_means();
   [[nodiscard]] Task make_far_mean(FarWishes::Mean wish);

@@ -66,6 +66,8 @@ class Windows final : public engine::Annex, private transport::NoteSink {
   /// A request that awaits an answer; its number.
   [[nodiscard]] std::uint64_t expect(std::shared_ptr<Answer> answer);
   void expect_no_more(std::uint64_t request);
+  /// Of a far rank, for this one has freed its window.
+  void refuse(int to, std::uint64_t request) const;
 
   void close() override;
   [[nodiscard]] std::string blocks_topology() const override;
@@ -76,7 +78,6 @@ class Windows final : public engine::Annex, private transport::NoteSink {
   [[nodiscard]] static bool take_mean_piece(const Core& core, Neighbor& from, const transport::Note& note);
   [[nodiscard]] bool take_wish(Core& core, Neighbor& from, const transport::Note& note);
   [[nodiscard]] bool take_answer(int from, const transport::Note& note);
-  void refuse(int to, std::uint64_t request, std::string why);
   [[nodiscard]] mixing::MixingRow row_of(const WindowOptions& options) const;
   [[nodiscard]] std::string fault_of(const std::string& name, const Tensor& tensor) const;
   void abandon(const std::shared_ptr<Core>& core);
