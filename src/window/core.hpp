@@ -44,9 +44,9 @@ struct LockPlace {
 struct NeighborFacts {
   std::uint64_t topic = 0;  ///< under which it takes notes
   WindowHeader* header = nullptr;
-  EdgeHeader* edge = nullptr;           ///< of this rank there
-  const std::byte* tensor = nullptr;    ///< nullptr: it lies in private memory
-  std::vector<int> neighbors;           ///< that may wait for its locks
+  EdgeHeader* edge = nullptr;         ///< of this rank there
+  const std::byte* tensor = nullptr;  ///< nullptr: it lies in private memory
+  std::vector<int> neighbors;         ///< that may wait for its locks
 };
 
 struct Neighbor {
@@ -130,8 +130,8 @@ class Core : public std::enable_shared_from_this<Core> {
   void line_up(const void* operation);
   [[nodiscard]] bool has_turn(const void* operation) const;
   void step_out(const void* operation);
-  /// One try to free the window begins. @throws InvalidArgument if an operation is in flight, or the window is
-  /// freed
+  /// One try to free the window begins. @throws InvalidArgument if an operation is in flight, or the window
+  /// is freed
   void close_to_calls(std::string_view operation);
   /// It ends; another may follow unless it has succeeded.
   void end_freeing(bool has_succeeded);
@@ -173,7 +173,7 @@ class Core : public std::enable_shared_from_this<Core> {
 
   mutable std::mutex mutex_;
   std::deque<const void*> turns_;
-  bool is_being_freed_ = false;  ///< or is freed
+  bool is_being_freed_ = false;      ///< or is freed
   bool has_told_neighbors_ = false;  ///< by the one who frees it
   FarWishes wishes_;
   std::atomic<bool> is_closed_{false};
