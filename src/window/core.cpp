@@ -214,11 +214,10 @@ void Core::throw_lost(std::string_view operation, int rank, const std::string& c
 
 void Core::require_open(std::string_view operation, const Neighbor& peer) const {
   if (is_lost(peer.rank)) throw_lost(operation, peer.rank, "nothing was sent to anybody; ");
-  const bool is_open = peer.is_far ? !peer.has_closed.load(std::memory_order_acquire)
-                                   : peer.there.header->is_open.load(std::memory_order_acquire) != 0;
-  if (!is_open) {
+  // A far one says so itself.
+  if (!peer.is_far && peer.there.header->is_open.load(std::memory_order_acquire) == 0) {
     throw InvalidArgument(describe_call(operation) + ": " + engine::rank_text(peer.rank) +
-                          " has freed its window, or could not open it; nothing was sent to anybody");
+                          " could not open the window; nothing was sent to anybody");
   }
 }
 
@@ -262,6 +261,13 @@ void Core::end_freeing(bool has_succeeded) {
   is_being_freed_ = has_succeeded;
 }
 
+void Core::retire() {
+  stores_.step();
+  header_->is_open.store(0, std::memory_order_release);
+  is_retired_.store(true, std::memory_order_release);
+  ring_self();
+}
+
 bool Core::holds_a_lock() const {
   return tensor_lock_.is_busy || std::ranges::any_of(neighbors_, [](const auto& peer) {
            return peer->mutex_here.is_busy || peer->mutex_there.is_busy || peer->tensor_there.is_busy;
@@ -277,6 +283,7 @@ void Core::abandon_memory() {
   const std::lock_guard lock(mutex_);
   if (header_ != nullptr) header_->is_open.store(0, std::memory_order_release);
   is_closed_ = true;
+  is_retired_ = true;
 }
 
 void Core::ring_neighbors_of(int rank) const {

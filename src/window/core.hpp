@@ -44,9 +44,9 @@ struct LockPlace {
 struct NeighborFacts {
   std::uint64_t topic = 0;  ///< under which it takes notes
   WindowHeader* header = nullptr;
-  EdgeHeader* edge = nullptr;           ///< of this rank there
-  const std::byte* tensor = nullptr;    ///< nullptr: it lies in private memory
-  std::vector<int> neighbors;           ///< that may wait for its locks
+  EdgeHeader* edge = nullptr;         ///< of this rank there
+  const std::byte* tensor = nullptr;  ///< nullptr: it lies in private memory
+  std::vector<int> neighbors;         ///< that may wait for its locks
 };
 
 struct Neighbor {
@@ -147,7 +147,11 @@ class Core : public std::enable_shared_from_this<Core> {
   void end_freeing(bool has_succeeded);
   /// True for the first who asks: neighbours are told once, for afterwards their memory may be gone.
   [[nodiscard]] bool is_first_to_tell() { return !std::exchange(has_told_neighbors_, true); }
+  /// To calls of this rank.
   [[nodiscard]] bool is_closed() const { return is_closed_.load(std::memory_order_acquire); }
+  /// Also to those of others: all neighbours have closed theirs.
+  void retire();
+  [[nodiscard]] bool is_retired() const { return is_retired_.load(std::memory_order_acquire); }
   /// Nobody uses its memory any more.
   void release_memory();
   /// Others may still write to its memory: it stays until the end.
@@ -189,10 +193,11 @@ class Core : public std::enable_shared_from_this<Core> {
 
   mutable std::mutex mutex_;
   std::deque<const void*> turns_;
-  bool is_being_freed_ = false;  ///< or is freed
+  bool is_being_freed_ = false;      ///< or is freed
   bool has_told_neighbors_ = false;  ///< by the one who frees it
   FarWishes wishes_;
   std::atomic<bool> is_closed_{false};
+  std::atomic<bool> is_retired_{false};
 };
 
 }  // namespace bluefog::window

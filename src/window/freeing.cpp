@@ -31,6 +31,7 @@ Task FreeOperation::run() {
                         [&] { return is_done_with(*peer); });
     co_await closed;
   }
+  core().retire();
   auto alone = until("it waits for its own background thread", [this] { return !core().is_served.load(); });
   co_await alone;
   core().windows().forget(core());
@@ -39,8 +40,6 @@ Task FreeOperation::run() {
 }
 
 void FreeOperation::tell_neighbors() {
-  core().stores().step();
-  core().header().is_open.store(0, std::memory_order_release);
   for (const auto& peer : core().neighbors()) {
     if (peer->is_far) {
       send(*peer, 0, Envelope{Letter::Close});
@@ -50,7 +49,6 @@ void FreeOperation::tell_neighbors() {
     peer->there.edge->is_closed.store(1, std::memory_order_release);
     core().transport().nudge(peer->rank);
   }
-  core().ring_self();  // the service ends
 }
 
 }  // namespace bluefog::window

@@ -62,7 +62,7 @@ struct LockWords {
 /// Between the owner and one neighbour.
 struct alignas(64) EdgeHeader {
   std::atomic<std::uint64_t> word;
-  std::atomic<std::uint32_t> is_closed;  ///< by the neighbour: it has freed the window
+  std::atomic<std::uint32_t> is_closed;  ///< by the neighbour: it makes no more calls on the window
   /// So often the neighbour has asked for the mean of the hidden slot and the owner's tensor; and so often
   /// both were made that.
   std::atomic<std::uint64_t> means_wanted;

@@ -37,7 +37,7 @@ Service::~Service() {
 
 /// What whoever holds the lock of the tensor may be waiting for.
 bool Service::has_pressing_work() {
-  if (core().is_closed()) return true;
+  if (core().is_retired()) return true;
   const WindowHeader& header = core().header();
   if (header.mirror_wanted.load() != header.mirror_filled.load()) return true;
   const std::lock_guard lock(core().mutex());
@@ -59,7 +59,7 @@ Task Service::run() {
   while (true) {
     auto work = until("it waits for wishes of others", [this] { return has_work(); });
     co_await work;
-    if (core().is_closed()) break;
+    if (core().is_retired()) break;
     fill_mirror();
     grant_locks();
     co_await make_near_means();
@@ -133,10 +133,10 @@ void Service::grant_locks() {
 /// condition depends.
 Task Service::serve_until(std::string what, std::function<bool()> condition) {
   bool holds = condition();
-  while (!holds && !core().is_closed()) {
+  while (!holds && !core().is_retired()) {
     auto turn = until(what, [&] { return has_pressing_work() || (holds = condition()); });
     co_await turn;
-    if (core().is_closed()) co_return;
+    if (core().is_retired()) co_return;
     fill_mirror();
     grant_locks();
   }
@@ -152,7 +152,7 @@ Task Service::send_tensor(const FarWishes::Get& wish) {
   {
     RankLock own(share_core(), core().tensor_lock(), {});
     co_await acquire_tensor(own);
-    if (core().is_closed()) {
+    if (core().is_retired()) {
       core().windows().refuse(wish.rank, wish.request);
       co_return;
     }
@@ -185,7 +185,7 @@ Task Service::make_near_means() {
     const auto hidden = EdgeWord::unpack(peer->edge->word.load(std::memory_order_acquire)).hidden;
     const std::uint64_t offset = peer->edge->slots[hidden].offset.load(std::memory_order_acquire);
     co_await make_mean(core().transport().map(core().rank(), offset, core().bytes()));
-    if (core().is_closed()) co_return;  // whoever waits for it sees that
+    if (core().is_retired()) co_return;  // whoever waits for it sees that
     core().stores().step();
     peer->edge->means_made.store(wanted);
     core().transport().nudge(peer->rank);
@@ -194,7 +194,7 @@ Task Service::make_near_means() {
 
 Task Service::make_far_mean(FarWishes::Mean wish) {
   co_await make_mean(wish.bytes.data());
-  if (core().is_closed()) {
+  if (core().is_retired()) {
     core().windows().refuse(wish.rank, wish.request);
     co_return;
   }
@@ -204,7 +204,7 @@ Task Service::make_far_mean(FarWishes::Mean wish) {
 Task Service::make_mean(std::byte* theirs) {
   RankLock own(share_core(), core().tensor_lock(), {});
   co_await acquire_tensor(own);
-  if (core().is_closed()) co_return;
+  if (core().is_retired()) co_return;
   core().stores().mean(core().tensor().dtype, core().data(), theirs, core().count());
   core().tensor_changes.fetch_add(1);
 }

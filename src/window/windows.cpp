@@ -348,7 +348,7 @@ bool Windows::take_answer(int from, const transport::Note& note) {
 }
 
 void Windows::refuse(int to, std::uint64_t request) const {
-  const std::string why = "has freed its window, or could not open it";
+  const std::string why = "could not open the window";
   transport().send_note(to, {0, request, Envelope{Letter::Refused}.words(), {}, why});
 }
 

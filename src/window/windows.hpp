@@ -66,7 +66,7 @@ class Windows final : public engine::Annex, private transport::NoteSink {
   /// A request that awaits an answer; its number.
   [[nodiscard]] std::uint64_t expect(std::shared_ptr<Answer> answer);
   void expect_no_more(std::uint64_t request);
-  /// Of a far rank, for this one has freed its window.
+  /// A request of a far rank, about a window that this one could not open.
   void refuse(int to, std::uint64_t request) const;
 
   void close() override;

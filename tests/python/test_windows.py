@@ -14,12 +14,20 @@ from ranks import HERE, PACKAGE, checks_of, once, run_checks
 
 __all__ = ["hosts", "job"]  # the fixtures
 
+SCRIPTS = (
+    "windows_job",
+    "windows_graphs_job",
+    "windows_life_job",
+    "windows_errors_job",
+    "windows_locks_job",
+)
+
 #: Transport and number of ranks -> scripts, which run in one job.
 JOBS = {
-    ("auto", 1): ("windows_job", "windows_life_job", "windows_errors_job"),
-    ("auto", 2): ("windows_job", "windows_life_job", "windows_errors_job", "windows_locks_job"),
-    ("auto", 4): ("windows_job", "windows_errors_job"),
-    ("tcp", 3): ("windows_job", "windows_life_job", "windows_errors_job", "windows_locks_job"),
+    ("auto", 1): ("windows_job", "windows_graphs_job", "windows_life_job", "windows_errors_job"),
+    ("auto", 2): SCRIPTS,
+    ("auto", 4): ("windows_job", "windows_graphs_job", "windows_errors_job"),
+    ("tcp", 3): SCRIPTS,
 }
 
 
@@ -66,8 +74,8 @@ def test_ranks_of_one_host_and_of_another(job: Job, hosts: Hosts) -> None:
     """Two share memory, and the third is reached by TCP: the checks of results, all in one job."""
     source = """
 from job import outcomes_of
-from jobs import windows_job
-outcomes = outcomes_of(windows_job)
+from jobs import windows_graphs_job, windows_job
+outcomes = {**outcomes_of(windows_job), **outcomes_of(windows_graphs_job)}
 bf.init()
 report([name + outcome for name, outcome in outcomes.items() if outcome])
 """

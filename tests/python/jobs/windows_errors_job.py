@@ -225,7 +225,7 @@ def check_edges_that_one_end_knows_only() -> None:
     assert_window_works()
 
 
-def check_a_neighbor_that_has_freed_the_window() -> None:
+def check_who_frees_first_serves_the_others_still() -> None:
     if bf.size() == 1:
         return
     fully_connected()
@@ -235,9 +235,7 @@ def check_a_neighbor_that_has_freed_the_window() -> None:
         bf.win_free("w")  # returns when rank 0 frees it, too
     else:
         for call in (bf.win_put, bf.win_accumulate, lambda _, name: bf.win_get(name)):
-            with raises(ValueError, "has freed its window"):
-                while True:  # it may not have yet
-                    call(x, "w")
+            call(x, "w")
         bf.win_update("w")
         bf.win_free("w")
     assert_usable()
