@@ -23,6 +23,13 @@ struct AsynchronousOptions {
   std::uint64_t seed = 1;
 };
 
+/// To whom, or from whom, with which factors; set between iterations.
+struct AsynchronousWeights {
+  std::optional<Weights> dst_weights;  ///< of puts and of push-sum
+  std::optional<Weights> src_weights;  ///< of gets
+  std::optional<double> self_weight;   ///< of push-sum: what this rank keeps; with dst_weights
+};
+
 /// The communication of an asynchronous algorithm, over parameters in flat buckets; the optimizer that changes
 /// the parameters is the user's own. In every iteration:
 ///
@@ -52,15 +59,10 @@ class BLUEFOG_API AsynchronousMixing {
   /// Collective among neighbours: frees the windows. The parameters keep their values.
   virtual void close() = 0;
 
+  AsynchronousWeights weights;
+
  protected:
   AsynchronousMixing() = default;
-};
-
-/// To whom, or from whom, with which factors; set between iterations.
-struct AsynchronousWeights {
-  std::optional<Weights> dst_weights;  ///< of puts and of push-sum
-  std::optional<Weights> src_weights;  ///< of gets
-  std::optional<double> self_weight;   ///< of push-sum: what this rank keeps; with dst_weights
 };
 
 /// Parameters are put to the out-neighbours' buffers; the mean of the own and those of the in-neighbours, as
@@ -74,8 +76,6 @@ class BLUEFOG_API WindowPutMixing final : public AsynchronousMixing {
   [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience) override;
   void end_exchange() override;
   void close() override;
-
-  AsynchronousWeights weights;
 
  private:
   class Impl;
@@ -94,8 +94,6 @@ class BLUEFOG_API WindowGetMixing final : public AsynchronousMixing {
   void begin_step() override;
   void end_step() override;
   void close() override;
-
-  AsynchronousWeights weights;
 
  private:
   class Impl;
@@ -117,8 +115,6 @@ class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
   void close() override;
   /// Push-sum weight of the first bucket.
   [[nodiscard]] double weight() const;
-
-  AsynchronousWeights weights;
 
  private:
   class Impl;

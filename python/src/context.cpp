@@ -124,6 +124,7 @@ void bind_context(nb::module_& module) {
   bind_memory_and_topology(context);
   bind_operations(context);
   bind_windows(module, context);
+  bind_asynchronous(module, context);
 }
 
 }  // namespace bluefog::python

@@ -48,5 +48,7 @@ class PyContext {
 void bind_operations(nb::class_<PyContext>& context);
 /// Adds windows to it, and their classes to the module.
 void bind_windows(nb::module_& module, nb::class_<PyContext>& context);
+/// Adds asynchronous algorithms to it.
+void bind_asynchronous(nb::module_& module, nb::class_<PyContext>& context);
 
 }  // namespace bluefog::python

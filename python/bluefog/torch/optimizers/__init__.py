@@ -3,6 +3,8 @@
 ``AWC`` (adapt with combine, w <- Combine(w) - lr g(w)) overlaps averaging with forward and backward;
 ``ATC`` (adapt then combine, w <- Combine(w - lr g(w))) averages after the step. Any torch optimizer can be
 the base, but LBFGS and SparseAdam.
+
+The optimizers over windows (``WinPut``, ``PullGet``, ``PushSum``, ``ADPSGD``) let each rank go at its own pace.
 """
 
 from __future__ import annotations
@@ -12,19 +14,29 @@ from typing import Any, Union
 
 import torch
 
-from bluefog.torch.optimizers._base import DistributedOptimizer, settings_for, wrap
+from bluefog.torch.optimizers._base import (
+    DistributedOptimizer,
+    DistributedWindowOptimizer,
+    settings_for,
+    wrap,
+)
 from bluefog.torch.optimizers._mixing import CommunicationType, Exclusion, Mixer, models_of
+from bluefog.torch.optimizers.asynchronous import Asynchronous
 from bluefog.torch.optimizers.atc import AdaptThenCombine
 from bluefog.torch.optimizers.awc import AdaptWithCombine
 
 __all__ = [
     "CommunicationType",
+    "DistributedADPSGDOptimizer",
     "DistributedAdaptThenCombineOptimizer",
     "DistributedAdaptWithCombineOptimizer",
     "DistributedAllreduceOptimizer",
     "DistributedHierarchicalNeighborAllreduceOptimizer",
     "DistributedNeighborAllreduceOptimizer",
     "DistributedOptimizer",
+    "DistributedPullGetOptimizer",
+    "DistributedPushSumOptimizer",
+    "DistributedWinPutOptimizer",
 ]
 
 Model = Union[torch.nn.Module, Sequence[torch.nn.Module]]
@@ -141,6 +153,101 @@ def DistributedAllreduceOptimizer(  # noqa: N802
     """DistributedAdaptWithCombineOptimizer that averages the parameters of all ranks."""
     return DistributedAdaptWithCombineOptimizer(
         optimizer, model, CommunicationType.allreduce, num_steps_per_communication, exclude=exclude
+    )
+
+
+def DistributedWinPutOptimizer(  # noqa: N802
+    optimizer: torch.optim.Optimizer,
+    model: Model,
+    num_steps_per_communication: int = 1,
+    window_prefix: str | None = None,
+    *,
+    exclude: Iterable[Exclusion] = (),
+) -> Any:
+    """Wraps an optimizer so that no rank waits for another: each puts its parameters to its out-neighbours, and
+    averages its own with what its in-neighbours have put last: w <- mean(w, buffers) - lr * g(w).
+
+    The puts go on their way with the `num_steps_per_communication`-th training forward of `model`, and are taken
+    in by ``step()``. With ranks of unequal pace the result is a weighted mean; DistributedPushSumOptimizer keeps
+    the mean. Windows are freed by ``unregister_window()``, or with the optimizer. Collective.
+
+    Args:
+        optimizer, model, num_steps_per_communication, exclude: As for DistributedAdaptWithCombineOptimizer.
+        window_prefix: Of the windows' names; equal on all ranks.
+
+    Returns:
+        An instance of a subclass of the optimizer's class. Attributes: ``dst_weights``, to whom to put, a list or
+        {rank: factor}; ``force_barrier``, all ranks meet in every step.
+
+    Raises:
+        ValueError: as DistributedAdaptWithCombineOptimizer.
+        PeerLostError: in ``step()`` or the forward, when a neighbour has died; assign ``dst_weights`` without it.
+    """
+    return _asynchronous(optimizer, model, num_steps_per_communication, "window_put", window_prefix, exclude)
+
+
+def DistributedPullGetOptimizer(  # noqa: N802
+    optimizer: torch.optim.Optimizer,
+    model: Model,
+    num_steps_per_communication: int = 1,
+    window_prefix: str | None = None,
+    *,
+    exclude: Iterable[Exclusion] = (),
+) -> Any:
+    """As DistributedWinPutOptimizer, but each rank reads its in-neighbours' parameters, as they are between two
+    of their steps; ``src_weights`` says whose.
+    """
+    return _asynchronous(optimizer, model, num_steps_per_communication, "window_get", window_prefix, exclude)
+
+
+def DistributedPushSumOptimizer(  # noqa: N802
+    optimizer: torch.optim.Optimizer,
+    model: Model,
+    num_steps_per_communication: int = 1,
+    window_prefix: str | None = None,
+    *,
+    exclude: Iterable[Exclusion] = (),
+) -> Any:
+    """Stochastic gradient push (Assran et al., ICML 2019) with messages as late as they are: finds the mean over any
+    strongly connected graph, however unequal the ranks' paces.
+
+    Each rank gives equal shares of its parameters and of a weight to itself and its out-neighbours, or what
+    ``self_weight`` and ``dst_weights`` say (both; they should sum to 1). Arguments, result and errors are
+    otherwise those of DistributedWinPutOptimizer.
+    """
+    return _asynchronous(optimizer, model, num_steps_per_communication, "push_sum", window_prefix, exclude)
+
+
+def DistributedADPSGDOptimizer(  # noqa: N802
+    optimizer: torch.optim.Optimizer,
+    model: Model,
+    num_steps_per_communication: int = 1,
+    window_prefix: str | None = None,
+    *,
+    exclude: Iterable[Exclusion] = (),
+) -> Any:
+    """AD-PSGD (Lian et al., ICML 2018): while a rank computes gradients at a copy, it and one out-neighbour, chosen
+    at random, set their parameters to the mean of both.
+
+    Arguments, result and errors are those of DistributedWinPutOptimizer; weights have no effect.
+    """
+    return _asynchronous(optimizer, model, num_steps_per_communication, "pairwise", window_prefix, exclude)
+
+
+def _asynchronous(
+    optimizer: torch.optim.Optimizer,
+    model: Model,
+    num_steps_per_communication: int,
+    kind: str,
+    window_prefix: str | None,
+    exclude: Iterable[Exclusion],
+) -> Any:
+    models = models_of(model)
+    return wrap(
+        optimizer,
+        lambda mixer: Asynchronous(mixer, models, num_steps_per_communication, kind, window_prefix, False),
+        lambda: _mixer(optimizer, models, CommunicationType.neighbor_allreduce, None, exclude),
+        DistributedWindowOptimizer,
     )
 
 

@@ -267,6 +267,31 @@ class DistributedOptimizer:
         return True
 
 
+class DistributedWindowOptimizer(DistributedOptimizer):
+    """What optimizers over windows have beside."""
+
+    @property
+    def force_barrier(self) -> bool:
+        """All ranks meet in every step() that takes in what has come; for comparisons with synchronous
+        methods.
+        """
+        return bool(self._asynchronous.force_barrier)
+
+    @force_barrier.setter
+    def force_barrier(self, value: bool) -> None:
+        self._asynchronous.force_barrier = bool(value)
+
+    def unregister_window(self) -> None:
+        """Frees the windows; step() only adapts afterwards. Collective. Without it they are freed with the
+        optimizer, and nobody waits for that.
+        """
+        self._asynchronous.unregister()
+
+    @property
+    def _asynchronous(self) -> Any:
+        return self._style
+
+
 class ForwardHooks:
     """Calls `notify(index)` before each training-mode forward of models[index] that records gradients."""
 
@@ -337,6 +362,7 @@ def wrap(
     base: torch.optim.Optimizer,
     make_style: Callable[[Mixer], Style],
     make_mixer: Callable[[], Mixer],
+    mixin: type[DistributedOptimizer] = DistributedOptimizer,
 ) -> torch.optim.Optimizer | Any:
     """An instance of a subclass of the base's class that mixes in every step, made without running
     ``__init__``.
@@ -351,7 +377,7 @@ def wrap(
             "step, or "
             "updates parts of parameters only"
         )
-    kind = types.new_class(type(base).__name__, (DistributedOptimizer, type(base)))
+    kind = types.new_class(type(base).__name__, (mixin, type(base)))
     wrapper: Any = object.__new__(kind)
     object.__setattr__(wrapper, "_base", base)
     mixer = make_mixer()

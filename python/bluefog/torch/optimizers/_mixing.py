@@ -142,14 +142,14 @@ class Mixer:
         fresh = [p for p in parameters if id(p) not in self._refused and not self.layout.holds(p)]
         if not fresh:
             return
-        name = f"{self._name()}.layout"
+        name = f"{self.name}.layout"
         try:
             made = self._adopt(fresh)
         except ValueError:
             _exchange(_NO_LAYOUT, 0, name)  # the other ranks wait for this comparison
             raise
         _compare_with_other_ranks(self.layout.layout_hash(), checksum_of(made), name)
-        prefix = f"{self._name()}.{self.layout.layout_hash():x}"
+        prefix = f"{self.name}.{self.layout.layout_hash():x}"
         self._names = {id(bucket): f"{prefix}.{index}" for index, bucket in enumerate(self.buckets)}
 
     def _adopt(self, parameters: Sequence[torch.Tensor]) -> list[Bucket]:
@@ -177,7 +177,9 @@ class Mixer:
         if self._scheduled:
             self.settings.round += 1
 
-    def _name(self) -> str:
+    @property
+    def name(self) -> str:
+        """Equal on all ranks, and of no other optimizer."""
         return f"optimizer.{self._number}"
 
     def _call(self, asynchronous: bool) -> Callable[[Bucket, bool], Any]:
@@ -187,7 +189,7 @@ class Mixer:
 
         def call(bucket: Bucket, in_place: bool) -> Any:
             output = bucket.address if in_place else bucket.second_buffer.address
-            code = _code(bucket.mixing_dtype)
+            code = code_of_dtype(bucket.mixing_dtype)
             extra = {"keep": bucket} if asynchronous else {}
             return function(
                 bucket.address,
@@ -277,7 +279,7 @@ def check_parameters(parameters: Iterable[torch.Tensor], models: Sequence[torch.
         )
 
 
-def _code(dtype: torch.dtype) -> int:
+def code_of_dtype(dtype: torch.dtype) -> int:
     """The engine's number of a dtype."""
     return int(getattr(_core.DType, str(dtype).replace("torch.", "")).value)
 
@@ -326,7 +328,9 @@ def _ids_of(exclude: Iterable[Exclusion], models: Sequence[torch.nn.Module]) -> 
 def _exchange(layout_hash: int, checksum: int, name: str) -> torch.Tensor:
     """Both numbers of every rank, a row each."""
     own = torch.tensor([[layout_hash, checksum]])
-    gathered = _runtime.context().allgather(own.data_ptr(), _code(own.dtype), list(own.shape), name=name)
+    gathered = _runtime.context().allgather(
+        own.data_ptr(), code_of_dtype(own.dtype), list(own.shape), name=name
+    )
     return _runtime.tensor_from_gathered(gathered, own.dtype)
 
 
