@@ -105,8 +105,8 @@ def check_all_agree_in_the_end() -> None:
 
 
 def check_every_parameter_takes_part() -> None:
-    """Also those of a module that is no leaf, or of a model that is one: 0.3 averaged the first never, and could
-    not wrap the second.
+    """Also those of a module that is no leaf, or of a model that is one: 0.3 averaged the first never,
+    and could not wrap the second.
     """
     attention = nn.MultiheadAttention(8, 2)
     linear = nn.Linear(4, 2)
@@ -140,6 +140,7 @@ def check_destinations_can_be_chosen() -> None:
     # The other buffers still hold this rank's own first parameters.
     expected = every[bf.rank()] * (bf.size() - 1) + every[bf.rank() - 1]
     assert_close(vector(model), expected / bf.size())
+    bf.barrier()
     optimizer.dst_weights = {bf.rank(): 1.0}
     with raises(ValueError, "names rank"):
         model(inputs(1))

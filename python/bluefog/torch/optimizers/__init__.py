@@ -4,7 +4,8 @@
 ``ATC`` (adapt then combine, w <- Combine(w - lr g(w))) averages after the step. Any torch optimizer can be
 the base, but LBFGS and SparseAdam.
 
-The optimizers over windows (``WinPut``, ``PullGet``, ``PushSum``, ``ADPSGD``) let each rank go at its own pace.
+The optimizers over windows (``WinPut``, ``PullGet``, ``PushSum``, ``ADPSGD``) let each rank go at its own
+pace.
 """
 
 from __future__ import annotations
@@ -164,24 +165,27 @@ def DistributedWinPutOptimizer(  # noqa: N802
     *,
     exclude: Iterable[Exclusion] = (),
 ) -> Any:
-    """Wraps an optimizer so that no rank waits for another: each puts its parameters to its out-neighbours, and
-    averages its own with what its in-neighbours have put last: w <- mean(w, buffers) - lr * g(w).
+    """Wraps an optimizer so that no rank waits for another: each puts its parameters to its
+    out-neighbours, and averages its own with what its in-neighbours have put last:
+    w <- mean(w, buffers) - lr * g(w).
 
-    The puts go on their way with the `num_steps_per_communication`-th training forward of `model`, and are taken
-    in by ``step()``. With ranks of unequal pace the result is a weighted mean; DistributedPushSumOptimizer keeps
-    the mean. Windows are freed by ``unregister_window()``, or with the optimizer. Collective.
+    The puts go on their way with the `num_steps_per_communication`-th training forward of `model`, and
+    are taken in by ``step()``. With ranks of unequal pace the result is a weighted mean;
+    DistributedPushSumOptimizer keeps the mean. Windows are freed by ``unregister_window()``, or with the
+    optimizer. Collective.
 
     Args:
         optimizer, model, num_steps_per_communication, exclude: As for DistributedAdaptWithCombineOptimizer.
         window_prefix: Of the windows' names; equal on all ranks.
 
     Returns:
-        An instance of a subclass of the optimizer's class. Attributes: ``dst_weights``, to whom to put, a list or
-        {rank: factor}; ``force_barrier``, all ranks meet in every step.
+        An instance of a subclass of the optimizer's class. Attributes: ``dst_weights``, to whom to put, a
+        list or {rank: factor}; ``force_barrier``, all ranks meet in every step.
 
     Raises:
         ValueError: as DistributedAdaptWithCombineOptimizer.
-        PeerLostError: in ``step()`` or the forward, when a neighbour has died; assign ``dst_weights`` without it.
+        PeerLostError: in ``step()`` or the forward, when a neighbour has died; assign ``dst_weights``
+        without it.
     """
     return _asynchronous(optimizer, model, num_steps_per_communication, "window_put", window_prefix, exclude)
 
@@ -194,8 +198,8 @@ def DistributedPullGetOptimizer(  # noqa: N802
     *,
     exclude: Iterable[Exclusion] = (),
 ) -> Any:
-    """As DistributedWinPutOptimizer, but each rank reads its in-neighbours' parameters, as they are between two
-    of their steps; ``src_weights`` says whose.
+    """As DistributedWinPutOptimizer, but each rank reads its in-neighbours' parameters, as they are
+    between two of their steps; ``src_weights`` says whose.
     """
     return _asynchronous(optimizer, model, num_steps_per_communication, "window_get", window_prefix, exclude)
 
@@ -208,8 +212,8 @@ def DistributedPushSumOptimizer(  # noqa: N802
     *,
     exclude: Iterable[Exclusion] = (),
 ) -> Any:
-    """Stochastic gradient push (Assran et al., ICML 2019) with messages as late as they are: finds the mean over any
-    strongly connected graph, however unequal the ranks' paces.
+    """Stochastic gradient push (Assran et al., ICML 2019) with messages as late as they are: finds the
+    mean over any strongly connected graph, however unequal the ranks' paces.
 
     Each rank gives equal shares of its parameters and of a weight to itself and its out-neighbours, or what
     ``self_weight`` and ``dst_weights`` say (both; they should sum to 1). Arguments, result and errors are
@@ -226,8 +230,8 @@ def DistributedADPSGDOptimizer(  # noqa: N802
     *,
     exclude: Iterable[Exclusion] = (),
 ) -> Any:
-    """AD-PSGD (Lian et al., ICML 2018): while a rank computes gradients at a copy, it and one out-neighbour, chosen
-    at random, set their parameters to the mean of both.
+    """AD-PSGD (Lian et al., ICML 2018): while a rank computes gradients at a copy, it and one
+    out-neighbour, chosen at random, set their parameters to the mean of both.
 
     Arguments, result and errors are those of DistributedWinPutOptimizer; weights have no effect.
     """

@@ -2,7 +2,8 @@
 pace.
 
 What a rank sends goes on its way with the forward and arrives while gradients are computed; ``step()`` takes
-in what has come, then adapts. The algorithms are the core's (``bluefog/asynchronous.hpp``); here are the hooks.
+in what has come, then adapts. The algorithms are the core's (``bluefog/asynchronous.hpp``); here are the
+hooks.
 """
 
 from __future__ import annotations
