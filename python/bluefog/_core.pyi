@@ -132,6 +132,93 @@ class Handle:
     def cancel(self) -> None: ...
     def gathered(self) -> GatheredTensor: ...
 
+class WindowLock:
+    def release(self) -> None: ...
+
+class Window:
+    @property
+    def name(self) -> str: ...
+    @property
+    def tensor(self) -> Any: ...
+    @property
+    def address(self) -> int: ...
+    @property
+    def sources(self) -> list[int]: ...
+    @property
+    def destinations(self) -> list[int]: ...
+    def put(
+        self,
+        input: int,
+        dtype: int,
+        shape: Sequence[int],
+        *,
+        self_weight: float | None = None,
+        dst_weights: Mapping[int, float] | Iterable[int] | None = None,
+        require_mutex: bool = False,
+        keep: object = None,
+    ) -> None: ...
+    def put_async(
+        self,
+        input: int,
+        dtype: int,
+        shape: Sequence[int],
+        *,
+        self_weight: float | None = None,
+        dst_weights: Mapping[int, float] | Iterable[int] | None = None,
+        require_mutex: bool = False,
+        keep: object = None,
+    ) -> Handle: ...
+    def accumulate(
+        self,
+        input: int,
+        dtype: int,
+        shape: Sequence[int],
+        *,
+        self_weight: float | None = None,
+        dst_weights: Mapping[int, float] | Iterable[int] | None = None,
+        require_mutex: bool = False,
+        keep: object = None,
+    ) -> None: ...
+    def accumulate_async(
+        self,
+        input: int,
+        dtype: int,
+        shape: Sequence[int],
+        *,
+        self_weight: float | None = None,
+        dst_weights: Mapping[int, float] | Iterable[int] | None = None,
+        require_mutex: bool = False,
+        keep: object = None,
+    ) -> Handle: ...
+    def get(
+        self,
+        *,
+        src_weights: Mapping[int, float] | Iterable[int] | None = None,
+        require_mutex: bool = False,
+        keep: object = None,
+    ) -> None: ...
+    def get_async(
+        self,
+        *,
+        src_weights: Mapping[int, float] | Iterable[int] | None = None,
+        require_mutex: bool = False,
+        keep: object = None,
+    ) -> Handle: ...
+    def update(
+        self,
+        *,
+        self_weight: float | None = None,
+        src_weights: Mapping[int, float] | None = None,
+        reset: bool = False,
+        output: int = 0,
+        require_mutex: bool = False,
+    ) -> None: ...
+    def update_then_collect(self, *, require_mutex: bool = True) -> None: ...
+    def versions(self) -> dict[int, int]: ...
+    def associated_p(self) -> float: ...
+    def lock(self, ranks: Iterable[int] | None = None, *, own: bool = False) -> WindowLock: ...
+    def edit(self) -> WindowLock: ...
+
 class Context:
     def __init__(self) -> None: ...
     @staticmethod
@@ -158,6 +245,25 @@ class Context:
     def is_machine_topology_weighted(self) -> bool: ...
     def allocate_shared(self, nbytes: int) -> SharedMemory: ...
     def memory_is_shared(self, address: int) -> bool: ...
+    def create_window(
+        self,
+        name: str,
+        tensor: int,
+        dtype: int,
+        shape: Sequence[int],
+        *,
+        zero_init: bool = False,
+        group: Iterable[int] | None = None,
+        src_ranks: Iterable[int] | None = None,
+        dst_ranks: Iterable[int] | None = None,
+        keep: object = None,
+        refusal: str = "",
+    ) -> Window: ...
+    def window(self, name: str) -> Window | None: ...
+    def window_names(self) -> list[str]: ...
+    def free_window(self, name: str) -> None: ...
+    def use_associated_p(self, on: bool) -> None: ...
+    def uses_associated_p(self) -> bool: ...
     def neighbor_allreduce(
         self,
         input: int,

@@ -15,10 +15,10 @@ namespace bluefog::python {
 namespace nb = nanobind;
 
 /// Runs `convert`; if it fails, the operation shall refuse its arguments for that reason
-/// (OperationOptions::refusal), in company with its peers. A rank that raised before it started would leave
-/// them waiting.
-template <class Convert>
-void convert_or_refuse(OperationOptions& options, Convert convert) {
+/// (OperationOptions::refusal, WindowOptions::refusal), in company with its peers. A rank that raised before
+/// it started would leave them waiting.
+template <class Options, class Convert>
+void convert_or_refuse(Options& options, Convert convert) {
   try {
     convert();
   } catch (const std::exception& error) {

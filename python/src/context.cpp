@@ -21,7 +21,7 @@ PyContext::~PyContext() {
     const nb::gil_scoped_release free_gil;
     context_.reset();  // shuts down, so that every flight is closed
   }
-  flights_.close_all();
+  flights_->close_all();
 }
 
 void PyContext::shutdown() {
@@ -29,13 +29,8 @@ void PyContext::shutdown() {
     const nb::gil_scoped_release free_gil;
     context_->shutdown();
   }
-  flights_.close_all();
-}
-
-nb::object PyContext::track(Handle handle, nb::object keep) {
-  auto flight = std::make_shared<Flight>(Flight{std::move(handle), std::move(keep)});
-  flights_.add(flight);
-  return make_handle(std::move(flight));
+  flights_->close_all();
+  windows_.clear();
 }
 
 namespace {
@@ -128,6 +123,7 @@ void bind_context(nb::module_& module) {
   bind_membership(context);
   bind_memory_and_topology(context);
   bind_operations(context);
+  bind_windows(module, context);
 }
 
 }  // namespace bluefog::python

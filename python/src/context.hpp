@@ -1,7 +1,9 @@
 #pragma once
 // What Python calls Context: one rank, and what its operations in flight keep alive.
 
+#include <map>
 #include <memory>
+#include <string>
 #include <utility>
 
 #include <nanobind/nanobind.h>
@@ -11,6 +13,8 @@
 #include "flight.hpp"
 
 namespace bluefog::python {
+
+class PyWindow;
 
 class PyContext {
  public:
@@ -23,13 +27,18 @@ class PyContext {
   /// For calls that may be left to themselves (run_interruptibly).
   [[nodiscard]] std::shared_ptr<Context> share() const noexcept { return context_; }
 
+  [[nodiscard]] FlightList& flights() noexcept { return *flights_; }
+  [[nodiscard]] std::shared_ptr<FlightList> share_flights() const noexcept { return flights_; }
+  /// Those that are open, by name; they keep their tensors.
+  [[nodiscard]] std::map<std::string, std::shared_ptr<PyWindow>>& windows() noexcept { return windows_; }
+
+  /// Forgets the windows, too.
   void shutdown();
-  /// The Python handle of an operation that was just started; `keep` lives until it is closed.
-  [[nodiscard]] nb::object track(Handle handle, nb::object keep);
 
  private:
   std::shared_ptr<Context> context_;
-  FlightList flights_;
+  std::shared_ptr<FlightList> flights_ = std::make_shared<FlightList>();
+  std::map<std::string, std::shared_ptr<PyWindow>> windows_;
 };
 
 /// Context::stats() as a dict.
@@ -37,5 +46,7 @@ class PyContext {
 
 /// Adds the operations to the class Context.
 void bind_operations(nb::class_<PyContext>& context);
+/// Adds windows to it, and their classes to the module.
+void bind_windows(nb::module_& module, nb::class_<PyContext>& context);
 
 }  // namespace bluefog::python

@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <utility>
 
 #include <nanobind/nanobind.h>
 
@@ -35,13 +36,12 @@ class FlightList {
   void add(std::shared_ptr<Flight> flight);
   /// Every flight is closed, as after a shutdown.
   void close_all();
+  /// The Python handle of an operation that was just started; `keep` lives until it is closed.
+  [[nodiscard]] nb::object track(Handle handle, nb::object keep);
 
  private:
   std::deque<std::shared_ptr<Flight>> flights_;
 };
-
-/// The Python object Handle of a flight.
-[[nodiscard]] nb::object make_handle(std::shared_ptr<Flight> flight);
 
 /// How long a wait goes on before it looks for Ctrl-C.
 constexpr std::chrono::nanoseconds signal_slice = std::chrono::milliseconds(100);
@@ -54,5 +54,29 @@ bool wait_interruptibly(Handle& handle, std::optional<std::chrono::nanoseconds> 
 /// Waits until the operation is closed. Ctrl-C cancels it, waits for its end, because the caller's memory is
 /// in use until then, and raises KeyboardInterrupt.
 void finish(Handle handle);
+
+/// Starts an operation and waits for its end. The first wait needs no look at signals: most operations end
+/// within it.
+template <class Start>
+Handle run_blocking(Start start) {
+  Handle handle;
+  const bool closed = [&] {
+    const nb::gil_scoped_release free_gil;
+    handle = start();
+    return handle.wait_for(signal_slice);
+  }();
+  if (!closed) finish(handle);
+  return handle;
+}
+
+/// Starts an operation, and gives its Python handle.
+template <class Start>
+nb::object run_async(FlightList& flights, nb::object keep, Start start) {
+  Handle handle = [&] {
+    const nb::gil_scoped_release free_gil;
+    return start();
+  }();
+  return flights.track(std::move(handle), std::move(keep));
+}
 
 }  // namespace bluefog::python

@@ -118,7 +118,9 @@ void FlightList::close_all() {
   for (const std::shared_ptr<Flight>& flight : flights) flight->close();
 }
 
-nb::object make_handle(std::shared_ptr<Flight> flight) {
+nb::object FlightList::track(Handle handle, nb::object keep) {
+  auto flight = std::make_shared<Flight>(Flight{std::move(handle), std::move(keep)});
+  add(flight);
   return nb::cast(PyHandle(std::move(flight)));
 }
 

@@ -1,5 +1,4 @@
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -12,29 +11,6 @@
 
 namespace bluefog::python {
 namespace {
-
-/// Starts an operation and waits for its end. The first wait needs no look at signals: most operations end
-/// within it.
-template <class Start>
-Handle run_blocking(Start start) {
-  Handle handle;
-  const bool closed = [&] {
-    const nb::gil_scoped_release free_gil;
-    handle = start();
-    return handle.wait_for(signal_slice);
-  }();
-  if (!closed) finish(handle);
-  return handle;
-}
-
-template <class Start>
-nb::object run_async(PyContext& self, nb::object keep, Start start) {
-  Handle handle = [&] {
-    const nb::gil_scoped_release free_gil;
-    return start();
-  }();
-  return self.track(std::move(handle), std::move(keep));
-}
 
 void set_common(OperationOptions& options, nb::handle name, nb::handle group, std::string refusal,
                 bool attended) {
@@ -84,7 +60,7 @@ nb::object neighbor_allreduce(PyContext& self, std::uintptr_t input, std::uintpt
   const ConstTensor source = source_or_refuse(options, input, dtype, shape);
   const Tensor target = target_like(source, output);
   const auto start = [&] { return self.engine().neighbor_allreduce_async(source, target, options); };
-  if constexpr (!Blocking) return run_async(self, std::move(keep), start);
+  if constexpr (!Blocking) return run_async(self.flights(), std::move(keep), start);
   run_blocking(start);
   return nb::none();
 }
@@ -115,7 +91,7 @@ nb::object hierarchical_neighbor_allreduce(PyContext& self, std::uintptr_t input
   const auto start = [&] {
     return self.engine().hierarchical_neighbor_allreduce_async(source, target, options);
   };
-  if constexpr (!Blocking) return run_async(self, std::move(keep), start);
+  if constexpr (!Blocking) return run_async(self.flights(), std::move(keep), start);
   run_blocking(start);
   return nb::none();
 }
@@ -133,7 +109,7 @@ nb::object neighbor_allgather(PyContext& self, std::uintptr_t input, int dtype, 
   options.check_topology = check_topology;
   const ConstTensor source = source_or_refuse(options, input, dtype, shape);
   const auto start = [&] { return self.engine().neighbor_allgather_async(source, options); };
-  if constexpr (!Blocking) return run_async(self, std::move(keep), start);
+  if constexpr (!Blocking) return run_async(self.flights(), std::move(keep), start);
   return nb::cast(run_blocking(start).gathered());
 }
 
@@ -147,7 +123,7 @@ nb::object allreduce(PyContext& self, std::uintptr_t input, std::uintptr_t outpu
   const ConstTensor source = source_or_refuse(options, input, dtype, shape);
   const Tensor target = target_like(source, output);
   const auto start = [&] { return self.engine().allreduce_async(source, target, options); };
-  if constexpr (!Blocking) return run_async(self, std::move(keep), start);
+  if constexpr (!Blocking) return run_async(self.flights(), std::move(keep), start);
   run_blocking(start);
   return nb::none();
 }
@@ -159,7 +135,7 @@ nb::object allgather(PyContext& self, std::uintptr_t input, int dtype, nb::handl
   set_common(options, name, group, std::move(refusal), Blocking);
   const ConstTensor source = source_or_refuse(options, input, dtype, shape);
   const auto start = [&] { return self.engine().allgather_async(source, options); };
-  if constexpr (!Blocking) return run_async(self, std::move(keep), start);
+  if constexpr (!Blocking) return run_async(self.flights(), std::move(keep), start);
   return nb::cast(run_blocking(start).gathered());
 }
 
@@ -172,7 +148,7 @@ nb::object broadcast(PyContext& self, std::uintptr_t tensor, int dtype, nb::hand
   convert_or_refuse(options, [&] { root_rank = rank_from(root, "root_rank"); });
   const Tensor target = target_like(source_or_refuse(options, tensor, dtype, shape), tensor);
   const auto start = [&] { return self.engine().broadcast_async(target, root_rank, options); };
-  if constexpr (!Blocking) return run_async(self, std::move(keep), start);
+  if constexpr (!Blocking) return run_async(self.flights(), std::move(keep), start);
   run_blocking(start);
   return nb::none();
 }
@@ -182,7 +158,7 @@ nb::object barrier(PyContext& self, nb::handle name, nb::handle group, nb::objec
   OperationOptions options;
   set_common(options, name, group, std::move(refusal), Blocking);
   const auto start = [&] { return self.engine().barrier_async(options); };
-  if constexpr (!Blocking) return run_async(self, std::move(keep), start);
+  if constexpr (!Blocking) return run_async(self.flights(), std::move(keep), start);
   run_blocking(start);
   return nb::none();
 }

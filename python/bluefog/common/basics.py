@@ -39,7 +39,8 @@ class BlueFogBasics:
             topology_fn: from the number of ranks to the topology; by default ``ExponentialGraph``.
             is_weighted: use the weights of the topology, else uniform averages.
 
-        A repeated call only sets the topology anew; after ``shutdown()`` it joins again.
+        A repeated call only frees all windows and sets the topology anew; after ``shutdown()`` it joins
+        again.
 
         Raises:
             OperationTimeoutError: not all ranks have joined within ``BLUEFOG_START_TIMEOUT``.
@@ -51,13 +52,16 @@ class BlueFogBasics:
                 if not self._registered_at_exit:
                     atexit.register(self.shutdown)
                     self._registered_at_exit = True
+        for name in self._context.window_names():
+            self._context.free_window(name)
         self.set_topology(topology_fn(self.size()) if topology_fn else None, is_weighted)
 
     def shutdown(self) -> None:
         """Leaves the job. Operations in flight get up to 10 seconds, then fail; tensors stay valid.
 
         Afterwards ``rank()`` and its like still answer, operations raise ShutdownError, and ``init()`` joins
-        again. In a process that the rank has forked (a worker of a data loader) it does nothing.
+        again; windows are forgotten. In a process that the rank has forked (a worker of a data loader) it
+        does nothing.
         """
         if self._context is not None and not self._context.is_shut_down():
             self._context.shutdown()
@@ -138,7 +142,8 @@ class BlueFogBasics:
             is_weighted: use these weights, else the uniform average over in-neighbours and self.
 
         Returns:
-            True.
+            True; False, with an error in the log, while a window is open on this rank: the former topology
+            stays.
 
         Raises:
             TypeError: it is not a networkx.DiGraph, or has the wrong number of nodes.
@@ -153,6 +158,9 @@ class BlueFogBasics:
         except InvalidArgumentError as error:
             if converted.size != context.size():
                 raise TypeError(str(error)) from error
+            if context.window_names():
+                logger.error("%s", error)
+                return False
             raise
         self._topology = topology
         return True

@@ -15,6 +15,7 @@ __all__ = [
     "PeerLostError",
     "ShutdownError",
     "TopologyMissingError",
+    "UnknownWindowError",
 ]
 
 
@@ -28,6 +29,12 @@ class InvalidArgumentError(BlueFogError, ValueError):
 
 class TopologyMissingError(InvalidArgumentError, RuntimeError):
     """An operation needs a topology that has not been set."""
+
+
+class UnknownWindowError(InvalidArgumentError, KeyError):
+    """No window has this name: it was not created, or has been freed."""
+
+    __str__ = Exception.__str__  # that of KeyError would quote the message
 
 
 class NotInitializedError(BlueFogError, ValueError):

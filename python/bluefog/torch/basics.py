@@ -50,7 +50,7 @@ def init(topology_fn: Callable[[int], nx.DiGraph] | None = None, is_weighted: bo
         topology_fn: from the number of ranks to the topology; by default ``ExponentialGraph``.
         is_weighted: use the weights of the topology, else uniform averages.
 
-    A repeated call only sets the topology anew; after ``shutdown()`` it joins again.
+    A repeated call only frees all windows and sets the topology anew; after ``shutdown()`` it joins again.
 
     Raises:
         OperationTimeoutError: not all ranks have joined within ``BLUEFOG_START_TIMEOUT``.

@@ -56,8 +56,13 @@ class Handle(int):
         self._operation.cancel()
 
 
+def is_in_flight(handle: int) -> bool:
+    """It stands for an operation that has not been waited for."""
+    return isinstance(handle, Handle) and handle._deliver is not None
+
+
 def _checked(handle: int) -> Handle:
-    if isinstance(handle, Handle) and handle._deliver is not None:
+    if isinstance(handle, Handle) and is_in_flight(handle):
         return handle
     raise ValueError(f"{handle!r} is not the handle of an operation in flight; each can be waited for once")
 

@@ -12,7 +12,7 @@ import torch
 
 from bluefog import _core
 
-__all__ = ["as_source", "as_target", "code_of", "deliver", "mark_written", "shape_of"]
+__all__ = ["as_source", "as_target", "code_of", "deliver", "mark_written", "shape_of", "why_unreadable"]
 
 _CODES = {
     getattr(torch, name): int(getattr(_core.DType, name).value)
@@ -63,6 +63,23 @@ def as_source(tensor: torch.Tensor) -> torch.Tensor:
     if tensor.is_cpu and tensor.is_contiguous() and not tensor.is_neg():
         return tensor
     return tensor.detach().resolve_neg().cpu().contiguous()
+
+
+def why_unreadable(tensor: torch.Tensor) -> str:
+    """Why the engine cannot work on the memory of the tensor itself ("" if it can).
+
+    Raises:
+        TypeError: it is not a tensor.
+    """
+    if not isinstance(tensor, torch.Tensor):
+        raise TypeError(f"expected a torch.Tensor, not {type(tensor).__name__}")
+    if not tensor.is_cpu:
+        return f"is on device {tensor.device}; windows take tensors of the CPU"
+    if tensor.layout is not torch.strided:
+        return f"has layout {tensor.layout}; windows take dense tensors"
+    if not tensor.is_contiguous() or tensor.is_neg():
+        return "is not contiguous in memory; give tensor.contiguous()"
+    return ""
 
 
 def as_target(
