@@ -18,6 +18,9 @@ for ranks in 2 4; do
   bfrun -np "$ranks" python "$here/against_gloo.py" --latency
 done
 
+echo "== asynchronous consensus with a slow rank"
+python "$here/windows/consensus_rates.py"
+
 echo "== waiting"
 bfrun -np 4 bfperf --idle 10
 

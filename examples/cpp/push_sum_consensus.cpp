@@ -199,7 +199,7 @@ bool run(const Options& options) {
   if (context.rank() == 0) {
     for (std::size_t rank = 0; rank < summaries.size(); ++rank) {
       const Summary& of = summaries[rank];
-      std::printf("rank %zu: %.1f iterations/s, %.1f exchanges/s, error %.3e, p %.6f\n", rank, of.iterations,
+      std::printf("rank %zu: %.2f iterations/s, %.2f exchanges/s, error %.3e, p %.6f\n", rank, of.iterations,
                   of.exchanges, of.error, of.p);
     }
     std::printf("total p off by %.3e, total x by %.3e; worst error %.3e\n", lost_p, lost_x, worst);
