@@ -39,6 +39,7 @@ class Way:
     slowed: list[int] = field(default_factory=list)
     slow_rank: int = -1
     thin_host: int | None = None
+    is_blocking: bool = False
 
 
 @dataclass
@@ -123,6 +124,8 @@ def over_hosts(arguments: argparse.Namespace) -> None:
         Way("links alike"),
         Way(f"link of rank {thin} five times thinner", [thin], thin_host=thin),
         Way(f"that, and rank {slow} slowed tenfold", [slow, thin], slow, thin),
+        Way("links alike, blocking", is_blocking=True),
+        Way(f"link of rank {thin} five times thinner, blocking", [thin], thin_host=thin, is_blocking=True),
     ]
     with Network(hosts) as network:
         network.use_congestion_control("cubic")
@@ -145,7 +148,8 @@ def example(arguments: argparse.Namespace, way: Way) -> list[str]:
         "--seconds",
         str(arguments.seconds),
     ]
-    return [*command, "--compute", str(arguments.compute), "--slow-rank", str(way.slow_rank)]
+    command += ["--compute", str(arguments.compute), "--slow-rank", str(way.slow_rank)]
+    return [*command, "--blocking"] if way.is_blocking else command
 
 
 def main() -> None:

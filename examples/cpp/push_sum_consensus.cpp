@@ -45,6 +45,7 @@ struct Options {
   double compute_milliseconds = 2;
   int slow_rank = -1;
   double slow_factor = 10;
+  bool blocking = false;
   std::string history;
 };
 
@@ -87,8 +88,11 @@ class PushSum {
   /// False while the shares given last are on their way.
   [[nodiscard]] bool has_arrived() { return !sending_.valid() || sending_.done(); }
   void give() { sending_ = window_.accumulate_async(x_.span(), shares_); }
-  void collect() {
+  void wait() {
     if (sending_.valid()) sending_.wait();
+  }
+  void collect() {
+    wait();
     window_.update_then_collect(false);
   }
   void close() { window_.free(); }
@@ -141,6 +145,7 @@ Summary iterate(bluefog::Context& context, const Options& options, PushSum& push
     push_sum.collect();
     record();
     push_sum.give();
+    if (options.blocking) push_sum.wait();
     ++exchanges;
   }
   const double duration = elapsed();
@@ -224,6 +229,7 @@ int main(int argc, char** argv) {
   app.add_option("--slow-rank", options.slow_rank, "whose computing takes longer; -1: nobody's")
       ->capture_default_str();
   app.add_option("--slow-factor", options.slow_factor, "so many times")->capture_default_str();
+  app.add_flag("--blocking", options.blocking, "wait for shares to arrive, for comparison");
   app.add_option("--history", options.history,
                  "write time, rank and estimate of each exchange there, as CSV");
   CLI11_PARSE(app, argc, argv);
