@@ -35,7 +35,7 @@ test-tsan:    ## run the C++ tests under ThreadSanitizer
 	@scripts/test.sh tsan
 fuzz:         ## look for bytes that break a parser, for FUZZ_SECONDS (600) each; needs clang, which it installs
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
-benchmark:    ## measure neighbour averaging against a local average and gloo
+benchmark:    ## measure neighbour averaging against a local average and gloo, windows against a copy and Open MPI
 	@scripts/benchmark.sh
 benchmark-hosts: ## measure jobs over hosts (network namespaces, as root)
 	@scripts/benchmark_hosts.sh

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every figure of docs/performance.md; `make benchmark` runs it with bfrun, bfperf and .venv's python on PATH.
+# Every figure of docs/performance.md; `make benchmark` runs it with bfrun, bfperf, bench_mpi_windows and .venv's
+# python on PATH.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -17,6 +18,18 @@ for ranks in 2 4; do
   bfrun -np "$ranks" bfperf --topology one-peer --latency
   bfrun -np "$ranks" python "$here/against_gloo.py" --latency
 done
+
+echo "== windows beside a copy, and Open MPI's one-sided operations where CMake has found it"
+have_mpi() { command -v mpirun >/dev/null && command -v bench_mpi_windows >/dev/null; }
+windows() {
+  bfrun -np 2 bfperf --windows "$@"
+  have_mpi || return 0
+  mpirun --allow-run-as-root --oversubscribe --bind-to none -np 2 bench_mpi_windows "$@"
+}
+windows --bytes 4096 --repetitions 3000
+windows --bytes 4096 --repetitions 100 --calls-in-a-row 100
+windows --bytes 1048576 --repetitions 500
+windows --bytes 100000000 --repetitions 21
 
 echo "== asynchronous consensus with a slow rank"
 python "$here/windows/consensus_rates.py"

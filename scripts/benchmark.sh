@@ -3,6 +3,6 @@
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 "$ROOT/scripts/build.sh"
-export PATH="$ROOT/build/release/tools/bfperf:$VENV/bin:$PATH"
+export PATH="$ROOT/build/release/tools/bfperf:$ROOT/build/release/benchmarks:$VENV/bin:$PATH"
 cd "$ROOT"
 exec bash "$ROOT/benchmarks/run.sh" "$@"

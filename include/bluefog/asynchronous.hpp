@@ -2,6 +2,7 @@
 /// @file asynchronous.hpp  Decentralized training in which no rank waits for another: each computes at its own
 /// pace, and mixes what the others have last sent.
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -32,8 +33,10 @@ struct AsynchronousOptions {
 ///     the optimizer's step        // changes the parameters
 ///     mixing.end_step();
 ///
-/// begin_exchange() and end_exchange() may be left out, both, in iterations that do not communicate. Floating
-/// dtypes. One thread. Errors are those of Window.
+/// begin_exchange() and end_exchange() may be left out, both, in iterations that do not communicate. What else
+/// changes the parameters, a checkpoint say, counts as a step; it must not come between these two. Floating
+/// dtypes. One thread. Errors are those of Window. The destructor frees the windows without waiting for the
+/// neighbours to do so.
 class BLUEFOG_API AsynchronousMixing {
  public:
   virtual ~AsynchronousMixing() = default;
@@ -41,6 +44,8 @@ class BLUEFOG_API AsynchronousMixing {
   AsynchronousMixing& operator=(const AsynchronousMixing&) = delete;
 
   virtual void begin_exchange() = 0;
+  /// Whether end_exchange() need not wait any more, after at most `patience`.
+  [[nodiscard]] virtual bool wait_for(std::chrono::nanoseconds patience) = 0;
   virtual void end_exchange() = 0;
   virtual void begin_step() {}
   virtual void end_step() {}
@@ -66,6 +71,7 @@ class BLUEFOG_API WindowPutMixing final : public AsynchronousMixing {
   WindowPutMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
   ~WindowPutMixing() override;
   void begin_exchange() override;
+  [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience) override;
   void end_exchange() override;
   void close() override;
 
@@ -83,6 +89,7 @@ class BLUEFOG_API WindowGetMixing final : public AsynchronousMixing {
   WindowGetMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
   ~WindowGetMixing() override;
   void begin_exchange() override;
+  [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience) override;
   void end_exchange() override;
   void begin_step() override;
   void end_step() override;
@@ -97,7 +104,7 @@ class BLUEFOG_API WindowGetMixing final : public AsynchronousMixing {
 
 /// Stochastic gradient push, with messages as late as they are (Assran et al., ICML 2019): each rank gives
 /// equal shares of its mass u and weight w to itself and its out-neighbours, and collects what has come; the
-/// parameters are u / w. A step changes u by w times what it changes the parameters: of who runs ahead, and has
+/// parameters are u / w. What a step changes in them changes u by w times as much: of who runs ahead, and has
 /// given most of its mass away, a step that counted whole would be amplified by 1 / w. Converges to the mean
 /// over any strongly connected graph, for nothing that is sent is lost or counted twice.
 class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
@@ -105,8 +112,8 @@ class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
   PushSumMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
   ~PushSumMixing() override;
   void begin_exchange() override;
+  [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience) override;
   void end_exchange() override;
-  void end_step() override;
   void close() override;
   /// Push-sum weight of the first bucket.
   [[nodiscard]] double weight() const;
@@ -119,16 +126,15 @@ class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
 };
 
 /// AD-PSGD (Lian et al., ICML 2018): in each iteration a rank and one of its out-neighbours, chosen at random,
-/// set their tensors to the mean of both, while the gradient is computed at a copy. A step changes the tensor by
-/// what it changes the copy.
+/// set tensors to the mean of both, while the gradient is computed at a copy, which are the parameters. The next
+/// begin_exchange() brings what the step has changed into the tensor, and the tensor into the parameters.
 class BLUEFOG_API PairwiseMixing final : public AsynchronousMixing {
  public:
   PairwiseMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
   ~PairwiseMixing() override;
   void begin_exchange() override;
+  [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience) override;
   void end_exchange() override;
-  void begin_step() override;
-  void end_step() override;
   void close() override;
 
  private:

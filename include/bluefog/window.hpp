@@ -117,8 +117,8 @@ class BLUEFOG_API WindowLock {
 /// bounded amount of memory.
 ///
 /// Operations on one window take effect in the order of their calls. Each has a form ending in _async. Errors:
-/// InvalidArgument for a wrong argument, after free(), and for a rank that has freed the window; PeerLost if a
-/// rank that is needed is lost: if that is known before, nothing is sent to anybody.
+/// InvalidArgument for a wrong argument, and after free(); PeerLost if a rank that is needed is lost: if that is
+/// known before, nothing is sent to anybody.
 ///
 /// While the Context tracks push-sum weights (Context::use_associated_p), every operation does to the
 /// weights what it does to tensors. A window starts with weight 1 for the own tensor, 0 for the buffers.
@@ -181,7 +181,8 @@ class BLUEFOG_API Window {
                                       const WindowCallOptions& options = {});
   [[nodiscard]] Handle edit_async(WindowLock& lock, const WindowCallOptions& options = {});
 
-  /// Collective: returns when all neighbours have freed the window too, or are gone. @throws InvalidArgument
+  /// Collective: returns when all neighbours have freed the window too, or are gone; until then it serves them
+  /// still. @throws InvalidArgument
   /// while an operation on it is in flight
   void free();
   [[nodiscard]] Handle free_async(const WindowCallOptions& options = {});

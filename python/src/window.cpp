@@ -284,13 +284,13 @@ void bind_windows(nb::module_& module, nb::class_<PyContext>& context) {
   bind_lock(module);
   bind_window(module);
   context
-      .def("create_window", &create_window, arg("name"), arg("tensor"), arg("dtype"), arg("shape"),
+      .def("create_window", &create_window, arg("name").none(), arg("tensor"), arg("dtype"), arg("shape"),
            nb::kw_only(), arg("zero_init") = false, arg("group") = nb::none(), arg("src_ranks") = nb::none(),
            arg("dst_ranks") = nb::none(), arg("keep") = nb::none(), arg("refusal") = "",
            "Collective among neighbours. `keep` lives until the window is freed.")
-      .def("window", &find_window, arg("name"), "None if no window has this name.")
+      .def("window", &find_window, arg("name").none(), "None if no window has this name.")
       .def("window_names", &window_names, "Ascending; of windows that are open.")
-      .def("free_window", &free_window, arg("name"), "Collective among neighbours.")
+      .def("free_window", &free_window, arg("name").none(), "Collective among neighbours.")
       .def(
           "use_associated_p", [](PyContext& self, bool on) { self.engine().use_associated_p(on); }, arg("on"),
           "Whether window operations move push-sum weights along.")

@@ -53,6 +53,10 @@ void WindowPutMixing::begin_exchange() {
   });
 }
 
+bool WindowPutMixing::wait_for(std::chrono::nanoseconds patience) {
+  return impl_->group.wait_for(patience);
+}
+
 void WindowPutMixing::end_exchange() {
   impl_->group.wait();
   for (Window& window : impl_->group.windows()) window.update();
@@ -81,6 +85,10 @@ void WindowGetMixing::begin_exchange() {
     get.src_weights = weights.src_weights;
     return window.get_async(get);
   });
+}
+
+bool WindowGetMixing::wait_for(std::chrono::nanoseconds patience) {
+  return impl_->group.wait_for(patience);
 }
 
 void WindowGetMixing::end_exchange() {
@@ -148,9 +156,16 @@ PushSumMixing::PushSumMixing(Context& context, std::vector<Tensor> buckets, cons
 PushSumMixing::~PushSumMixing() = default;
 
 void PushSumMixing::begin_exchange() {
+  for (std::size_t i = 0; i < impl_->buckets.size(); ++i) {
+    optim::scale(impl_->mass[i].view(), impl_->buckets[i], impl_->group.windows()[i].associated_p());
+  }
   impl_->group.start([this](Window& window) {
     return window.accumulate_async(window.tensor(), Impl::shares(window, weights));
   });
+}
+
+bool PushSumMixing::wait_for(std::chrono::nanoseconds patience) {
+  return impl_->group.wait_for(patience);
 }
 
 void PushSumMixing::end_exchange() {
@@ -162,12 +177,6 @@ void PushSumMixing::end_exchange() {
     window.update_then_collect_async(false, with_weights).wait();
   }
   impl_->unbias();
-}
-
-void PushSumMixing::end_step() {
-  for (std::size_t i = 0; i < impl_->buckets.size(); ++i) {
-    optim::scale(impl_->mass[i].view(), impl_->buckets[i], impl_->group.windows()[i].associated_p());
-  }
 }
 
 double PushSumMixing::weight() const {
@@ -206,6 +215,13 @@ PairwiseMixing::PairwiseMixing(Context& context, std::vector<Tensor> buckets, co
 PairwiseMixing::~PairwiseMixing() = default;
 
 void PairwiseMixing::begin_exchange() {
+  for (std::size_t i = 0; i < impl_->buckets.size(); ++i) {
+    const WindowLock edit = impl_->group.windows()[i].edit();
+    const Tensor& shared = impl_->shared[i].view();
+    optim::add_change(shared, impl_->buckets[i], impl_->before_step[i].view());
+    optim::copy(impl_->buckets[i], shared);
+    optim::copy(impl_->before_step[i].view(), shared);
+  }
   if (impl_->group.windows().empty()) return;
   const std::vector<int> neighbors = impl_->group.windows().front().destinations();
   if (neighbors.empty()) return;
@@ -213,23 +229,12 @@ void PairwiseMixing::begin_exchange() {
   impl_->group.start([peer](Window& window) { return window.average_with_async(peer); });
 }
 
+bool PairwiseMixing::wait_for(std::chrono::nanoseconds patience) {
+  return impl_->group.wait_for(patience);
+}
+
 void PairwiseMixing::end_exchange() {
   impl_->group.wait();
-}
-
-void PairwiseMixing::begin_step() {
-  for (std::size_t i = 0; i < impl_->buckets.size(); ++i) {
-    optim::copy(impl_->before_step[i].view(), impl_->buckets[i]);
-  }
-}
-
-void PairwiseMixing::end_step() {
-  for (std::size_t i = 0; i < impl_->buckets.size(); ++i) {
-    const WindowLock edit = impl_->group.windows()[i].edit();
-    const Tensor& shared = impl_->shared[i].view();
-    optim::add_change(shared, impl_->buckets[i], impl_->before_step[i].view());
-    optim::copy(impl_->buckets[i], shared);
-  }
 }
 
 void PairwiseMixing::close() {

@@ -1,11 +1,15 @@
 #pragma once
 /// @file window_group.hpp  The windows of a set of buckets, and what is in flight on them.
 
+#include <algorithm>
+#include <chrono>
+#include <exception>
 #include <functional>
 #include <string>
 #include <vector>
 
 #include <bluefog/asynchronous.hpp>
+#include <bluefog/error.hpp>
 #include <bluefog/window.hpp>
 
 namespace bluefog::optim {
@@ -19,12 +23,26 @@ class WindowGroup {
     }
   }
 
+  WindowGroup(WindowGroup&&) noexcept = default;
+  WindowGroup& operator=(WindowGroup&&) = delete;
+  ~WindowGroup() { abandon(); }
+
   [[nodiscard]] std::vector<Window>& windows() noexcept { return windows_; }
   /// Starts an operation on each; wait() ends them.
   void start(const std::function<Handle(Window&)>& operation) {
     for (Window& window : windows_) in_flight_.push_back(operation(window));
   }
-  [[nodiscard]] bool is_in_flight() const noexcept { return !in_flight_.empty(); }
+  /// Whether wait() would not wait, after at most `patience`.
+  [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience) {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    return std::ranges::all_of(in_flight_, [&](Handle& handle) {
+      try {
+        return handle.wait_for(std::max(until - std::chrono::steady_clock::now(), std::chrono::nanoseconds(0)));
+      } catch (const Error&) {  // wait() tells
+        return true;
+      }
+    });
+  }
   /// All of them, also if one throws.
   void wait() {
     std::exception_ptr error;
@@ -47,6 +65,23 @@ class WindowGroup {
   }
 
  private:
+  /// Ends what is in flight, for the buckets may go, and frees the windows while nobody waits for it.
+  void abandon() noexcept {
+    for (Handle& handle : in_flight_) {
+      try {
+        handle.cancel();
+        handle.wait();
+      } catch (const Error&) {  // nobody wants to know any more
+      }
+    }
+    for (Window& window : windows_) {
+      try {
+        static_cast<void>(window.free_async());
+      } catch (const Error&) {  // the rank has left
+      }
+    }
+  }
+
   std::vector<Window> windows_;
   std::vector<Handle> in_flight_;
 };

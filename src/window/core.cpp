@@ -31,7 +31,7 @@ Core::Core(Windows& windows, std::string name, Tensor tensor, bool averages)
       name_(std::move(name)),
       tensor_(tensor),
       averages_(averages),
-      stores_(windows.stores()),
+      stores_(windows.stores(tensor.bytes())),
       topic_(windows.new_topic()) {}
 
 transport::Transport& Core::transport() const noexcept {
@@ -160,8 +160,9 @@ std::size_t Core::meet(int from, std::span<const std::uint64_t> words) {
   peer.mutex_there.source = rank();
   if (peer.is_destination && !peer.is_far) {
     peer.writer = std::make_unique<EdgeWriter>(
-        *peer.there.edge, [this, from](std::uint64_t offset) { return transport().map(from, offset, bytes()); },
-        tensor_.dtype, count(), stores_);
+        *peer.there.edge,
+        [this, from](std::uint64_t offset) { return transport().map(from, offset, bytes()); }, tensor_.dtype,
+        count(), stores_, windows_.store_trials(bytes()));
   }
   return words.size();
 }
@@ -213,11 +214,10 @@ void Core::throw_lost(std::string_view operation, int rank, const std::string& c
 
 void Core::require_open(std::string_view operation, const Neighbor& peer) const {
   if (is_lost(peer.rank)) throw_lost(operation, peer.rank, "nothing was sent to anybody; ");
-  const bool is_open = peer.is_far ? !peer.has_closed.load(std::memory_order_acquire)
-                                   : peer.there.header->is_open.load(std::memory_order_acquire) != 0;
-  if (!is_open) {
+  // A far one says so itself.
+  if (!peer.is_far && peer.there.header->is_open.load(std::memory_order_acquire) == 0) {
     throw InvalidArgument(describe_call(operation) + ": " + engine::rank_text(peer.rank) +
-                          " has freed its window, or could not open it; nothing was sent to anybody");
+                          " could not open the window; nothing was sent to anybody");
   }
 }
 
@@ -251,7 +251,21 @@ void Core::close_to_calls(std::string_view operation) {
     throw InvalidArgument(describe_call(operation) +
                           ": a mutex of this window, or its tensor, is held; release it first");
   }
-  if (is_closed_.exchange(true)) throw InvalidArgument(describe_call(operation) + ": the window was freed");
+  if (is_being_freed_) throw InvalidArgument(describe_call(operation) + ": the window was freed");
+  is_being_freed_ = true;
+  is_closed_ = true;
+}
+
+void Core::end_freeing(bool has_succeeded) {
+  const std::lock_guard lock(mutex_);
+  is_being_freed_ = has_succeeded;
+}
+
+void Core::retire() {
+  stores_.step();
+  header_->is_open.store(0, std::memory_order_release);
+  is_retired_.store(true, std::memory_order_release);
+  ring_self();
 }
 
 bool Core::holds_a_lock() const {
@@ -269,6 +283,7 @@ void Core::abandon_memory() {
   const std::lock_guard lock(mutex_);
   if (header_ != nullptr) header_->is_open.store(0, std::memory_order_release);
   is_closed_ = true;
+  is_retired_ = true;
 }
 
 void Core::ring_neighbors_of(int rank) const {

@@ -44,9 +44,9 @@ struct LockPlace {
 struct NeighborFacts {
   std::uint64_t topic = 0;  ///< under which it takes notes
   WindowHeader* header = nullptr;
-  EdgeHeader* edge = nullptr;           ///< of this rank there
-  const std::byte* tensor = nullptr;    ///< nullptr: it lies in private memory
-  std::vector<int> neighbors;           ///< that may wait for its locks
+  EdgeHeader* edge = nullptr;         ///< of this rank there
+  const std::byte* tensor = nullptr;  ///< nullptr: it lies in private memory
+  std::vector<int> neighbors;         ///< that may wait for its locks
 };
 
 struct Neighbor {
@@ -72,8 +72,8 @@ struct FarWishes {
     int rank;
     std::uint64_t request;
     RobustLock lock;
-    bool is_known = false;    ///< a first try was made
     bool is_granted = false;
+    bool is_told = false;
     bool is_over = false;  ///< it is given back, or not wanted any more
   };
   struct Get {
@@ -90,6 +90,7 @@ struct FarWishes {
   std::deque<Lock> locks;
   std::deque<Get> gets;
   std::deque<Mean> means;
+  bool are_served = true;
 };
 
 class Core : public std::enable_shared_from_this<Core> {
@@ -139,9 +140,18 @@ class Core : public std::enable_shared_from_this<Core> {
   void line_up(const void* operation);
   [[nodiscard]] bool has_turn(const void* operation) const;
   void step_out(const void* operation);
-  /// @throws InvalidArgument if an operation is in flight, or a lock is held
+  /// One try to free the window begins. @throws InvalidArgument if an operation is in flight, a lock is held, or
+  /// the window is freed
   void close_to_calls(std::string_view operation);
+  /// It ends; another may follow unless it has succeeded.
+  void end_freeing(bool has_succeeded);
+  /// True for the first who asks: neighbours are told once, for afterwards their memory may be gone.
+  [[nodiscard]] bool is_first_to_tell() { return !std::exchange(has_told_neighbors_, true); }
+  /// To calls of this rank.
   [[nodiscard]] bool is_closed() const { return is_closed_.load(std::memory_order_acquire); }
+  /// Also to those of others: all neighbours have closed theirs.
+  void retire();
+  [[nodiscard]] bool is_retired() const { return is_retired_.load(std::memory_order_acquire); }
   /// Nobody uses its memory any more.
   void release_memory();
   /// Others may still write to its memory: it stays until the end.
@@ -171,7 +181,7 @@ class Core : public std::enable_shared_from_this<Core> {
   Stores stores_;
   std::uint64_t topic_;
   mixing::MixingRow row_;
-  std::mutex memory_mutex_;
+  std::mutex memory_mutex_;  ///< an edge may need a slot more while mutex_ is held
   std::vector<SharedMemory> memory_;
   std::uint64_t header_offset_ = 0;
   WindowHeader* header_ = nullptr;
@@ -183,8 +193,11 @@ class Core : public std::enable_shared_from_this<Core> {
 
   mutable std::mutex mutex_;
   std::deque<const void*> turns_;
+  bool is_being_freed_ = false;      ///< or is freed
+  bool has_told_neighbors_ = false;  ///< by the one who frees it
   FarWishes wishes_;
   std::atomic<bool> is_closed_{false};
+  std::atomic<bool> is_retired_{false};
 };
 
 }  // namespace bluefog::window

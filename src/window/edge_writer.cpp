@@ -21,6 +21,7 @@ std::byte* EdgeWriter::slot(std::size_t index) {
 void EdgeWriter::begin(Delivery delivery) {
   delivery_ = delivery;
   adds_to_published_ = false;
+  if (trials_) stores_.use(trials_->begin());
   while (true) {
     const EdgeWord seen = load();
     EdgeWord wanted = seen;
@@ -33,6 +34,11 @@ void EdgeWriter::begin(Delivery delivery) {
 }
 
 void EdgeWriter::write(const std::byte* value, double weight, std::size_t first, std::size_t last) {
+  if (!trials_) return fill(value, weight, first, last);
+  trials_->time([&] { fill(value, weight, first, last); });
+}
+
+void EdgeWriter::fill(const std::byte* value, double weight, std::size_t first, std::size_t last) {
   const EdgeWord seen = load();  // neither slot changes its role meanwhile: one is hidden, the other pinned
   const std::size_t element = size_of(dtype_);
   std::byte* const to = slot(seen.hidden) + first * element;
@@ -40,7 +46,9 @@ void EdgeWriter::write(const std::byte* value, double weight, std::size_t first,
     const std::byte* const base = slot(seen.published) + first * element;
     // The product is rounded before it is added, as it is where it has to travel.
     if (weight == 1.0) return stores_.add(dtype_, to, base, value, last - first);
-    stores_.scale(dtype_, to, value, weight, last - first);
+    Stores through_cache = stores_;
+    through_cache.use(mixing::StoreKind::Plain);
+    through_cache.scale(dtype_, to, value, weight, last - first);
     return stores_.add(dtype_, to, base, to, last - first);
   }
   // If the owner has taken the base meanwhile, publish() finds out.
@@ -86,7 +94,9 @@ bool EdgeWriter::publish(std::optional<double> weight) {
     // What the owner does meanwhile: take what is fresh, or note that it has seen all versions.
     if (delivery_ == Delivery::Accumulate && seen.is_fresh != adds_to_published_) return false;
     set_weight(seen, weight);
-    if (exchange(seen, published_from(seen))) return true;
+    if (!exchange(seen, published_from(seen))) continue;
+    if (trials_) trials_->end();
+    return true;
   }
 }
 

@@ -10,6 +10,7 @@
 #include <bluefog/dtype.hpp>
 
 #include "window/layout.hpp"
+#include "window/store_trials.hpp"
 #include "window/stores.hpp"
 
 namespace bluefog::window {
@@ -22,8 +23,14 @@ class EdgeWriter {
   /// Where in this process the bytes lie that have this offset in the owner's arena.
   using Locate = std::function<std::byte*(std::uint64_t offset)>;
 
-  EdgeWriter(EdgeHeader& header, Locate locate, DType dtype, std::size_t count, Stores stores)
-      : header_(header), locate_(std::move(locate)), dtype_(dtype), count_(count), stores_(stores) {}
+  EdgeWriter(EdgeHeader& header, Locate locate, DType dtype, std::size_t count, Stores stores,
+             std::optional<StoreTrials> trials = {})
+      : header_(header),
+        locate_(std::move(locate)),
+        dtype_(dtype),
+        count_(count),
+        stores_(stores),
+        trials_(std::move(trials)) {}
 
   /// Starts to fill the hidden slot; what was begun before is dropped.
   void begin(Delivery delivery);
@@ -49,6 +56,7 @@ class EdgeWriter {
   }
   [[nodiscard]] bool exchange(const EdgeWord& expected, const EdgeWord& wanted);
   [[nodiscard]] std::byte* slot(std::size_t index);
+  void fill(const std::byte* value, double weight, std::size_t first, std::size_t last);
   void set_weight(const EdgeWord& seen, std::optional<double> weight);
   [[nodiscard]] EdgeWord published_from(const EdgeWord& seen) const;
 
@@ -57,6 +65,7 @@ class EdgeWriter {
   DType dtype_;
   std::size_t count_;
   Stores stores_;
+  std::optional<StoreTrials> trials_;  ///< else stores are of the kind given
   std::array<std::byte*, most_slots> slots_{};
   Delivery delivery_ = Delivery::Put;
   bool adds_to_published_ = false;  ///< the pinned slot is the base of what is being written

@@ -10,6 +10,11 @@ namespace bluefog::window {
 FreeOperation::FreeOperation(std::shared_ptr<Core> shared) : Operation(std::move(shared), "win_free", false) {
   core().windows().engine().require_home();
   core().close_to_calls(name());
+  attempt_.emplace(share_core());
+}
+
+FreeOperation::Attempt::~Attempt() {
+  if (core_ != nullptr) core_->end_freeing(has_succeeded);
 }
 
 bool FreeOperation::is_done_with(const Neighbor& peer) const {
@@ -19,8 +24,22 @@ bool FreeOperation::is_done_with(const Neighbor& peer) const {
 }
 
 Task FreeOperation::run() {
-  core().stores().step();
-  core().header().is_open.store(0, std::memory_order_release);
+  Attempt attempt = std::move(*attempt_);  // it ends when this does, whatever comes
+  if (core().is_first_to_tell()) tell_neighbors();
+  for (const auto& peer : core().neighbors()) {
+    auto closed = until("it waits for " + engine::rank_text(peer->rank) + " to free the window too",
+                        [&] { return is_done_with(*peer); });
+    co_await closed;
+  }
+  core().retire();
+  auto alone = until("it waits for its own background thread", [this] { return !core().is_served.load(); });
+  co_await alone;
+  core().windows().forget(core());
+  core().release_memory();
+  attempt.has_succeeded = true;
+}
+
+void FreeOperation::tell_neighbors() {
   for (const auto& peer : core().neighbors()) {
     if (peer->is_far) {
       send(*peer, 0, Envelope{Letter::Close});
@@ -30,16 +49,6 @@ Task FreeOperation::run() {
     peer->there.edge->is_closed.store(1, std::memory_order_release);
     core().transport().nudge(peer->rank);
   }
-  core().ring_self();  // the service ends
-  for (const auto& peer : core().neighbors()) {
-    auto closed = until("it waits for " + engine::rank_text(peer->rank) + " to free the window too",
-                        [&] { return is_done_with(*peer); });
-    co_await closed;
-  }
-  auto alone = until("it waits for its own background thread", [this] { return !core().is_served.load(); });
-  co_await alone;
-  core().windows().forget(core());
-  core().release_memory();
 }
 
 }  // namespace bluefog::window

@@ -1,6 +1,10 @@
 #pragma once
 /// @file freeing.hpp  The end of a window.
 
+#include <memory>
+#include <optional>
+#include <utility>
+
 #include "window/operation.hpp"
 
 namespace bluefog::window {
@@ -12,8 +16,24 @@ class FreeOperation final : public Operation {
   explicit FreeOperation(std::shared_ptr<Core> core);
 
  private:
+  /// From the call to the end of what runs; the user may give it up, and try again.
+  class Attempt {
+   public:
+    explicit Attempt(std::shared_ptr<Core> core) : core_(std::move(core)) {}
+    Attempt(Attempt&&) noexcept = default;
+    Attempt& operator=(Attempt&&) = delete;
+    ~Attempt();
+    bool has_succeeded = false;
+
+   private:
+    std::shared_ptr<Core> core_;
+  };
+
   [[nodiscard]] Task run() override;
+  void tell_neighbors();
   [[nodiscard]] bool is_done_with(const Neighbor& peer) const;
+
+  std::optional<Attempt> attempt_;
 };
 
 }  // namespace bluefog::window

@@ -62,7 +62,7 @@ struct LockWords {
 /// Between the owner and one neighbour.
 struct alignas(64) EdgeHeader {
   std::atomic<std::uint64_t> word;
-  std::atomic<std::uint32_t> is_closed;  ///< by the neighbour: it has freed the window
+  std::atomic<std::uint32_t> is_closed;  ///< by the neighbour: it makes no more calls on the window
   /// So often the neighbour has asked for the mean of the hidden slot and the owner's tensor; and so often
   /// both were made that.
   std::atomic<std::uint64_t> means_wanted;
@@ -73,8 +73,8 @@ struct alignas(64) EdgeHeader {
 
 /// At the start of the window's memory; then come the edges.
 struct alignas(64) WindowHeader {
-  std::atomic<std::uint32_t> is_open;
-  LockWords tensor_lock;                ///< over the tensor itself
+  std::atomic<std::uint32_t> is_open;   ///< read by every put, so no lock shares its line
+  alignas(64) LockWords tensor_lock;    ///< over the tensor itself
   std::atomic<double> push_sum_weight;  ///< of the tensor; under that lock
 
   // A tensor in private memory is read from a mirror; all under that lock.

@@ -19,7 +19,7 @@ enum class Letter : std::uint64_t {
   Get,         ///< asks for the tensor
   Lock,        ///< asks for the mutex of the sender's edge
   Unlock,      ///< gives it back, or asks no more
-  Close,       ///< the sender has freed the window
+  Close,       ///< the sender makes no more calls on the window
   Done,        ///< an answer: what was asked is done
   Refused,     ///< an answer: it is not; the text says why
   Value,       ///< an answer: bytes of the tensor, in pieces

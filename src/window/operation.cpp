@@ -83,10 +83,11 @@ Task Operation::room_to(int rank) {
 Task Operation::slot_at(const Neighbor& peer) {
   const EdgeHeader& edge = *peer.there.edge;
   const auto is_free = [&] { return edge.means_wanted.load() == edge.means_made.load(); };
-  auto freed = until("it waits for a mean that " + engine::rank_text(peer.rank) + " makes",
-                     [&] { return is_free() || core_->is_lost(peer.rank); });
+  auto freed = until("it waits for a mean that " + engine::rank_text(peer.rank) + " makes", [&] {
+    return is_free() || core_->is_lost(peer.rank) || peer.there.header->is_open.load() == 0;
+  });
   co_await freed;
-  if (!is_free()) core_->throw_lost(name_, peer.rank, "");
+  if (!is_free()) core_->require_open(name_, peer);
 }
 
 void Operation::send(const Neighbor& to, std::uint64_t request, const Envelope& envelope,

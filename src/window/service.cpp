@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "window/windows.hpp"
 
@@ -23,30 +24,42 @@ bool wants_mean(const Neighbor& peer) {
 
 }  // namespace
 
+Service::Service(std::shared_ptr<Core> shared)
+    : Operation(std::move(shared), "window service", false),
+      mirror_trials_(core().windows().store_trials(core().bytes())) {
+  core().is_served = true;
+}
+
 Service::~Service() {
   core().is_served = false;
   core().ring_self();
 }
 
-bool Service::has_work() {
-  if (core().is_closed()) return true;
+/// What whoever holds the lock of the tensor may be waiting for.
+bool Service::has_pressing_work() {
+  if (core().is_retired()) return true;
   const WindowHeader& header = core().header();
   if (header.mirror_wanted.load() != header.mirror_filled.load()) return true;
+  const std::lock_guard lock(core().mutex());
+  return std::ranges::any_of(core().wishes().locks, [this](FarWishes::Lock& wish) {
+    if (wish.is_over || core().is_lost(wish.rank)) return true;
+    if (!wish.is_granted) wish.is_granted = wish.lock.try_lock(core().is_dead());
+    return wish.is_granted && !wish.is_told;
+  });
+}
+
+bool Service::has_work() {
+  if (has_pressing_work()) return true;
   if (std::ranges::any_of(core().neighbors(), [](const auto& peer) { return wants_mean(*peer); })) return true;
   const std::lock_guard lock(core().mutex());
-  const FarWishes& wishes = core().wishes();
-  return !wishes.gets.empty() || !wishes.means.empty() ||
-         std::ranges::any_of(wishes.locks, [this](const auto& wish) {
-           return wish.is_over || !wish.is_known || core().is_lost(wish.rank) ||
-                  (!wish.is_granted && wish.lock.may_lock(core().is_dead()));
-         });
+  return !core().wishes().gets.empty() || !core().wishes().means.empty();
 }
 
 Task Service::run() {
   while (true) {
     auto work = until("it waits for wishes of others", [this] { return has_work(); });
     co_await work;
-    if (core().is_closed()) co_return;
+    if (core().is_retired()) break;
     fill_mirror();
     grant_locks();
     co_await make_near_means();
@@ -61,6 +74,22 @@ Task Service::run() {
     if (mean) co_await make_far_mean(std::move(*mean));
     co_await yield();
   }
+  refuse_wishes();
+}
+
+void Service::refuse_wishes() {
+  FarWishes wishes;
+  {
+    const std::lock_guard lock(core().mutex());
+    wishes = std::exchange(core().wishes(), {});
+    core().wishes().are_served = false;
+    for (FarWishes::Lock& wish : wishes.locks) static_cast<void>(wish.lock.release(core().is_dead()));
+  }
+  for (const FarWishes::Get& wish : wishes.gets) core().windows().refuse(wish.rank, wish.request);
+  for (const FarWishes::Mean& wish : wishes.means) core().windows().refuse(wish.rank, wish.request);
+  for (const FarWishes::Lock& wish : wishes.locks) {
+    if (!wish.is_over && !wish.is_told) core().windows().refuse(wish.rank, wish.request);
+  }
 }
 
 /// Whoever wants it holds the lock of the tensor.
@@ -68,8 +97,17 @@ void Service::fill_mirror() {
   WindowHeader& header = core().header();
   const std::uint64_t wanted = header.mirror_wanted.load();
   if (wanted == header.mirror_filled.load()) return;
-  core().stores().scale(core().tensor().dtype, core().mirror(), core().data(), 1.0, core().count());
-  core().stores().step();
+  Stores stores = core().stores();
+  std::byte* const mirror = core().mirror();
+  const auto copy = [&] { stores.scale(core().tensor().dtype, mirror, core().data(), 1.0, core().count()); };
+  if (mirror_trials_) {
+    stores.use(mirror_trials_->begin());
+    mirror_trials_->time(copy);
+    mirror_trials_->end();
+  } else {
+    copy();
+  }
+  stores.step();
   header.mirror_filled.store(wanted);
   core().ring_neighbors_of(core().rank());
 }
@@ -81,11 +119,9 @@ void Service::grant_locks() {
   bool are_released = false;
   for (FarWishes::Lock& wish : locks) {
     wish.is_over = wish.is_over || core().is_lost(wish.rank);
-    wish.is_known = true;
     if (wish.is_over) {
       are_released = wish.lock.release(core().is_dead()) || are_released;
-    } else if (!wish.is_granted && wish.lock.try_lock(core().is_dead())) {
-      wish.is_granted = true;
+    } else if (wish.is_granted && !std::exchange(wish.is_told, true)) {
       core().transport().send_note(wish.rank, {0, wish.request, Envelope{Letter::Done}.words()});
     }
   }
@@ -93,12 +129,33 @@ void Service::grant_locks() {
   if (are_released) core().ring_neighbors_of(core().rank());
 }
 
+/// Until the condition holds, or the window is closed. Does meanwhile what those may be waiting for on whom the
+/// condition depends.
+Task Service::serve_until(std::string what, std::function<bool()> condition) {
+  bool holds = condition();
+  while (!holds && !core().is_retired()) {
+    auto turn = until(what, [&] { return has_pressing_work() || (holds = condition()); });
+    co_await turn;
+    if (core().is_retired()) co_return;
+    fill_mirror();
+    grant_locks();
+  }
+}
+
+Task Service::acquire_tensor(RankLock& own) {
+  co_await serve_until("it waits for the tensor", [&] { return own.try_lock(name()); });
+}
+
 /// From a copy, for the link may be slow, and the tensor is not to wait for it.
 Task Service::send_tensor(const FarWishes::Get& wish) {
   double weight = 0;
   {
     RankLock own(share_core(), core().tensor_lock(), {});
-    co_await acquire(own);
+    co_await acquire_tensor(own);
+    if (core().is_retired()) {
+      core().windows().refuse(wish.rank, wish.request);
+      co_return;
+    }
     snapshot_.resize(core().bytes());
     Stores().scale(core().tensor().dtype, snapshot_.data(), core().data(), wish.weight, core().count());
     weight = core().header().push_sum_weight.load();
@@ -110,7 +167,9 @@ Task Service::send_pieces(int rank, std::uint64_t request, double weight, const 
   Envelope envelope{Letter::Value};
   envelope.weight = weight;
   do {
-    co_await room_to(rank);
+    co_await serve_until("a connection is full", [this, rank] {
+      return core().transport().has_room_for_notes(rank) || core().is_lost(rank);
+    });
     const std::size_t piece = std::min(core().bytes() - envelope.offset, piece_bytes);
     envelope.is_last = envelope.offset + piece == core().bytes();
     core().transport().send_note(rank, {0, request, envelope.words(), {bytes + envelope.offset, piece}, {}});
@@ -126,6 +185,7 @@ Task Service::make_near_means() {
     const auto hidden = EdgeWord::unpack(peer->edge->word.load(std::memory_order_acquire)).hidden;
     const std::uint64_t offset = peer->edge->slots[hidden].offset.load(std::memory_order_acquire);
     co_await make_mean(core().transport().map(core().rank(), offset, core().bytes()));
+    if (core().is_retired()) co_return;  // whoever waits for it sees that
     core().stores().step();
     peer->edge->means_made.store(wanted);
     core().transport().nudge(peer->rank);
@@ -134,12 +194,17 @@ Task Service::make_near_means() {
 
 Task Service::make_far_mean(FarWishes::Mean wish) {
   co_await make_mean(wish.bytes.data());
+  if (core().is_retired()) {
+    core().windows().refuse(wish.rank, wish.request);
+    co_return;
+  }
   co_await send_pieces(wish.rank, wish.request, 0, wish.bytes.data());
 }
 
 Task Service::make_mean(std::byte* theirs) {
   RankLock own(share_core(), core().tensor_lock(), {});
-  co_await acquire(own);
+  co_await acquire_tensor(own);
+  if (core().is_retired()) co_return;
   core().stores().mean(core().tensor().dtype, core().data(), theirs, core().count());
   core().tensor_changes.fetch_add(1);
 }

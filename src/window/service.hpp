@@ -1,10 +1,14 @@
 #pragma once
 /// @file service.hpp  What a window does for others while its rank does something else.
 
+#include <functional>
 #include <memory>
+#include <string>
+#include <optional>
 #include <vector>
 
 #include "window/operation.hpp"
+#include "window/store_trials.hpp"
 
 namespace bluefog::window {
 
@@ -12,17 +16,19 @@ namespace bluefog::window {
 /// for as long as the window is open.
 class Service final : public Operation {
  public:
-  explicit Service(std::shared_ptr<Core> shared) : Operation(std::move(shared), "window service", false) {
-    core().is_served = true;
-  }
+  explicit Service(std::shared_ptr<Core> shared);
   ~Service() override;
   [[nodiscard]] bool is_service() const override { return true; }
 
  private:
   [[nodiscard]] Task run() override;
   [[nodiscard]] bool has_work();
+  [[nodiscard]] bool has_pressing_work();
+  [[nodiscard]] Task serve_until(std::string what, std::function<bool()> condition);
+  [[nodiscard]] Task acquire_tensor(RankLock& own);
   void grant_locks();
   void fill_mirror();
+  void refuse_wishes();
   [[nodiscard]] Task send_tensor(const FarWishes::Get& wish);
   [[nodiscard]] Task make_near_means();
   [[nodiscard]] Task make_far_mean(FarWishes::Mean wish);
@@ -30,6 +36,7 @@ class Service final : public Operation {
   [[nodiscard]] Task send_pieces(int rank, std::uint64_t request, double weight, const std::byte* bytes);
 
   std::vector<std::byte> snapshot_;  ///< kept for its memory
+  std::optional<StoreTrials> mirror_trials_;
 };
 
 }  // namespace bluefog::window

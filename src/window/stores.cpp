@@ -18,20 +18,20 @@ void Stores::in_parts(std::size_t count, Store store) const {
 void Stores::scale(DType dtype, std::byte* to, const std::byte* from, double weight,
                    std::size_t count) const {
   const std::size_t element = size_of(dtype);
-  const mixing::StoreKind kind = kind_for(count * element);
   in_parts(count, [&](std::size_t first, std::size_t last) {
     if (weight == 0.0 && !is_floating(dtype)) {
       return static_cast<void>(std::memset(to + first * element, 0, (last - first) * element));
     }
     if (weight == 1.0 && to == from) return;
     if (weight == 1.0) {
-      return mixing::copy_bytes(to + first * element, from + first * element, (last - first) * element, kind);
+      return mixing::copy_bytes(to + first * element, from + first * element, (last - first) * element,
+                                kind_);
     }
     const std::array<mixing::Term, 1> terms{{{0, weight}}};
     const std::array<mixing::Row, 1> rows{{{mixing::Combine::Weighted, terms, -1}}};
     const std::array<const void*, 1> inputs{from + first * element};
     const std::array<void*, 1> outputs{to + first * element};
-    mixing::combine_rows(dtype, rows, inputs, outputs, last - first, kind);
+    mixing::combine_rows(dtype, rows, inputs, outputs, last - first, kind_);
   });
 }
 
@@ -43,7 +43,7 @@ void Stores::add(DType dtype, std::byte* to, const std::byte* base, const std::b
     const std::array<mixing::Row, 1> rows{{{mixing::Combine::Sum, terms, -1}}};
     const std::array<const void*, 2> inputs{base + first * element, value + first * element};
     const std::array<void*, 1> outputs{to + first * element};
-    mixing::combine_rows(dtype, rows, inputs, outputs, last - first, kind_for(count * element));
+    mixing::combine_rows(dtype, rows, inputs, outputs, last - first, kind_);
   });
 }
 
@@ -67,7 +67,7 @@ void Stores::combine(DType dtype, const mixing::Row& row, std::span<const void* 
     parts.clear();
     for (const void* input : inputs) parts.push_back(static_cast<const std::byte*>(input) + first * element);
     const std::array<void*, 1> outputs{output + first * element};
-    mixing::combine_rows(dtype, {&row, 1}, parts, outputs, last - first, kind_for(count * element));
+    mixing::combine_rows(dtype, {&row, 1}, parts, outputs, last - first, kind_);
   });
 }
 

@@ -16,9 +16,12 @@ using engine::StoreHook;
 
 class Stores {
  public:
-  explicit Stores(StoreHook* hook = nullptr, std::size_t streaming_threshold = ~std::size_t{0})
-      : hook_(hook), streaming_threshold_(streaming_threshold) {}
+  /// @param kind  of a window's tensors: a piece of a large one would not tell
+  explicit Stores(StoreHook* hook = nullptr, mixing::StoreKind kind = mixing::StoreKind::Plain)
+      : hook_(hook), kind_(kind) {}
 
+  void use(mixing::StoreKind kind) noexcept { kind_ = kind; }
+  [[nodiscard]] mixing::StoreKind kind() const noexcept { return kind_; }
   /// Before a store to a shared word.
   void step() const {
     if (hook_ != nullptr) hook_->before_store();
@@ -37,12 +40,9 @@ class Stores {
  private:
   template <class Store>
   void in_parts(std::size_t count, Store store) const;
-  [[nodiscard]] mixing::StoreKind kind_for(std::size_t bytes) const {
-    return bytes >= streaming_threshold_ ? mixing::StoreKind::Streaming : mixing::StoreKind::Plain;
-  }
 
   StoreHook* hook_;
-  std::size_t streaming_threshold_;
+  mixing::StoreKind kind_;
 };
 
 }  // namespace bluefog::window

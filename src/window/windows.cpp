@@ -15,6 +15,13 @@ namespace bluefog::window {
 namespace {
 
 constexpr std::string_view creation_name = "win_create";
+/// Whether a far rank lives is known by its connection; its lives need not be told apart.
+constexpr std::uint32_t far_incarnation = 1;
+
+/// Smaller tensors are still in a cache when their owner reads them, and when the next ones take their place.
+constexpr std::size_t least_streamed_bytes = std::size_t{2} << 20;
+/// Below, it makes no difference that would be worth the clock.
+constexpr std::size_t least_tried_bytes = std::size_t{64} << 10;
 
 /// The same error, said of the creation of a window.
 [[noreturn]] void rethrow_as_creation(const std::exception_ptr& error, const std::string& call) {
@@ -63,6 +70,17 @@ Windows::~Windows() {
 
 Windows& Windows::of(engine::Session& session) {
   return static_cast<Windows&>(session.annex([&] { return std::make_unique<Windows>(session); }));
+}
+
+Stores Windows::stores(std::size_t bytes) const {
+  const engine::Tuning& tuning = engine().tuning();
+  const bool streams = bytes >= std::max(tuning.streaming_threshold, least_streamed_bytes);
+  return Stores(tuning.window_hook, streams ? mixing::StoreKind::Streaming : mixing::StoreKind::Plain);
+}
+
+std::optional<StoreTrials> Windows::store_trials(std::size_t bytes) const {
+  if (session_.config().store != "auto" || bytes < least_tried_bytes) return {};
+  return StoreTrials(stores(bytes).kind(), engine().clock());
 }
 
 void Windows::close() {
@@ -221,7 +239,7 @@ bool Windows::take_note(int from, const transport::Note& note) {
     const bool awaits_answer = envelope.letter == Letter::Get || envelope.letter == Letter::Lock ||
                                envelope.letter == Letter::Mean ||
                                (is_delivery && envelope.is_last);
-    if (awaits_answer) refuse(from, note.request, "has freed its window, or could not open it");
+    if (awaits_answer) refuse(from, note.request);
     return true;
   }
   if (envelope.letter == Letter::MeanPiece) return take_mean_piece(*core, *peer, note);
@@ -266,6 +284,12 @@ bool Windows::take_wish(Core& core, Neighbor& from, const transport::Note& note)
   {
     const std::lock_guard lock(core.mutex());
     FarWishes& wishes = core.wishes();
+    const bool is_wish = envelope.letter == Letter::Get || envelope.letter == Letter::Lock ||
+                         envelope.letter == Letter::Mean;
+    if (!wishes.are_served && is_wish) {
+      refuse(from.rank, note.request);
+      return true;
+    }
     switch (envelope.letter) {
       case Letter::Get:
         wishes.gets.push_back({from.rank, note.request, envelope.weight});
@@ -276,7 +300,8 @@ bool Windows::take_wish(Core& core, Neighbor& from, const transport::Note& note)
         break;
       case Letter::Lock:
         wishes.locks.push_back(
-            {from.rank, note.request, RobustLock(from.edge->mutex, LockOwner(from.rank, 0), core.stores())});
+            {from.rank, note.request,
+             RobustLock(from.edge->mutex, LockOwner(from.rank, far_incarnation), core.stores())});
         break;
       case Letter::Unlock:
         for (FarWishes::Lock& lock : wishes.locks) {
@@ -322,8 +347,9 @@ bool Windows::take_answer(int from, const transport::Note& note) {
   return true;
 }
 
-void Windows::refuse(int to, std::uint64_t request, std::string why) {
-  transport().send_note(to, {0, request, Envelope{Letter::Refused}.words(), {}, std::move(why)});
+void Windows::refuse(int to, std::uint64_t request) const {
+  const std::string why = "could not open the window";
+  transport().send_note(to, {0, request, Envelope{Letter::Refused}.words(), {}, why});
 }
 
 }  // namespace bluefog::window

@@ -50,9 +50,10 @@ class Windows final : public engine::Annex, private transport::NoteSink {
 
   [[nodiscard]] engine::Engine& engine() const noexcept { return session_.engine(); }
   [[nodiscard]] transport::Transport& transport() const noexcept { return session_.transport(); }
-  [[nodiscard]] Stores stores() const {
-    return Stores(engine().tuning().window_hook, engine().tuning().streaming_threshold);
-  }
+  /// For a window whose tensors have so many bytes.
+  [[nodiscard]] Stores stores(std::size_t bytes) const;
+  /// Of an edge of such a window; none where there is nothing to choose.
+  [[nodiscard]] std::optional<StoreTrials> store_trials(std::size_t bytes) const;
   [[nodiscard]] std::uint64_t new_topic() { return next_topic_.fetch_add(1); }
   [[nodiscard]] LockOwner self() const noexcept { return self_; }
 
@@ -65,6 +66,8 @@ class Windows final : public engine::Annex, private transport::NoteSink {
   /// A request that awaits an answer; its number.
   [[nodiscard]] std::uint64_t expect(std::shared_ptr<Answer> answer);
   void expect_no_more(std::uint64_t request);
+  /// A request of a far rank, about a window that this one could not open.
+  void refuse(int to, std::uint64_t request) const;
 
   void close() override;
   [[nodiscard]] std::string blocks_topology() const override;
@@ -75,7 +78,6 @@ class Windows final : public engine::Annex, private transport::NoteSink {
   [[nodiscard]] static bool take_mean_piece(const Core& core, Neighbor& from, const transport::Note& note);
   [[nodiscard]] bool take_wish(Core& core, Neighbor& from, const transport::Note& note);
   [[nodiscard]] bool take_answer(int from, const transport::Note& note);
-  void refuse(int to, std::uint64_t request, std::string why);
   [[nodiscard]] mixing::MixingRow row_of(const WindowOptions& options) const;
   [[nodiscard]] std::string fault_of(const std::string& name, const Tensor& tensor) const;
   void abandon(const std::shared_ptr<Core>& core);

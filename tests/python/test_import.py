@@ -29,6 +29,11 @@ set_skip_negotiate_stage get_skip_negotiate_stage broadcast_optimizer_state broa
 allreduce_parameters GetRecvWeights GetSendWeights IsRegularGraph IsTopologyEquivalent ExponentialTwoGraph
 ExponentialGraph FullyConnectedGraph MeshGrid2DGraph RingGraph StarGraph SymmetricExponentialGraph
 GetDynamicOnePeerSendRecvRanks GetExp2DynamicSendRecvMachineRanks GetInnerOuterRingDynamicSendRecvRanks
+win_create win_free win_update win_update_then_collect neighbor_win_put neighbor_win_put_nonblocking
+neighbor_win_get neighbor_win_get_nonblocking neighbor_win_accumulate neighbor_win_accumulate_nonblocking
+win_put win_put_nonblocking win_get win_get_nonblocking win_accumulate win_accumulate_nonblocking win_wait
+win_poll win_mutex get_win_version get_current_created_window_names win_associated_p
+turn_on_win_ops_with_associated_p turn_off_win_ops_with_associated_p
 GetInnerOuterExpo2DynamicSendRecvRanks InferSourceFromDestinationRanks InferDestinationFromSourceRanks
 """.split()
 
@@ -81,7 +86,8 @@ def test_every_name_of_old_is_there():
     assert [name for name in NAMES if name not in bf.__all__ or not hasattr(bf, name)] == []
     from bluefog.torch import mpi_ops
 
-    assert mpi_ops.neighbor_allreduce is bf.neighbor_allreduce and callable(mpi_ops.is_topo_weighted)
+    assert mpi_ops.neighbor_allreduce is bf.neighbor_allreduce and mpi_ops.win_put is bf.win_put
+    assert callable(mpi_ops.is_topo_weighted)
 
 
 def test_before_init_everything_says_so():
@@ -93,6 +99,8 @@ calls = [
     bf.set_topology, bf.in_neighbor_ranks, bf.barrier, lambda: bf.allreduce(x), lambda: bf.allgather(x),
     lambda: bf.neighbor_allreduce(x), lambda: bf.neighbor_allreduce_nonblocking(x),
     lambda: bf.broadcast(x, 0), lambda: bf.neighbor_allgather(x), lambda: bf.empty_shared(3),
+    lambda: bf.win_create(x, "w"), lambda: bf.win_put(x, "w"), lambda: bf.win_update("w"), bf.win_free,
+    bf.get_current_created_window_names, bf.turn_on_win_ops_with_associated_p,
 ]
 for call in calls:
     try:

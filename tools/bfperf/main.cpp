@@ -1,9 +1,10 @@
-// bfperf: times neighbor_allreduce, every path beside a local average of private buffers in the same run,
-// interleaved.
+// bfperf: times neighbor_allreduce, every path beside a local average of private buffers, and the operations
+// on windows beside a copy, in the same run, interleaved.
 //
 //   bfrun -np 4 bfperf --topology exp2 --bytes 16777216
 //   bfrun -np 2 bfperf --topology one-peer --latency
 //   bfrun -np 4 bfperf --idle 10
+//   bfrun -np 2 bfperf --windows --bytes 1048576
 
 #include <algorithm>
 #include <chrono>
@@ -17,10 +18,11 @@
 #include <vector>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include "figures.hpp"
 #include "variants.hpp"
+#include "windows.hpp"
 
 namespace bluefog::perf {
 
@@ -30,11 +32,6 @@ using Time = std::chrono::steady_clock::time_point;
 
 std::int64_t nanoseconds(Time time) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(time.time_since_epoch()).count();
-}
-
-double percentile(std::vector<double> values, double fraction) {
-  std::sort(values.begin(), values.end());
-  return values[static_cast<std::size_t>(fraction * static_cast<double>(values.size() - 1))];
 }
 
 /// Time of each repetition in microseconds, from the first rank's begin to the last rank's end: with more
@@ -75,12 +72,10 @@ struct Options {
   bool latency = false;
   double idle_seconds = 0;
   int calls = 10'000;
-  bool json = false;
+  bool windows = false;
+  int calls_in_a_row = 1;
+  Output output = Output::Text;
 };
-
-void print(const Options& options, const nlohmann::json& line, const std::string& text) {
-  std::puts(options.json ? line.dump().c_str() : text.c_str());
-}
 
 bool compare_paths(Context& context, const Options& options) {
   const Problem problem{options.bytes / sizeof(float), schedule_named(options.topology, context.size())};
@@ -113,7 +108,7 @@ bool compare_paths(Context& context, const Options& options) {
     char text[200];
     std::snprintf(text, sizeof(text), "%-22s median %10.1f us   min %10.1f us   %5.2f x local average",
                   variants[v].name.c_str(), median, percentile(times, 0), median / limit);
-    print(options,
+    print(options.output,
           {{"path", variants[v].name},
            {"ranks", context.size()},
            {"bytes", options.bytes},
@@ -160,7 +155,7 @@ void measure_idle(Context& context, const Options& options) {
   char text[200];
   std::snprintf(text, sizeof(text), "%d ranks wait %.0f s in barrier(): at most %.2f %% of a core each",
                 context.size(), options.idle_seconds, 100 * most);
-  print(options,
+  print(options.output,
         {{"idle_seconds", options.idle_seconds}, {"ranks", context.size()}, {"most_of_a_core", most}}, text);
 }
 
@@ -194,7 +189,7 @@ void measure_latency(Context& context, const Options& options) {
                   options.bytes, context.size(), meet ? "meeting" : "neighbours only", percentile(times, 0.5),
                   percentile(times, 0.99), after.resident_kib - before.resident_kib,
                   after.descriptors - before.descriptors);
-    print(options,
+    print(options.output,
           {{"latency", meet ? "meeting" : "neighbours"},
            {"ranks", context.size()},
            {"bytes", options.bytes},
@@ -213,7 +208,7 @@ void measure_latency(Context& context, const Options& options) {
 int main(int argc, char** argv) {
   using namespace bluefog::perf;
   Options options;
-  CLI::App app{"Times neighbor_allreduce; start it with bfrun -np N"};
+  CLI::App app{"Times neighbor_allreduce, or operations on windows; start it with bfrun -np N"};
   app.add_option("--bytes", options.bytes, "Bytes of float32 per rank; rounded down to whole numbers")
       ->check(CLI::Range(sizeof(float), std::size_t{1} << 40))
       ->capture_default_str();
@@ -231,13 +226,26 @@ int main(int argc, char** argv) {
   app.add_option("--idle", options.idle_seconds,
                  "Measure what ranks burn that wait so many seconds in barrier()")
       ->check(CLI::Range(0.001, 1e6));
-  app.add_flag("--json", options.json, "Print JSON lines");
+  app.add_flag("--windows", options.windows, "Time the operations on windows instead")
+      ->excludes("--latency")
+      ->excludes("--idle");
+  app.add_option("--calls-in-a-row", options.calls_in_a_row,
+                 "Of --windows: calls in each repetition, before anybody reads")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app.add_flag_callback(
+      "--json", [&] { options.output = Output::JsonLines; }, "Print JSON lines");
   CLI11_PARSE(app, argc, argv);
   try {
     bluefog::Context context;
     if (options.idle_seconds > 0) {
       measure_idle(context, options);
       return 0;
+    }
+    if (options.windows) {
+      const WindowProblem problem{options.bytes / sizeof(float) * sizeof(float), options.repetitions,
+                                  options.calls_in_a_row};
+      return measure_windows(context, problem, options.output) ? 0 : 1;
     }
     if (!options.latency) return compare_paths(context, options) ? 0 : 1;
     if (app.count("--bytes") == 0) options.bytes = 4096;

@@ -77,7 +77,7 @@ struct Header {
   std::uint32_t rank;
   alignas(64) base::DoorbellWords doorbell;
   alignas(64) std::atomic<std::uint64_t> oldest_open;
-  std::atomic<std::uint32_t> has_left;
+  alignas(64) std::atomic<std::uint32_t> has_left;  ///< peers ask often; nothing that changes shares its line
   alignas(64) std::atomic<std::uint64_t> beats;  ///< of the owner's heart
   alignas(64) std::atomic<std::uint32_t> complaints_waiting;
   std::array<std::atomic<std::uint32_t>, bucket_count>

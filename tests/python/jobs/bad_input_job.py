@@ -92,7 +92,7 @@ def check_a_sender_without_a_receiver() -> None:
             call()
         except MismatchError as error:
             assert bf.rank() == 2 and "1" in str(error)
-    _settle()
+    settle()
 
 
 def check_a_receiver_without_a_sender() -> None:
@@ -109,10 +109,10 @@ def check_a_receiver_without_a_sender() -> None:
             call()
         except MismatchError as error:
             assert bf.rank() == ROGUE and "2" in str(error)
-    _settle()
+    settle()
 
 
-def _settle() -> None:
+def settle() -> None:
     """A rank may hear of one-sided edges as late as at its next calls, from one peer at each."""
     for _ in range(bf.size()):
         with contextlib.suppress(MismatchError):
@@ -221,7 +221,7 @@ def check_schedules_and_rounds_that_differ() -> None:
     schedule = bf.one_peer_exponential(bf.size())
     with raises(MismatchError):
         bf.neighbor_allreduce(x(), schedule=schedule, round=on_rogue(1, 0), meet=True)
-    _settle()
+    settle()
     everywhere(
         lambda: bf.neighbor_allreduce(x(), schedule=bf.one_peer_exponential(bf.size() + 1)), "size|ranks"
     )

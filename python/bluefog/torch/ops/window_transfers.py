@@ -59,7 +59,7 @@ def neighbor_win_put(
 
     Raises:
         UnknownWindowError: no window has this name.
-        ValueError: wrong arguments, or a destination has freed the window. Nothing was sent to anybody.
+        ValueError: wrong arguments. Nothing was sent to anybody.
         PeerLostError: a destination is lost. If that was known before, nothing was sent to anybody.
     """
     window = window_of("win_put", name)
@@ -174,7 +174,7 @@ def neighbor_win_get(
 
     Raises:
         UnknownWindowError: no window has this name.
-        ValueError: wrong arguments, or a source has freed the window.
+        ValueError: wrong arguments.
         PeerLostError: a source is lost.
     """
     window_of("win_get", name).get(src_weights=src_weights, require_mutex=bool(require_mutex))
