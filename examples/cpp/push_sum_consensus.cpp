@@ -23,6 +23,7 @@
 #include <cstdio>
 #include <exception>
 #include <fstream>
+#include <limits>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -51,6 +52,10 @@ struct Options {
 
 constexpr double most_error = 1e-6;       ///< of any element of any rank's estimate
 constexpr double most_mass_lost = 1e-12;  ///< of the sum of p, and of that of x relative to itself
+
+/// Who has less of p collects, but gives no more, for x / p says nothing when both are 0: a rank that runs
+/// while all the others rest would come to that.
+constexpr double least_p = 1e-100;
 
 /// What the history has of one exchange. Doubles, so that ranks can gather it.
 struct Sample {
@@ -102,7 +107,10 @@ class PushSum {
   [[nodiscard]] double estimate() const { return x()[0] / p(); }
   [[nodiscard]] double error(double mean) const {
     double worst = 0;
-    for (const double value : x()) worst = std::max(worst, std::abs(value / p() - mean));
+    for (const double value : x()) {
+      const double distance = std::abs(value / p() - mean);
+      worst = std::max(worst, std::isnan(distance) ? std::numeric_limits<double>::infinity() : distance);
+    }
     return worst;
   }
 
@@ -144,9 +152,10 @@ Summary iterate(bluefog::Context& context, const Options& options, PushSum& push
     if (!push_sum.has_arrived()) continue;
     push_sum.collect();
     record();
+    ++exchanges;
+    if (push_sum.p() < least_p) continue;
     push_sum.give();
     if (options.blocking) push_sum.wait();
-    ++exchanges;
   }
   const double duration = elapsed();
   push_sum.collect();
