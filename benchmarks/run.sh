@@ -31,6 +31,9 @@ windows --bytes 4096 --repetitions 100 --calls-in-a-row 100
 windows --bytes 1048576 --repetitions 500
 windows --bytes 100000000 --repetitions 21
 
+echo "== asynchronous consensus with a slow rank"
+python "$here/windows/consensus_rates.py"
+
 echo "== waiting"
 bfrun -np 4 bfperf --idle 10
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the benchmarks of benchmarks/over_hosts: hosts are network namespaces, so this needs root.
+# Runs the benchmarks over hosts, which are network namespaces, so this needs root.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 [[ "$(id -u)" == 0 ]] || fail "network namespaces need root: sudo make benchmark-hosts"
@@ -18,4 +18,5 @@ run exchange.py --megabits 1000 --bytes 400000000 --repetitions 2 --turns 2
 run lossy_link.py
 run step_times.py
 run weak_scaling.py
+run ../windows/consensus_rates.py --over-hosts
 run accuracy.py --data "$("$ROOT/scripts/fetch_fashion_mnist.sh")"

@@ -23,9 +23,29 @@ __all__ = [
     "add_training_options",
     "json_lines",
     "paced_training",
+    "run_command",
     "run_program",
     "training_network",
 ]
+
+
+def run_command(
+    network: Network,
+    ranks_per_host: int,
+    program: list[str],
+    *options: str,
+    hosts: int | None = None,
+    interface: str = "eth0",
+) -> str:
+    """What the job prints. bfrun runs on the first host, with these options."""
+    names = network.hosts[:hosts]
+    slots = ",".join(f"{name}:{ranks_per_host}" for name in ["localhost", *names[1:]])
+    command = ["ip", "netns", "exec", names[0], "bfrun", "-H", slots, "-np", str(len(names) * ranks_per_host)]
+    command += ["--ssh-command", "ip netns exec {host} sh -c {command}", "--network-interface", interface]
+    job = subprocess.run([*command, *options, *program], stdout=subprocess.PIPE, text=True, check=False)
+    if job.returncode != 0:
+        raise SystemExit(job.returncode)
+    return job.stdout
 
 
 def run_program(
@@ -36,16 +56,9 @@ def run_program(
     hosts: int | None = None,
     interface: str = "eth0",
 ) -> str:
-    """What the job prints. bfrun runs on the first host; the program is a file here, with its arguments."""
-    names = network.hosts[:hosts]
-    slots = ",".join(f"{name}:{ranks_per_host}" for name in ["localhost", *names[1:]])
-    command = ["ip", "netns", "exec", names[0], "bfrun", "-H", slots, "-np", str(len(names) * ranks_per_host)]
-    command += ["--ssh-command", "ip netns exec {host} sh -c {command}", "--network-interface", interface]
-    command += [*options, sys.executable, str(HERE / program[0]), *program[1:]]
-    job = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    if job.returncode != 0:
-        raise SystemExit(job.returncode)
-    return job.stdout
+    """The same of a file of Python here, with its arguments."""
+    command = [sys.executable, str(HERE / program[0]), *program[1:]]
+    return run_command(network, ranks_per_host, command, *options, hosts=hosts, interface=interface)
 
 
 def add_training_options(

@@ -139,6 +139,19 @@ class PushSumMixing::Impl {
     return options;
   }
 
+  /// Who has less gives nothing, but collects. While all its shares stay with a rank that rests, w and u halve in
+  /// each iteration or so; u, which has the dtype of the parameters, must not leave the range of its exponents.
+  [[nodiscard]] static double least_weight(DType dtype) {
+    switch (dtype) {
+      case DType::Float64:
+        return 1e-100;
+      case DType::Float16:
+        return 0x1p-4;
+      default:
+        return 0x1p-64;  // float32 and bfloat16
+    }
+  }
+
   /// The parameters are u / w.
   void unbias() {
     for (std::size_t i = 0; i < buckets.size(); ++i) {
@@ -160,7 +173,9 @@ void PushSumMixing::begin_exchange() {
     optim::scale(impl_->mass[i].view(), impl_->buckets[i], impl_->group.windows()[i].associated_p());
   }
   impl_->group.start([this](Window& window) {
-    return window.accumulate_async(window.tensor(), Impl::shares(window, weights));
+    const WindowPutOptions shares = Impl::shares(window, weights);
+    if (window.associated_p() < Impl::least_weight(window.tensor().dtype)) return Handle();
+    return window.accumulate_async(window.tensor(), shares);
   });
 }
 

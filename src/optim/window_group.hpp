@@ -6,6 +6,7 @@
 #include <exception>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <bluefog/asynchronous.hpp>
@@ -28,9 +29,11 @@ class WindowGroup {
   ~WindowGroup() { abandon(); }
 
   [[nodiscard]] std::vector<Window>& windows() noexcept { return windows_; }
-  /// Starts an operation on each; wait() ends them.
+  /// Starts an operation on each, unless the Handle it gives is not valid; wait() ends them.
   void start(const std::function<Handle(Window&)>& operation) {
-    for (Window& window : windows_) in_flight_.push_back(operation(window));
+    for (Window& window : windows_) {
+      if (Handle handle = operation(window); handle.valid()) in_flight_.push_back(std::move(handle));
+    }
   }
   /// Whether wait() would not wait, after at most `patience`.
   [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience) {

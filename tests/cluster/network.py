@@ -46,12 +46,16 @@ class Network:
                 run("ip", "link", "set", interface, "up", namespace=host)
 
     def shape(self, megabits_per_second: int) -> None:
-        """Limits every port in both directions. The burst is what passes in two milliseconds."""
+        """Limits every port in both directions."""
+        for host in range(len(self.hosts)):
+            self.shape_port(host, megabits_per_second)
+
+    def shape_port(self, host: int, megabits_per_second: int) -> None:
+        """Instead of the limit that it has. The burst is what passes in two milliseconds."""
         burst = max(16_384, megabits_per_second * 250)
         limits = ["rate", f"{megabits_per_second}mbit", "burst", str(burst), "latency", "50ms"]
-        for i, host in enumerate(self.hosts):
-            run("tc", "qdisc", "add", "dev", "eth0", "root", "tbf", *limits, namespace=host)
-            run("tc", "qdisc", "add", "dev", f"port{i}", "root", "tbf", *limits, namespace=self.switch)
+        for device, namespace in (("eth0", self.hosts[host]), (f"port{host}", self.switch)):
+            run("tc", "qdisc", "replace", "dev", device, "root", "tbf", *limits, namespace=namespace)
 
     def use_congestion_control(self, name: str) -> None:
         """For every connection to another host, whatever this kernel's default is."""

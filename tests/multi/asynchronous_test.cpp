@@ -90,5 +90,30 @@ INSTANTIATE_TEST_SUITE_P(
       return testing::PrintToString(std::get<0>(info.param)) + testing::PrintToString(std::get<1>(info.param));
     });
 
+TEST(PushSum, KeepsItsParametersWhileAllItGivesStaysWithARankThatRests) {
+  run_job(Ranks::Threads, 3, [](Context& context) {
+    context.set_topology(fully_connected_graph(3));
+    std::vector<float> parameters(5, static_cast<float>(context.rank() + 1));
+    PushSumMixing mixing(context, {parameters});
+    const auto exchange = [&](int times) {
+      for (int i = 0; i < times; ++i) {
+        mixing.begin_exchange();
+        mixing.end_exchange();
+      }
+    };
+    context.barrier();
+    if (context.rank() != 2) exchange(2000);
+    EXPECT_GT(mixing.weight(), 0);
+    EXPECT_NEAR(parameters[0], 2, 1.01);
+    context.barrier();
+    for (int round = 0; round < 300; ++round) {
+      exchange(1);
+      context.barrier();
+    }
+    EXPECT_NEAR(parameters[0], 2, 1e-3);  // float32 rounds thousands of times
+    mixing.close();
+  });
+}
+
 }  // namespace
 }  // namespace bluefog::test
