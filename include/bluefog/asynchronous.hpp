@@ -104,7 +104,8 @@ class BLUEFOG_API WindowGetMixing final : public AsynchronousMixing {
 /// equal shares of its mass u and weight w to itself and its out-neighbours, and collects what has come; the
 /// parameters are u / w. What a step changes in them changes u by w times as much: of who runs ahead, and has
 /// given most of its mass away, a step that counted whole would be amplified by 1 / w. Converges to the mean
-/// over any strongly connected graph, for nothing that is sent is lost or counted twice.
+/// over any strongly connected graph, for nothing that is sent is lost or counted twice. A rank that has given
+/// nearly all of its weight to one that rests gives no more until some comes back.
 class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
  public:
   PushSumMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});

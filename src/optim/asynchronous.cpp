@@ -132,8 +132,10 @@ class PushSumMixing::Impl {
     options.dst_weights = weights.dst_weights;
     if (weights.self_weight) return options;
     const std::vector<int> destinations = window.destinations();
-    const double share = 1.0 / static_cast<double>(destinations.size() + 1);
-    options.self_weight = share;
+    // Of few bits, so that the rest is exact, and no mass is lost by rounding.
+    const auto count = static_cast<double>(destinations.size());
+    const double share = static_cast<float>(1.0 / (count + 1));
+    options.self_weight = 1.0 - count * share;
     options.dst_weights.emplace();
     for (const int rank : destinations) options.dst_weights->emplace(rank, share);
     return options;

@@ -53,6 +53,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       require(message.payload.size() <= tcp::longest_payload);
       if (message.kind == remote::Message::Kind::Post)
         static_cast<void>(bluefog::mixing::decode(*message.row));
+      if (message.kind == remote::Message::Kind::Note) {
+        const Note note = remote::note_of(message);
+        require(note.bytes.size() <= longest_note && (note.bytes.empty() || note.text.empty()));
+        continue;
+      }
       if (!board.receive(peer, std::move(message))) return 0;
       look_around(board, peer);
     }

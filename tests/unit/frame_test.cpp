@@ -62,7 +62,7 @@ std::vector<Message> one_of_each_kind() {
   messages.back().text = "rank 4 was lost";
   messages.back().lost = 4;
   for (const auto kind : {Message::Kind::Chunk, Message::Kind::Progress, Message::Kind::Passed,
-                          Message::Kind::Complaint, Message::Kind::Left}) {
+                          Message::Kind::Complaint, Message::Kind::Left, Message::Kind::Note}) {
     messages.emplace_back();
     messages.back().kind = kind;
     if (kind != Message::Kind::Left) messages.back().key = {11, 12};
@@ -74,6 +74,12 @@ std::vector<Message> one_of_each_kind() {
   messages[2].payload = payload_of(100'000);
   messages[3].consumed = 13;
   messages[5].text = std::string(3000, 'x');
+  messages[7].words = {1, 2, 3, ~std::uint64_t{0}, 5, 6};
+  messages[7].payload = payload_of(70'000);
+  messages.emplace_back();
+  messages.back().kind = Message::Kind::Note;
+  messages.back().key = {11, 12};
+  messages.back().text = "no window has this name";
   return messages;
 }
 
@@ -92,6 +98,7 @@ void expect_equal(const Message& a, const Message& b) {
   EXPECT_EQ(a.name, b.name);
   EXPECT_EQ(a.text, b.text);
   EXPECT_EQ(a.lost, b.lost);
+  EXPECT_EQ(a.words, b.words);
   ASSERT_EQ(a.payload.size(), b.payload.size());
   EXPECT_TRUE(std::equal(a.payload.data(), a.payload.data() + a.payload.size(), b.payload.data()));
   if (a.kind != Message::Kind::Post) return;
@@ -244,7 +251,7 @@ TEST(Headers, ThatNoRankSendsAreRefused) {
   constexpr std::uint8_t old = now - 1;
   EXPECT_FALSE(is_refused(header(now, 1, 0, 16, 100, 1)));
   EXPECT_TRUE(is_refused(header(old, 1, 0, 16, 100, 1))) << "another version";
-  EXPECT_TRUE(is_refused(header(now, 7, 0, 16, 100, 1))) << "an unknown kind";
+  EXPECT_TRUE(is_refused(header(now, 8, 0, 16, 100, 1))) << "an unknown kind";
   EXPECT_TRUE(is_refused(header(now, 1, 1, 16, 100, 1))) << "a phase that is told of progress only";
   EXPECT_FALSE(is_refused(header(now, 2, 1, 30, 0, 5)));
   EXPECT_FALSE(is_refused(header(now, 2, 2, 30, 0, 5)));
@@ -257,7 +264,7 @@ TEST(Headers, ThatNoRankSendsAreRefused) {
   EXPECT_TRUE(is_refused(header(now, 1, 0, 0xffffffff, 100, 1))) << "a head beyond the limit";
   EXPECT_TRUE(is_refused(header(now, 3, 0, 16, 1, 1))) << "a payload where none belongs";
   EXPECT_TRUE(is_refused(header(now, 1, 0, 16, 0, 1))) << "a chunk of nothing";
-  EXPECT_TRUE(is_refused(header(now, 6, 0, 1, 0, 0))) << "a heartbeat with a head";
+  EXPECT_TRUE(is_refused(header(now, 7, 0, 1, 0, 0))) << "a heartbeat with a head";
 }
 
 struct Wrong {

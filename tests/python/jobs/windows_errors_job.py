@@ -225,6 +225,21 @@ def check_edges_that_one_end_knows_only() -> None:
     assert_window_works()
 
 
+def check_a_name_that_only_one_rank_has_in_use() -> None:
+    if bf.size() == 1:
+        return
+    fully_connected()
+    x = torch.zeros(4)
+    if bf.rank() == 0:
+        assert bf.win_create(x, "w", group=[0])
+        assert not bf.win_create(x, "w")
+        bf.win_free("w")
+    else:
+        with raises(ValueError, "is open already"):
+            bf.win_create(x, "w")
+    assert_usable()
+
+
 def check_who_frees_first_serves_the_others_still() -> None:
     if bf.size() == 1:
         return

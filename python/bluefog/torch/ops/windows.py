@@ -62,7 +62,8 @@ def win_create(
         dst_ranks: to whom this rank may write, and who may get its tensor.
 
     Returns:
-        True; False if this rank has a window with this name already: then nothing happens.
+        True; False if this rank has a window with this name already: then that stays, and neighbours that
+        have none get a MismatchError.
 
     Raises:
         TypeError: ``tensor`` is not a torch.Tensor.
@@ -71,21 +72,28 @@ def win_create(
         PeerLostError, OperationTimeoutError, ShutdownError: as the names say.
     """
     engine = context()
-    if name in engine.window_names():
-        return False
-    refusal = why_unreadable(tensor)
-    engine.create_window(
-        name,
-        0 if refusal else tensor.data_ptr(),
-        code_of(tensor),
-        shape_of(tensor),
-        zero_init=bool(zero_init),
-        group=group,
-        src_ranks=src_ranks,
-        dst_ranks=dst_ranks,
-        keep=(tensor, tensor.detach()),  # the memory stays, too, if the former gets another one
-        refusal=refusal and f"win_create: the tensor {refusal}",
-    )
+    is_open = name in engine.window_names()
+    fault = why_unreadable(tensor)
+    refusal = fault and f"win_create: the tensor {fault}"
+    if is_open:
+        refusal = f"win_create: a window named {name!r} is open already"
+    try:
+        engine.create_window(
+            name,
+            0 if fault else tensor.data_ptr(),
+            code_of(tensor),
+            shape_of(tensor),
+            zero_init=bool(zero_init),
+            group=group,
+            src_ranks=src_ranks,
+            dst_ranks=dst_ranks,
+            keep=(tensor, tensor.detach()),  # the memory stays, too, if the former gets another one
+            refusal=refusal,
+        )
+    except InvalidArgumentError:
+        if is_open:  # neighbours, who may have no such window, have been told
+            return False
+        raise
     return True
 
 
