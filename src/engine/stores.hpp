@@ -10,7 +10,7 @@
 
 namespace bluefog::engine {
 
-/// Sees the stores of a window's protocol. A seam: tests end a rank before any of them, and in the middle of
+/// Sees the stores of a window's protocol, and its letters to far ranks. A seam: tests end a rank before any of them, and in the middle of
 /// any bulk one.
 class StoreHook {
  public:

@@ -92,6 +92,7 @@ Task Operation::slot_at(const Neighbor& peer) {
 
 void Operation::send(const Neighbor& to, std::uint64_t request, const Envelope& envelope,
                      std::span<const std::byte> bytes) const {
+  core_->stores().step();
   core_->transport().send_note(to.rank, {to.there.topic, request, envelope.words(), bytes, {}});
 }
 

@@ -79,6 +79,7 @@ void RankLock::ask_far() {
   answer_->peer = place_->rank;
   request_ = core_->windows().expect(answer_);
   const std::uint64_t topic = core_->neighbor(place_->rank)->there.topic;
+  core_->stores().step();
   core_->transport().send_note(place_->rank, {topic, request_, Envelope{Letter::Lock}.words()});
 }
 
@@ -94,6 +95,7 @@ void RankLock::release() noexcept {
   } else if (answer_ != nullptr) {
     core_->windows().expect_no_more(request_);
     const std::uint64_t topic = core_->neighbor(place_->rank)->there.topic;
+    core_->stores().step();
     core_->transport().send_note(place_->rank, {topic, request_, Envelope{Letter::Unlock}.words()});
     answer_.reset();
   }

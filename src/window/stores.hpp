@@ -22,7 +22,7 @@ class Stores {
 
   void use(mixing::StoreKind kind) noexcept { kind_ = kind; }
   [[nodiscard]] mixing::StoreKind kind() const noexcept { return kind_; }
-  /// Before a store to a shared word.
+  /// Before a store to a shared word, or a letter.
   void step() const {
     if (hook_ != nullptr) hook_->before_store();
   }

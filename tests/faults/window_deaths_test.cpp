@@ -1,4 +1,4 @@
-// A rank that is killed before any store of the window protocol: what it has given counts wholly or not at
+// A rank that is killed before any store or letter of the window protocol: what it has given counts wholly or not at
 // all, its locks go to others, and the survivors go on, with all their mass.
 
 #include <algorithm>
@@ -99,6 +99,12 @@ struct Buffer {
   }
 };
 constexpr Buffer before{100, 1};
+
+enum class Place { PrivateMemory, Arena, OtherHosts };
+const char* name_of(Place place) {
+  constexpr const char* names[] = {"InPrivateMemory", "InArena", "OnOtherHosts"};
+  return names[static_cast<int>(place)];
+}
 
 struct Deed {
   const char* name;
@@ -245,20 +251,22 @@ void survive(Rank& rank, const Config& config, const Deed& deed, const Tensor& t
   window.free();
 }
 
-class WindowDeaths : public testing::TestWithParam<std::tuple<Deed, bool>> {
+class WindowDeaths : public testing::TestWithParam<std::tuple<Deed, Place>> {
  protected:
   /// @returns whether the victim was killed at that store
   [[nodiscard]] bool happen(std::uint64_t store) {
-    const auto& [deed, in_arena] = GetParam();
-    const auto ends = run_processes(size, [&, &deed = deed, in_arena = in_arena](const Config& config) {
+    const auto& [deed, place] = GetParam();
+    const auto run = [&, &deed = deed, place = place](const Config& config) {
       Executioner executioner(store);
       std::vector<double> memory(elements, 400);
       Rank rank(config, executioner);
       const SharedMemory shared = rank.allocate(elements * sizeof(double));
-      const Tensor tensor(in_arena ? shared.data() : memory.data(), DType::Float64, Shape(elements));
+      const Tensor tensor(place == Place::Arena ? shared.data() : memory.data(), DType::Float64, Shape(elements));
       if (config.rank == victim) return be_victim(rank, deed, executioner, tensor);
       survive(rank, config, deed, tensor);
-    });
+    };
+    const Ranks ranks = place == Place::OtherHosts ? Ranks::TcpProcesses : Ranks::Processes;
+    const auto ends = run_processes(size, run, with_transport_of(ranks, size, test_config()));
     for (int rank = 0; rank < victim; ++rank) {
       EXPECT_TRUE(ends[static_cast<std::size_t>(rank)].is_clean())
           << "rank " << rank << ": " << ends[static_cast<std::size_t>(rank)].failures << " signal "
@@ -274,14 +282,14 @@ TEST_P(WindowDeaths, LeaveWhatCounts) {
   std::uint64_t store = 0;
   for (; happen(store); ++store) ASSERT_FALSE(HasFailure()) << "killed at store " << store;
   ASSERT_FALSE(HasFailure()) << "not killed";
-  EXPECT_GE(store, static_cast<std::uint64_t>(std::get<0>(GetParam()).least_stores));
+  const bool is_far = std::get<1>(GetParam()) == Place::OtherHosts;
+  EXPECT_GE(store, static_cast<std::uint64_t>(is_far ? 2 : std::get<0>(GetParam()).least_stores));
 }
 
 INSTANTIATE_TEST_SUITE_P(AtEveryStore, WindowDeaths,
-                         testing::Combine(testing::ValuesIn(deeds()), testing::Bool()),
+                         testing::Combine(testing::ValuesIn(deeds()), testing::Values(Place::PrivateMemory, Place::Arena, Place::OtherHosts)),
                          [](const auto& info) {
-                           return std::string(std::get<0>(info.param).name) +
-                                  (std::get<1>(info.param) ? "InArena" : "InPrivateMemory");
+                           return std::string(std::get<0>(info.param).name) + name_of(std::get<1>(info.param));
                          });
 
 }  // namespace
