@@ -1,6 +1,6 @@
 #pragma once
-/// @file asynchronous.hpp  Decentralized training in which no rank waits for another: each computes at its own
-/// pace, and mixes what the others have last sent.
+/// @file asynchronous.hpp  Decentralized training in which no rank waits for another: each computes at its
+/// own pace, and mixes what the others have last sent.
 
 #include <chrono>
 #include <cstdint>
@@ -30,8 +30,8 @@ struct AsynchronousWeights {
   std::optional<double> self_weight;   ///< of push-sum: what this rank keeps; with dst_weights
 };
 
-/// The communication of an asynchronous algorithm, over parameters in flat buckets; the optimizer that changes
-/// the parameters is the user's own. In every iteration:
+/// The communication of an asynchronous algorithm, over parameters in flat buckets; the optimizer that
+/// changes the parameters is the user's own. In every iteration:
 ///
 ///     mixing.begin_exchange();    // what this rank has goes on its way
 ///     gradient at the parameters  // they stay as they are meanwhile
@@ -40,10 +40,10 @@ struct AsynchronousWeights {
 ///     the optimizer's step        // changes the parameters
 ///     mixing.end_step();
 ///
-/// begin_exchange() and end_exchange() may be left out, both, in iterations that do not communicate. What else
-/// changes the parameters, a checkpoint say, counts as a step; it must not come between these two. Floating
-/// dtypes. One thread. Errors are those of Window. The destructor frees the windows without waiting for the
-/// neighbours to do so.
+/// begin_exchange() and end_exchange() may be left out, both, in iterations that do not communicate. What
+/// else changes the parameters, a checkpoint say, counts as a step; it must not come between these two.
+/// Floating dtypes. One thread. Errors are those of Window. The destructor frees the windows without waiting
+/// for the neighbours to do so.
 class BLUEFOG_API AsynchronousMixing {
  public:
   virtual ~AsynchronousMixing() = default;
@@ -82,8 +82,8 @@ class BLUEFOG_API WindowPutMixing final : public AsynchronousMixing {
   std::unique_ptr<Impl> impl_;
 };
 
-/// The same, but each rank reads the parameters of its in-neighbours. They are read where they lie if they are
-/// in memory of Context::allocate_shared, and never in the middle of a step.
+/// The same, but each rank reads the parameters of its in-neighbours. They are read where they lie if they
+/// are in memory of Context::allocate_shared, and never in the middle of a step.
 class BLUEFOG_API WindowGetMixing final : public AsynchronousMixing {
  public:
   WindowGetMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
@@ -104,8 +104,8 @@ class BLUEFOG_API WindowGetMixing final : public AsynchronousMixing {
 /// equal shares of its mass u and weight w to itself and its out-neighbours, and collects what has come; the
 /// parameters are u / w. What a step changes in them changes u by w times as much: of who runs ahead, and has
 /// given most of its mass away, a step that counted whole would be amplified by 1 / w. Converges to the mean
-/// over any strongly connected graph, for nothing that is sent is lost or counted twice. A rank that has given
-/// nearly all of its weight to one that rests gives no more until some comes back.
+/// over any strongly connected graph, for nothing that is sent is lost or counted twice. A rank that has
+/// given nearly all of its weight to one that rests gives no more until some comes back.
 class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
  public:
   PushSumMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
@@ -122,9 +122,10 @@ class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
   std::unique_ptr<Impl> impl_;
 };
 
-/// AD-PSGD (Lian et al., ICML 2018): in each iteration a rank and one of its out-neighbours, chosen at random,
-/// set tensors to the mean of both, while the gradient is computed at a copy, which are the parameters. The next
-/// begin_exchange() brings what the step has changed into the tensor, and the tensor into the parameters.
+/// AD-PSGD (Lian et al., ICML 2018): in each iteration a rank and one of its out-neighbours, chosen at
+/// random, set tensors to the mean of both, while the gradient is computed at a copy, which are the
+/// parameters. The next begin_exchange() brings what the step has changed into the tensor, and the tensor
+/// into the parameters.
 class BLUEFOG_API PairwiseMixing final : public AsynchronousMixing {
  public:
   PairwiseMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});

@@ -50,8 +50,8 @@ struct SentTensor {
   ConstTensor tensor;
   void* writable = nullptr;
 
-  SentTensor(const ConstTensor& value) : tensor(value) {}                         // NOLINT
-  SentTensor(const Tensor& value) : tensor(value), writable(value.data) {}        // NOLINT
+  SentTensor(const ConstTensor& value) : tensor(value) {}                   // NOLINT
+  SentTensor(const Tensor& value) : tensor(value), writable(value.data) {}  // NOLINT
   template <WritableElementRange Range>
   SentTensor(Range&& values) : SentTensor(Tensor(std::forward<Range>(values))) {}  // NOLINT
   template <ElementRange Range>
@@ -113,12 +113,12 @@ class BLUEFOG_API WindowLock {
 /// neighbour puts to and accumulates in, and gets of this rank write to. Copies refer to the same window. The
 /// tensor is used in place and must live until the window is freed. No operation needs its target's threads
 /// to take part: on one host the bytes go straight to their place, and elsewhere a thread of the library puts
-/// them there. A reader sees a value wholly, or not at all; what nobody reads is replaced, so a window takes a
-/// bounded amount of memory.
+/// them there. A reader sees a value wholly, or not at all; what nobody reads is replaced, so a window takes
+/// a bounded amount of memory.
 ///
-/// Operations on one window take effect in the order of their calls. Each has a form ending in _async. Errors:
-/// InvalidArgument for a wrong argument, and after free(); PeerLost if a rank that is needed is lost: if that is
-/// known before, nothing is sent to anybody.
+/// Operations on one window take effect in the order of their calls. Each has a form ending in _async.
+/// Errors: InvalidArgument for a wrong argument, and after free(); PeerLost if a rank that is needed is lost:
+/// if that is known before, nothing is sent to anybody.
 ///
 /// While the Context tracks push-sum weights (Context::use_associated_p), every operation does to the
 /// weights what it does to tensors. A window starts with weight 1 for the own tensor, 0 for the buffers.
@@ -142,9 +142,9 @@ class BLUEFOG_API Window {
   /// The buffer there <- itself + weight * value. All dtypes but Bool; integers wrap around.
   void accumulate(const SentTensor& value, const WindowPutOptions& options = {});
   [[nodiscard]] Handle accumulate_async(const SentTensor& value, const WindowPutOptions& options = {});
-  /// The tensors of this rank and of `rank`, a destination, <- their mean, rounded once; atomically at each of
-  /// them, and so that the sum of both stays what it is, also if others average with either meanwhile. Floating
-  /// dtypes. Needs WindowOptions::averages. (The pairwise averaging of AD-PSGD: Lian et al. 2018.)
+  /// The tensors of this rank and of `rank`, a destination, <- their mean, rounded once; atomically at each
+  /// of them, and so that the sum of both stays what it is, also if others average with either meanwhile.
+  /// Floating dtypes. Needs WindowOptions::averages. (The pairwise averaging of AD-PSGD: Lian et al. 2018.)
   void average_with(int rank);
   [[nodiscard]] Handle average_with_async(int rank, const WindowCallOptions& options = {});
   /// The buffer of each source here <- weight * its tensor, as it is now. What the source's own window calls
@@ -181,9 +181,8 @@ class BLUEFOG_API Window {
                                       const WindowCallOptions& options = {});
   [[nodiscard]] Handle edit_async(WindowLock& lock, const WindowCallOptions& options = {});
 
-  /// Collective: returns when all neighbours have freed the window too, or are gone; until then it serves them
-  /// still. @throws InvalidArgument
-  /// while an operation on it is in flight
+  /// Collective: returns when all neighbours have freed the window too, or are gone; until then it serves
+  /// them still. @throws InvalidArgument while an operation on it is in flight
   void free();
   [[nodiscard]] Handle free_async(const WindowCallOptions& options = {});
   [[nodiscard]] bool is_freed() const;

@@ -36,8 +36,8 @@ class PyMixing {
   std::shared_ptr<AsynchronousMixing> mixing_;
 };
 
-std::shared_ptr<AsynchronousMixing> make(const std::string& kind, Context& context, std::vector<Tensor> buckets,
-                                         const AsynchronousOptions& options) {
+std::shared_ptr<AsynchronousMixing> make(const std::string& kind, Context& context,
+                                         std::vector<Tensor> buckets, const AsynchronousOptions& options) {
   if (kind == "window_put") return std::make_shared<WindowPutMixing>(context, std::move(buckets), options);
   if (kind == "window_get") return std::make_shared<WindowGetMixing>(context, std::move(buckets), options);
   if (kind == "push_sum") return std::make_shared<PushSumMixing>(context, std::move(buckets), options);
@@ -104,8 +104,8 @@ void bind_asynchronous(nb::module_& module, nb::class_<PyContext>& context) {
       .def(
           "close", [](PyMixing& self) { run_interruptibly([mixing = self.share()] { mixing->close(); }); },
           "Collective among neighbours.");
-  context.def("asynchronous_mixing", &make_mixing, arg("kind"), arg("addresses"), arg("dtypes"), arg("counts"),
-              arg("name"), nb::kw_only(), arg("seed") = 1,
+  context.def("asynchronous_mixing", &make_mixing, arg("kind"), arg("addresses"), arg("dtypes"),
+              arg("counts"), arg("name"), nb::kw_only(), arg("seed") = 1,
               "`kind`: window_put, window_get, push_sum or pairwise. Collective among neighbours.");
 }
 

@@ -13,7 +13,8 @@
 
 namespace bluefog::engine {
 
-/// Plain counters, under the engine's lock; those of errands under their own, for these need not pass it. Room for the peers that are met, not for all of the job.
+/// Plain counters, under the engine's lock; those of errands under their own, for these need not pass it.
+/// Room for the peers that are met, not for all of the job.
 class Accounts {
  public:
   [[nodiscard]] PeerStats& of_peer(int rank) { return of(peers_, rank); }

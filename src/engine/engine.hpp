@@ -35,7 +35,7 @@ struct Tuning {
   bool spin = true;  ///< ranks have cores of their own
   /// Slots of finished operations are looked through when so many wait; their rings stay warm in the cache.
   std::size_t retired_before_reclaim = 32;
-  BulkStores* stores = nullptr;       ///< not null: in tests
+  BulkStores* stores = nullptr;      ///< not null: in tests
   StoreHook* window_hook = nullptr;  ///< not null: in tests
 };
 

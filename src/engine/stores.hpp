@@ -10,8 +10,8 @@
 
 namespace bluefog::engine {
 
-/// Sees the stores of a window's protocol, and its letters to far ranks. A seam: tests end a rank before any of them, and in the middle of
-/// any bulk one.
+/// Sees the stores of a window's protocol, and its letters to far ranks. A seam: tests end a rank before any
+/// of them, and in the middle of any bulk one.
 class StoreHook {
  public:
   virtual ~StoreHook() = default;

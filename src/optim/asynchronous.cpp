@@ -1,8 +1,7 @@
-#include <bluefog/asynchronous.hpp>
-
 #include <algorithm>
 #include <utility>
 
+#include <bluefog/asynchronous.hpp>
 #include <bluefog/error.hpp>
 
 #include "base/split_mix.hpp"
@@ -113,9 +112,7 @@ void WindowGetMixing::close() {
 class PushSumMixing::Impl {
  public:
   Impl(Context& context, std::vector<Tensor> parameters, const std::string& name)
-      : buckets(std::move(parameters)),
-        mass(copies(buckets)),
-        group(context, views(mass), name, [] {
+      : buckets(std::move(parameters)), mass(copies(buckets)), group(context, views(mass), name, [] {
           WindowOptions zeros;
           zeros.zero_init = true;
           return zeros;
@@ -141,8 +138,9 @@ class PushSumMixing::Impl {
     return options;
   }
 
-  /// Who has less gives nothing, but collects. While all its shares stay with a rank that rests, w and u halve in
-  /// each iteration or so; u, which has the dtype of the parameters, must not leave the range of its exponents.
+  /// Who has less gives nothing, but collects. While all its shares stay with a rank that rests, w and u
+  /// halve in each iteration or so; u, which has the dtype of the parameters, must not leave the range of its
+  /// exponents.
   [[nodiscard]] static double least_weight(DType dtype) {
     switch (dtype) {
       case DType::Float64:
@@ -166,7 +164,8 @@ class PushSumMixing::Impl {
   optim::WindowGroup group;
 };
 
-PushSumMixing::PushSumMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options)
+PushSumMixing::PushSumMixing(Context& context, std::vector<Tensor> buckets,
+                             const AsynchronousOptions& options)
     : impl_(std::make_unique<Impl>(context, std::move(buckets), options.name)) {}
 PushSumMixing::~PushSumMixing() = default;
 
@@ -227,7 +226,8 @@ class PairwiseMixing::Impl {
   base::SplitMix64 random;
 };
 
-PairwiseMixing::PairwiseMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options)
+PairwiseMixing::PairwiseMixing(Context& context, std::vector<Tensor> buckets,
+                               const AsynchronousOptions& options)
     : impl_(std::make_unique<Impl>(context, std::move(buckets), options)) {}
 PairwiseMixing::~PairwiseMixing() = default;
 

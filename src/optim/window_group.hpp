@@ -40,7 +40,8 @@ class WindowGroup {
     const auto until = std::chrono::steady_clock::now() + patience;
     return std::ranges::all_of(in_flight_, [&](Handle& handle) {
       try {
-        return handle.wait_for(std::max(until - std::chrono::steady_clock::now(), std::chrono::nanoseconds(0)));
+        return handle.wait_for(
+            std::max(until - std::chrono::steady_clock::now(), std::chrono::nanoseconds(0)));
       } catch (const Error&) {  // wait() tells
         return true;
       }

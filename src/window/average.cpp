@@ -78,7 +78,8 @@ Task AverageOperation::apply() {
   }
   const std::array<mixing::Term, 3> terms{{{0, 1.0}, {1, 1.0}, {2, -1.0}}};
   const std::array<const void*, 3> inputs{core().data(), mean_.data(), snapshot_.data()};
-  core().stores().combine(dtype, {mixing::Combine::Weighted, terms, -1}, inputs, core().data(), core().count());
+  core().stores().combine(dtype, {mixing::Combine::Weighted, terms, -1}, inputs, core().data(),
+                          core().count());
 }
 
 }  // namespace bluefog::window

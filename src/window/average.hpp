@@ -10,8 +10,8 @@ namespace bluefog::window {
 
 /// The own tensor goes to the other rank, whose background thread makes the mean, atomically there. When that
 /// is back, this rank's tensor may have been averaged with others: then it changes by what it would have
-/// changed, so that nothing is lost. No rank waits for another while it holds a lock, so no ring of them waits
-/// for ever.
+/// changed, so that nothing is lost. No rank waits for another while it holds a lock, so no ring of them
+/// waits for ever.
 class AverageOperation final : public Operation {
  public:
   /// @throws InvalidArgument

@@ -103,7 +103,8 @@ std::vector<std::uint64_t> Core::describe() const {
   words[AveragesWord] = averages_ ? 1 : 0;
   words[DimsWord] = tensor_.shape.dims();
   words[NeighborsWord] = neighbors_.size();
-  for (const std::int64_t extent : tensor_.shape.extents()) words.push_back(static_cast<std::uint64_t>(extent));
+  for (const std::int64_t extent : tensor_.shape.extents())
+    words.push_back(static_cast<std::uint64_t>(extent));
   for (const auto& peer : neighbors_) {
     words.push_back(static_cast<std::uint64_t>(peer->rank) << 2 | (peer->is_source ? source_bit : 0) |
                     (peer->is_destination ? destination_bit : 0));
@@ -119,19 +120,23 @@ void Core::compare(int from, const Neighbor& peer, std::span<const std::uint64_t
   const auto dtype = static_cast<DType>(words[DTypeWord]);
   const std::string start = describe_call("win_create") + ": " + engine::rank_text(from);
   if (dtype != tensor_.dtype || shape != tensor_.shape) {
-    throw Mismatch(start + " gave a " + std::string(bluefog::name_of(dtype)) + " tensor of shape " + shape.to_string() +
-                   ", this rank a " + std::string(bluefog::name_of(tensor_.dtype)) + " tensor of shape " +
-                   tensor_.shape.to_string() + "; give the same on all ranks");
+    throw Mismatch(start + " gave a " + std::string(bluefog::name_of(dtype)) + " tensor of shape " +
+                   shape.to_string() + ", this rank a " + std::string(bluefog::name_of(tensor_.dtype)) +
+                   " tensor of shape " + tensor_.shape.to_string() + "; give the same on all ranks");
   }
   if ((words[AveragesWord] != 0) != averages_) {
-    throw Mismatch(start + " and this rank do not agree whether the window averages; give the same on all ranks");
+    throw Mismatch(start +
+                   " and this rank do not agree whether the window averages; give the same on all ranks");
   }
   const auto list = words.subspan(FixedWords + extents.size());
-  const auto self = std::ranges::find(list, static_cast<std::uint64_t>(rank()), [](auto word) { return word >> 2; });
-  const std::uint64_t expected = (peer.is_source ? destination_bit : 0) | (peer.is_destination ? source_bit : 0);
+  const auto self =
+      std::ranges::find(list, static_cast<std::uint64_t>(rank()), [](auto word) { return word >> 2; });
+  const std::uint64_t expected =
+      (peer.is_source ? destination_bit : 0) | (peer.is_destination ? source_bit : 0);
   if (self == list.end() || (*self & 3U) != expected) {
-    throw Mismatch(start + " and this rank do not agree who of them puts to whom; src_ranks of one and "
-                           "dst_ranks of the other must name each other");
+    throw Mismatch(start +
+                   " and this rank do not agree who of them puts to whom; src_ranks of one and "
+                   "dst_ranks of the other must name each other");
   }
 }
 
@@ -146,8 +151,7 @@ std::size_t Core::meet(int from, std::span<const std::uint64_t> words) {
     for (const std::uint64_t word : list) peer.there.neighbors.push_back(static_cast<int>(word >> 2));
     const auto self =
         std::ranges::find(list, static_cast<std::uint64_t>(rank()), [](auto word) { return word >> 2; });
-    std::byte* const memory =
-        at(words[HeaderWord], sizeof(WindowHeader) + list.size() * sizeof(EdgeHeader));
+    std::byte* const memory = at(words[HeaderWord], sizeof(WindowHeader) + list.size() * sizeof(EdgeHeader));
     peer.there.header = reinterpret_cast<WindowHeader*>(memory);
     peer.there.edge = reinterpret_cast<EdgeHeader*>(memory + sizeof(WindowHeader)) + (self - list.begin());
     if (words[TensorWord] != transport::no_offset && peer.is_source) {

@@ -140,8 +140,8 @@ class Core : public std::enable_shared_from_this<Core> {
   void line_up(const void* operation);
   [[nodiscard]] bool has_turn(const void* operation) const;
   void step_out(const void* operation);
-  /// One try to free the window begins. @throws InvalidArgument if an operation is in flight, a lock is held, or
-  /// the window is freed
+  /// One try to free the window begins. @throws InvalidArgument if an operation is in flight, a lock is held,
+  /// or the window is freed
   void close_to_calls(std::string_view operation);
   /// It ends; another may follow unless it has succeeded.
   void end_freeing(bool has_succeeded);

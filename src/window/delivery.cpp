@@ -39,7 +39,8 @@ DeliveryOperation::DeliveryOperation(std::shared_ptr<Core> shared, Delivery deli
       check.fail("self_weight changes the tensor that is sent, which is const here; give a writable one");
     }
   }
-  for (const auto& [peer, weight] : check.edges(options.dst_weights, core().row().destinations, "dst_weights")) {
+  for (const auto& [peer, weight] :
+       check.edges(options.dst_weights, core().row().destinations, "dst_weights")) {
     destinations_.push_back({core().neighbor(peer), weight});
   }
 }
@@ -77,7 +78,8 @@ Task DeliveryOperation::run() {
   is_delivered_ = true;
   for (const Request& request : requests) co_await receive(request.answer());
   for (const Destination& to : destinations_) {
-    if (core().is_lost(to.peer->rank)) core().throw_lost(name(), to.peer->rank, "all others have got their parts; ");
+    if (core().is_lost(to.peer->rank))
+      core().throw_lost(name(), to.peer->rank, "all others have got their parts; ");
   }
 }
 
@@ -88,7 +90,8 @@ Task DeliveryOperation::deliver_near() {
   const std::optional<double> push_sum =
       moves_weights_ ? std::optional(core().header().push_sum_weight.load()) : std::nullopt;
   std::vector<Destination> open;
-  std::ranges::copy_if(destinations_, std::back_inserter(open), [](const auto& to) { return !to.peer->is_far; });
+  std::ranges::copy_if(destinations_, std::back_inserter(open),
+                       [](const auto& to) { return !to.peer->is_far; });
   for (const Destination& to : open) {
     if (core().averages()) co_await slot_at(*to.peer);
   }

@@ -65,11 +65,11 @@ class EdgeReader {
   Stores stores_;
   std::array<std::byte*, most_slots> slots_{};
   std::size_t slot_count_ = 0;
-  std::vector<int> free_;   ///< the owner's own, without the kept one
-  int kept_ = -1;           ///< the slot that holds the value
-  int taken_ = -1;          ///< the last one that was taken; its writer may still read it
+  std::vector<int> free_;  ///< the owner's own, without the kept one
+  int kept_ = -1;          ///< the slot that holds the value
+  int taken_ = -1;         ///< the last one that was taken; its writer may still read it
   int spare_ = -1;
-  double weight_ = 0;       ///< associated push-sum weight of the value
+  double weight_ = 0;                   ///< associated push-sum weight of the value
   std::atomic<std::uint64_t> gets_{0};  ///< since the versions were forgotten
 };
 

@@ -1,10 +1,10 @@
 #pragma once
 /// @file layout.hpp  What a window is in the memory of its owner, as its neighbours on the host see it.
 ///
-/// For each neighbour that may write there is an edge: slots of the tensor's size, of which one is hidden (its
-/// writer fills it), one is published (what the writer gave last, until the owner takes it), and the others
-/// are the owner's. One atomic word says which is which, so that neither waits for the other, and neither
-/// leaves anything torn when it dies.
+/// For each neighbour that may write there is an edge: slots of the tensor's size, of which one is hidden
+/// (its writer fills it), one is published (what the writer gave last, until the owner takes it), and the
+/// others are the owner's. One atomic word says which is which, so that neither waits for the other, and
+/// neither leaves anything torn when it dies.
 
 #include <array>
 #include <atomic>

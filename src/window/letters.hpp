@@ -37,7 +37,7 @@ struct Envelope {
   double weight = 0;         ///< that one; in a Get, the factor
 
   [[nodiscard]] transport::NoteWords words() const {
-    return {static_cast<std::uint64_t>(letter), offset, std::uint64_t{is_last}, std::uint64_t{has_weight},
+    return {static_cast<std::uint64_t>(letter),   offset, std::uint64_t{is_last}, std::uint64_t{has_weight},
             std::bit_cast<std::uint64_t>(weight), 0};
   }
   [[nodiscard]] static Envelope of(const transport::NoteWords& words) {
@@ -55,8 +55,8 @@ struct Answer {
   enum class State : std::uint8_t { Awaited, Done, Refused };
   int peer = -1;
   std::atomic<State> state{State::Awaited};
-  std::string reason;           ///< once it is refused
-  std::byte* bytes = nullptr;   ///< of a get: where they go
+  std::string reason;          ///< once it is refused
+  std::byte* bytes = nullptr;  ///< of a get: where they go
   std::size_t size = 0;
   std::size_t received = 0;
   double weight = 0;  ///< push-sum weight that came with them

@@ -23,7 +23,8 @@ void Operation::end() noexcept {
 
 Task Operation::run_in_turn() {
   if (takes_turn_ && !core_->has_turn(this)) {
-    auto turn = until("it waits for calls on this window that came before it", [this] { return core_->has_turn(this); });
+    auto turn = until("it waits for calls on this window that came before it",
+                      [this] { return core_->has_turn(this); });
     co_await turn;
   }
   co_await run();
@@ -62,7 +63,9 @@ Task Operation::acquire(RankLock& lock) {
 }
 
 Task Operation::receive(const Answer& answer) {
-  const auto is_awaited = [&] { return answer.state.load(std::memory_order_acquire) == Answer::State::Awaited; };
+  const auto is_awaited = [&] {
+    return answer.state.load(std::memory_order_acquire) == Answer::State::Awaited;
+  };
   auto answered = until("it waits for " + engine::rank_text(answer.peer),
                         [&] { return !is_awaited() || core_->is_lost(answer.peer); });
   co_await answered;

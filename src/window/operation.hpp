@@ -25,7 +25,9 @@ class Operation : public engine::Errand {
   void give_up() noexcept final;
   [[nodiscard]] std::string_view name() const final { return name_; }
   [[nodiscard]] std::string_view subject() const final { return core_->name(); }
-  [[nodiscard]] std::string describe_wait() const final { return waits_for_.empty() ? "" : "; " + waits_for_; }
+  [[nodiscard]] std::string describe_wait() const final {
+    return waits_for_.empty() ? "" : "; " + waits_for_;
+  }
   [[nodiscard]] std::size_t bytes() const override { return core_->bytes(); }
 
  protected:

@@ -37,8 +37,8 @@ class RankLock {
   std::shared_ptr<Core> core_;
   LockPlace* place_;
   std::thread::id caller_;
-  bool is_in_ = false;  ///< no other thread of this process is at it
-  RobustLock lock_;     ///< at a near rank
+  bool is_in_ = false;              ///< no other thread of this process is at it
+  RobustLock lock_;                 ///< at a near rank
   std::shared_ptr<Answer> answer_;  ///< of a far one
   std::uint64_t request_ = 0;
 };

@@ -12,8 +12,8 @@ bool RobustLock::may_take(std::uint64_t seen, IsDead is_dead) const {
 
 bool RobustLock::try_lock(IsDead is_dead) {
   const std::uint64_t seen = words_->holder.load();
-  is_held_ = may_take(seen, is_dead) &&
-             (seen == self_.bits() || exchange(words_->holder, seen, self_.bits()));
+  is_held_ =
+      may_take(seen, is_dead) && (seen == self_.bits() || exchange(words_->holder, seen, self_.bits()));
   if (is_held_) {
     leave(is_dead);
     return true;

@@ -57,7 +57,8 @@ class RobustLock {
   void enter();
   void leave(IsDead is_dead);
   void unlock(IsDead is_dead);
-  [[nodiscard]] bool exchange(std::atomic<std::uint64_t>& word, std::uint64_t expected, std::uint64_t wanted) {
+  [[nodiscard]] bool exchange(std::atomic<std::uint64_t>& word, std::uint64_t expected,
+                              std::uint64_t wanted) {
     stores_.step();
     return word.compare_exchange_strong(expected, wanted);
   }

@@ -50,7 +50,8 @@ bool Service::has_pressing_work() {
 
 bool Service::has_work() {
   if (has_pressing_work()) return true;
-  if (std::ranges::any_of(core().neighbors(), [](const auto& peer) { return wants_mean(*peer); })) return true;
+  if (std::ranges::any_of(core().neighbors(), [](const auto& peer) { return wants_mean(*peer); }))
+    return true;
   const std::lock_guard lock(core().mutex());
   return !core().wishes().gets.empty() || !core().wishes().means.empty();
 }
@@ -129,8 +130,8 @@ void Service::grant_locks() {
   if (are_released) core().ring_neighbors_of(core().rank());
 }
 
-/// Until the condition holds, or the window is closed. Does meanwhile what those may be waiting for on whom the
-/// condition depends.
+/// Until the condition holds, or the window is closed. Does meanwhile what those may be waiting for on whom
+/// the condition depends.
 Task Service::serve_until(std::string what, std::function<bool()> condition) {
   bool holds = condition();
   while (!holds && !core().is_retired()) {

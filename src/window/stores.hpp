@@ -29,7 +29,8 @@ class Stores {
   /// to <- weight * from; `to` may be `from`. Dtypes without fractions take weights of 1 and 0.
   void scale(DType dtype, std::byte* to, const std::byte* from, double weight, std::size_t count) const;
   /// to <- base + value; `to` may be either. Not Bool.
-  void add(DType dtype, std::byte* to, const std::byte* base, const std::byte* value, std::size_t count) const;
+  void add(DType dtype, std::byte* to, const std::byte* base, const std::byte* value,
+           std::size_t count) const;
 
   /// Both <- (a + b) / 2.
   void mean(DType dtype, std::byte* a, std::byte* b, std::size_t count) const;

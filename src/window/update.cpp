@@ -100,7 +100,8 @@ void UpdateOperation::combine_tensors(const mixing::ResolvedRow& row) {
   std::vector<mixing::Term> terms;
   std::optional<Zeros> zeros;
   for (const auto& term : row.terms) {
-    const void* input = term.rank == core().rank() ? core().data() : core().neighbor(term.rank)->reader->value();
+    const void* input =
+        term.rank == core().rank() ? core().data() : core().neighbor(term.rank)->reader->value();
     if (input == nullptr && row.combine != mixing::Combine::Mean) continue;  // nothing is added
     if (input == nullptr) {
       if (!zeros) zeros.emplace(core().bytes());
@@ -126,7 +127,8 @@ void UpdateOperation::combine_weights(const mixing::ResolvedRow& row) {
   std::vector<const void*> inputs;
   for (const double& weight : weights) inputs.push_back(&weight);
   double combined = 0;
-  Stores().combine(DType::Float64, {row.combine, terms, -1}, inputs, reinterpret_cast<std::byte*>(&combined), 1);
+  Stores().combine(DType::Float64, {row.combine, terms, -1}, inputs, reinterpret_cast<std::byte*>(&combined),
+                   1);
   core().header().push_sum_weight.store(combined);
 }
 

@@ -1,9 +1,8 @@
-#include <bluefog/window.hpp>
-
 #include <chrono>
 
 #include <bluefog/context.hpp>
 #include <bluefog/error.hpp>
+#include <bluefog/window.hpp>
 
 #include "window/arguments.hpp"
 #include "window/average.hpp"
@@ -54,9 +53,9 @@ class LockOperation final : public Operation {
 Handle start(const std::shared_ptr<engine::Session>& session, std::shared_ptr<Operation> operation,
              const WindowCallOptions& options) {
   engine::Engine& engine = session->engine();
-  return {std::shared_ptr<engine::Engine>(session, &engine),
-          options.attended ? engine.run_at_once(std::move(operation))
-                           : engine.submit(std::move(operation), true)};
+  return {std::shared_ptr<engine::Engine>(session, &engine), options.attended
+                                                                 ? engine.run_at_once(std::move(operation))
+                                                                 : engine.submit(std::move(operation), true)};
 }
 
 /// By who waits at once.
@@ -94,7 +93,8 @@ WindowUpdateOptions collecting(const Core& core, bool require_mutex, const Windo
 }
 
 const std::shared_ptr<Core>& checked(const std::shared_ptr<Core>& core) {
-  if (core == nullptr) throw InvalidArgument("this Window refers to none; Context::create_window() makes one");
+  if (core == nullptr)
+    throw InvalidArgument("this Window refers to none; Context::create_window() makes one");
   return core;
 }
 
@@ -107,7 +107,8 @@ std::vector<int> ranks_or_all(const Core& core, const std::optional<std::vector<
     for (const int rank : *given) wanted->emplace(rank, 1.0);
   }
   std::vector<int> ranks;
-  for (const auto& edge : ArgumentCheck(core, "win_mutex").edges(wanted, all, "ranks")) ranks.push_back(edge.rank);
+  for (const auto& edge : ArgumentCheck(core, "win_mutex").edges(wanted, all, "ranks"))
+    ranks.push_back(edge.rank);
   return ranks;
 }
 
@@ -165,14 +166,17 @@ void Window::put(const SentTensor& value, const WindowPutOptions& options) {
   run(session_, std::make_shared<DeliveryOperation>(checked(core_), Delivery::Put, value, options));
 }
 Handle Window::put_async(const SentTensor& value, const WindowPutOptions& options) {
-  return start(session_, std::make_shared<DeliveryOperation>(checked(core_), Delivery::Put, value, options), options);
+  return start(session_, std::make_shared<DeliveryOperation>(checked(core_), Delivery::Put, value, options),
+               options);
 }
 
 void Window::accumulate(const SentTensor& value, const WindowPutOptions& options) {
   run(session_, std::make_shared<DeliveryOperation>(checked(core_), Delivery::Accumulate, value, options));
 }
 Handle Window::accumulate_async(const SentTensor& value, const WindowPutOptions& options) {
-  return start(session_, std::make_shared<DeliveryOperation>(checked(core_), Delivery::Accumulate, value, options), options);
+  return start(session_,
+               std::make_shared<DeliveryOperation>(checked(core_), Delivery::Accumulate, value, options),
+               options);
 }
 
 void Window::average_with(int rank) {
@@ -201,7 +205,8 @@ void Window::update_then_collect(bool require_mutex) {
 }
 Handle Window::update_then_collect_async(bool require_mutex, const WindowCallOptions& options) {
   const WindowUpdateOptions collect = collecting(*checked(core_), require_mutex, options);
-  return start(session_, std::make_shared<UpdateOperation>(core_, "win_update_then_collect", collect), options);
+  return start(session_, std::make_shared<UpdateOperation>(core_, "win_update_then_collect", collect),
+               options);
 }
 
 std::map<int, std::uint64_t> Window::versions() const {

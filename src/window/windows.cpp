@@ -45,7 +45,8 @@ std::vector<mixing::WeightedRank> weighted(std::vector<int> ranks) {
   return list;
 }
 
-void check_ranks(const std::vector<int>& ranks, const char* argument, int self, const std::vector<int>& members) {
+void check_ranks(const std::vector<int>& ranks, const char* argument, int self,
+                 const std::vector<int>& members) {
   for (const int rank : ranks) {
     if (rank == self) throw InvalidArgument(std::string(argument) + ": a rank is no neighbour of itself");
     if (!std::ranges::binary_search(members, rank)) {
@@ -90,8 +91,8 @@ void Windows::close() {
 std::string Windows::blocks_topology() const {
   const std::lock_guard lock(mutex_);
   if (by_name_.empty()) return {};
-  return "window \"" + by_name_.begin()->first + "\" is open, and its edges are those of the topology; free all " +
-         "windows first";
+  return "window \"" + by_name_.begin()->first +
+         "\" is open, and its edges are those of the topology; free all " + "windows first";
 }
 
 // --- creation
@@ -123,7 +124,8 @@ std::string Windows::fault_of(const std::string& name, const Tensor& tensor) con
     return wrong.what();
   }
   const std::lock_guard lock(mutex_);
-  return by_name_.contains(name) ? "a window with this name is open; free it first, or give another name" : "";
+  return by_name_.contains(name) ? "a window with this name is open; free it first, or give another name"
+                                 : "";
 }
 
 void Windows::begin(Creation& creation, const Tensor& tensor, const WindowOptions& options) {
@@ -206,7 +208,8 @@ std::vector<std::string> Windows::names() const {
 void Windows::forget(const Core& core) {
   const std::lock_guard lock(mutex_);
   by_topic_.erase(core.topic());
-  if (const auto found = by_name_.find(core.name()); found != by_name_.end() && found->second.get() == &core) {
+  if (const auto found = by_name_.find(core.name());
+      found != by_name_.end() && found->second.get() == &core) {
     by_name_.erase(found);
   }
 }
@@ -237,8 +240,7 @@ bool Windows::take_note(int from, const transport::Note& note) {
   const bool is_delivery = envelope.letter == Letter::Put || envelope.letter == Letter::Accumulate;
   if (core == nullptr) {
     const bool awaits_answer = envelope.letter == Letter::Get || envelope.letter == Letter::Lock ||
-                               envelope.letter == Letter::Mean ||
-                               (is_delivery && envelope.is_last);
+                               envelope.letter == Letter::Mean || (is_delivery && envelope.is_last);
     if (awaits_answer) refuse(from, note.request);
     return true;
   }
@@ -284,8 +286,8 @@ bool Windows::take_wish(Core& core, Neighbor& from, const transport::Note& note)
   {
     const std::lock_guard lock(core.mutex());
     FarWishes& wishes = core.wishes();
-    const bool is_wish = envelope.letter == Letter::Get || envelope.letter == Letter::Lock ||
-                         envelope.letter == Letter::Mean;
+    const bool is_wish =
+        envelope.letter == Letter::Get || envelope.letter == Letter::Lock || envelope.letter == Letter::Mean;
     if (!wishes.are_served && is_wish) {
       refuse(from.rank, note.request);
       return true;
@@ -332,7 +334,8 @@ bool Windows::take_answer(int from, const transport::Note& note) {
           note.bytes.size() > answer.size - answer.received) {
         return false;
       }
-      if (!note.bytes.empty()) std::memcpy(answer.bytes + answer.received, note.bytes.data(), note.bytes.size());
+      if (!note.bytes.empty())
+        std::memcpy(answer.bytes + answer.received, note.bytes.data(), note.bytes.size());
       answer.received += note.bytes.size();
       if (!envelope.is_last) return true;
       if (answer.received != answer.size) return false;

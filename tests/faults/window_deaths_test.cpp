@@ -1,5 +1,5 @@
-// A rank that is killed before any store or letter of the window protocol: what it has given counts wholly or not at
-// all, its locks go to others, and the survivors go on, with all their mass.
+// A rank that is killed before any store or letter of the window protocol: what it has given counts wholly or
+// not at all, its locks go to others, and the survivors go on, with all their mass.
 
 #include <algorithm>
 #include <atomic>
@@ -81,7 +81,8 @@ class Rank {
 
  private:
   void wait(const std::shared_ptr<engine::Operation>& operation) {
-    ASSERT_TRUE(session_->engine().wait(*operation, session_->engine().clock().now() + std::chrono::minutes(1)));
+    ASSERT_TRUE(
+        session_->engine().wait(*operation, session_->engine().clock().now() + std::chrono::minutes(1)));
     if (operation->error()) std::rethrow_exception(operation->error());
   }
 
@@ -131,15 +132,18 @@ WindowPutOptions halved() {
 const std::vector<Deed>& deeds() {
   static const std::vector<Deed> all{
       {"Put", [](Window& window, const Tensor& value) { window.put(value, halved()); }, {200, 0.5}, 12},
-      {"Accumulate", [](Window& window, const Tensor& value) { window.accumulate(value, halved()); },
-       {300, 1.5}, 14},
+      {"Accumulate",
+       [](Window& window, const Tensor& value) { window.accumulate(value, halved()); },
+       {300, 1.5},
+       14},
       {"AccumulateAndKeepHalf",
        [](Window& window, const Tensor& value) {
          WindowPutOptions options = halved();
          options.self_weight = 0.5;
          window.accumulate(value, options);
        },
-       {300, 1.5}, 16},
+       {300, 1.5},
+       16},
       {"Get",
        [](Window& window, const Tensor&) {
          WindowGetOptions options;
@@ -261,7 +265,8 @@ class WindowDeaths : public testing::TestWithParam<std::tuple<Deed, Place>> {
       std::vector<double> memory(elements, 400);
       Rank rank(config, executioner);
       const SharedMemory shared = rank.allocate(elements * sizeof(double));
-      const Tensor tensor(place == Place::Arena ? shared.data() : memory.data(), DType::Float64, Shape(elements));
+      const Tensor tensor(place == Place::Arena ? shared.data() : memory.data(), DType::Float64,
+                          Shape(elements));
       if (config.rank == victim) return be_victim(rank, deed, executioner, tensor);
       survive(rank, config, deed, tensor);
     };
@@ -287,9 +292,12 @@ TEST_P(WindowDeaths, LeaveWhatCounts) {
 }
 
 INSTANTIATE_TEST_SUITE_P(AtEveryStore, WindowDeaths,
-                         testing::Combine(testing::ValuesIn(deeds()), testing::Values(Place::PrivateMemory, Place::Arena, Place::OtherHosts)),
+                         testing::Combine(testing::ValuesIn(deeds()),
+                                          testing::Values(Place::PrivateMemory, Place::Arena,
+                                                          Place::OtherHosts)),
                          [](const auto& info) {
-                           return std::string(std::get<0>(info.param).name) + name_of(std::get<1>(info.param));
+                           return std::string(std::get<0>(info.param).name) +
+                                  name_of(std::get<1>(info.param));
                          });
 
 }  // namespace

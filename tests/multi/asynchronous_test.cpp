@@ -18,7 +18,8 @@ std::ostream& operator<<(std::ostream& out, Method method) {
   return out << names[static_cast<int>(method)];
 }
 
-std::unique_ptr<AsynchronousMixing> make(Method method, Context& context, const std::vector<Tensor>& buckets) {
+std::unique_ptr<AsynchronousMixing> make(Method method, Context& context,
+                                         const std::vector<Tensor>& buckets) {
   switch (method) {
     case Method::Put:
       return std::make_unique<WindowPutMixing>(context, buckets);
@@ -82,13 +83,15 @@ TEST_P(AsynchronousTraining, FindsTheOptimumOfTheMean) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Ranks, AsynchronousTraining,
-    testing::Combine(testing::Values(Ranks::Threads, Ranks::Processes, Ranks::SimulatedPairs, Ranks::TcpThreads),
-                     testing::Values(Method::Put, Method::Get, Method::PushSum, Method::Pairwise)),
-    [](const auto& info) {
-      return testing::PrintToString(std::get<0>(info.param)) + testing::PrintToString(std::get<1>(info.param));
-    });
+INSTANTIATE_TEST_SUITE_P(Ranks, AsynchronousTraining,
+                         testing::Combine(testing::Values(Ranks::Threads, Ranks::Processes,
+                                                          Ranks::SimulatedPairs, Ranks::TcpThreads),
+                                          testing::Values(Method::Put, Method::Get, Method::PushSum,
+                                                          Method::Pairwise)),
+                         [](const auto& info) {
+                           return testing::PrintToString(std::get<0>(info.param)) +
+                                  testing::PrintToString(std::get<1>(info.param));
+                         });
 
 TEST(PushSum, KeepsItsParametersWhileAllItGivesStaysWithARankThatRests) {
   run_job(Ranks::Threads, 3, [](Context& context) {

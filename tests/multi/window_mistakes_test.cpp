@@ -71,7 +71,8 @@ TEST_P(WindowMistakes, UnknownName) {
 TEST_P(WindowMistakes, DuplicateName) {
   on_ring(2, [](Context& context) {
     with_window(context, [&](Window&, std::vector<double>& tensor) {
-      expect_error("a window with this name is open", [&] { static_cast<void>(context.create_window("w", tensor)); });
+      expect_error("a window with this name is open",
+                   [&] { static_cast<void>(context.create_window("w", tensor)); });
     });
     expect_error("needs a name", [&] {
       std::vector<double> tensor(3);
@@ -88,10 +89,12 @@ TEST_P(WindowMistakes, ADuplicateOnOneRankFailsOnAll) {
     if (context.rank() == 0) {
       alone.group = {0};
       own = context.create_window("w", tensor, alone);
-      expect_error("a window with this name is open", [&] { static_cast<void>(context.create_window("w", tensor)); });
+      expect_error("a window with this name is open",
+                   [&] { static_cast<void>(context.create_window("w", tensor)); });
       own.free();
     } else {
-      expect_error<Mismatch>("a window with this name is open", [&] { static_cast<void>(context.create_window("w", tensor)); });
+      expect_error<Mismatch>("a window with this name is open",
+                             [&] { static_cast<void>(context.create_window("w", tensor)); });
     }
     with_window(context, [](auto&, auto&) {});
   });
@@ -100,9 +103,8 @@ TEST_P(WindowMistakes, ADuplicateOnOneRankFailsOnAll) {
 TEST_P(WindowMistakes, UnequalTensorsAtCreation) {
   on_ring(2, [](Context& context) {
     auto tensor = filled<double>(context.rank() == 0 ? 3 : 4, 1);
-    expect_error<Mismatch>(context.rank() == 0 ? "of shape [4]" : "of shape [3]", [&] {
-      static_cast<void>(context.create_window("w", tensor));
-    });
+    expect_error<Mismatch>(context.rank() == 0 ? "of shape [4]" : "of shape [3]",
+                           [&] { static_cast<void>(context.create_window("w", tensor)); });
     auto floats = filled<float>(3, 1);
     auto doubles = filled<double>(3, 1);
     expect_error<Mismatch>(context.rank() == 0 ? "float64" : "float32", [&] {
@@ -268,7 +270,8 @@ TEST_P(WindowMistakes, ARankThatLeavesEndsItsPart) {
     }
     OperationOptions of_both;
     of_both.group = {1, 2};
-    expect_error_in_the_end<PeerLost>(context, of_both, "rank 0 has left the job", [&] { window.put(tensor); });
+    expect_error_in_the_end<PeerLost>(context, of_both, "rank 0 has left the job",
+                                      [&] { window.put(tensor); });
     const int other = 3 - context.rank();
     WindowPutOptions to_other;
     to_other.dst_weights = Weights{{other, 1.0}};

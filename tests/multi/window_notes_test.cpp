@@ -1,11 +1,11 @@
 // What no rank sends about windows: whoever sends it is believed nothing more, and nobody else notices.
 
-#include <gtest/gtest.h>
-
 #include <chrono>
 #include <functional>
 #include <string>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "engine/session.hpp"
 #include "multi/windows.hpp"
@@ -38,8 +38,7 @@ class WindowNotes : public testing::TestWithParam<Wrong> {
     return engine::Session::in_process(2, with_transport_of(Ranks::TcpThreads, 2, test_config()));
   }
   static void wait_for(engine::Session& session, const std::shared_ptr<engine::Operation>& operation) {
-    ASSERT_TRUE(
-        session.engine().wait(*operation, session.engine().clock().now() + std::chrono::seconds(20)));
+    ASSERT_TRUE(session.engine().wait(*operation, session.engine().clock().now() + std::chrono::seconds(20)));
   }
   /// A window on both ranks. @returns topics by rank
   static std::vector<std::shared_ptr<window::Core>> open(
@@ -78,15 +77,15 @@ TEST_P(WindowNotes, EndTheConnection) {
   for (const auto& session : sessions) session->abandon();
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Wrong, WindowNotes,
-    testing::Values(Wrong{"UnknownLetter", static_cast<Letter>(99), 0, 0},
-                    Wrong{"PutBeyondTheEnd", Letter::Put, 8, tensor_bytes},
-                    Wrong{"PutAfterTheEnd", Letter::Put, tensor_bytes + 1, 0},
-                    Wrong{"AccumulateAtAHugeOffset", Letter::Accumulate, ~std::uint64_t{0} - 7, 8},
-                    Wrong{"PieceOfAMeanWhereNoneIsMade", Letter::MeanPiece, 0, 8},
-                    Wrong{"MeanWhereNoneIsMade", Letter::Mean, 0, 0}),
-    [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(Wrong, WindowNotes,
+                         testing::Values(Wrong{"UnknownLetter", static_cast<Letter>(99), 0, 0},
+                                         Wrong{"PutBeyondTheEnd", Letter::Put, 8, tensor_bytes},
+                                         Wrong{"PutAfterTheEnd", Letter::Put, tensor_bytes + 1, 0},
+                                         Wrong{"AccumulateAtAHugeOffset", Letter::Accumulate,
+                                               ~std::uint64_t{0} - 7, 8},
+                                         Wrong{"PieceOfAMeanWhereNoneIsMade", Letter::MeanPiece, 0, 8},
+                                         Wrong{"MeanWhereNoneIsMade", Letter::Mean, 0, 0}),
+                         [](const auto& info) { return info.param.name; });
 
 TEST_F(WindowNotes, AboutNoWindowAreAnsweredOrLeftAlone) {
   const auto sessions = connected();

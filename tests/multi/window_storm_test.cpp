@@ -43,7 +43,8 @@ class Signed {
 
  private:
   static std::uint64_t element(int writer, std::uint32_t time, std::size_t i) {
-    const std::uint64_t check = base::mix_bits(std::uint64_t{time} << 32 ^ i << 3 ^ static_cast<std::uint64_t>(writer));
+    const std::uint64_t check =
+        base::mix_bits(std::uint64_t{time} << 32 ^ i << 3 ^ static_cast<std::uint64_t>(writer));
     return std::uint64_t{time} << 32 | (check & 0xffffffffU);
   }
 };
@@ -52,8 +53,7 @@ class Signed {
 class Storm {
  public:
   Storm(Context& context, std::uint64_t seed)
-      : context_(context),
-        random_(seed * size + static_cast<std::uint64_t>(context.rank())) {
+      : context_(context), random_(seed * size + static_cast<std::uint64_t>(context.rank())) {
     for (const std::size_t count : {std::size_t{1}, std::size_t{1000}, std::size_t{131072}}) {
       values_.push_back(std::make_unique<Values>(context, count));
       masses_.push_back(std::make_unique<Masses>(context, count));
@@ -160,7 +160,8 @@ class Storm {
   [[nodiscard]] WindowPutOptions random_put(const Window& window) {
     WindowPutOptions options;
     options.require_mutex = below(4) == 0;
-    if (coin()) options.dst_weights = Weights{{window.destinations()[below(window.destinations().size())], 1.0}};
+    if (coin())
+      options.dst_weights = Weights{{window.destinations()[below(window.destinations().size())], 1.0}};
     return options;
   }
 

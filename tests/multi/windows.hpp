@@ -1,9 +1,9 @@
 #pragma once
 /// @file windows.hpp  What the tests of windows share.
 
-#include <gtest/gtest.h>
-
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "multi/job.hpp"
 

@@ -1,13 +1,13 @@
 // Windows: what each operation does to tensors and buffers, whatever carries the ranks.
 
+#include "multi/windows.hpp"
+
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <numeric>
 #include <string>
 #include <vector>
-
-#include "multi/windows.hpp"
 
 namespace bluefog::test {
 namespace {
@@ -142,7 +142,8 @@ TEST_P(Windows, GetReadsTheTensorAsItIsNow) {
       std::vector<float> output(many);
       to_output.output = output;
       window.update(to_output);
-      const float mean = static_cast<float>(context.rank() + 1 + before + 1) + 0.5F * static_cast<float>(next + 1);
+      const float mean =
+          static_cast<float>(context.rank() + 1 + before + 1) + 0.5F * static_cast<float>(next + 1);
       EXPECT_EQ(output, filled(many, mean / 3));
       EXPECT_EQ(static_cast<float*>(tensor.data)[many - 1], static_cast<float>(context.rank() + 1))
           << "the window's tensor stays";
@@ -305,8 +306,9 @@ TEST_P(Windows, OfNothingAndOfNoDimensionWork) {
 
 TEST_P(Windows, KnowAllDtypesThatMeanSomething) {
   on_ring(2, [](Context& context) {
-    for (const DType dtype : {DType::Bool, DType::UInt8, DType::Int8, DType::Int16, DType::Int32, DType::Int64,
-                              DType::Float16, DType::BFloat16, DType::Float32, DType::Float64}) {
+    for (const DType dtype :
+         {DType::Bool, DType::UInt8, DType::Int8, DType::Int16, DType::Int32, DType::Int64, DType::Float16,
+          DType::BFloat16, DType::Float32, DType::Float64}) {
       std::vector<std::byte> bytes(8 * size_of(dtype));
       const Tensor tensor(bytes.data(), dtype, Shape(8));
       const auto one = [&] {
@@ -314,11 +316,20 @@ TEST_P(Windows, KnowAllDtypesThatMeanSomething) {
         for (std::size_t i = 0; i < 8; ++i) {
           std::byte* const at = &ones[i * size_of(dtype)];
           switch (dtype) {
-            case DType::Float64: *reinterpret_cast<double*>(at) = 1; break;
-            case DType::Float32: *reinterpret_cast<float*>(at) = 1; break;
-            case DType::Float16: *reinterpret_cast<std::uint16_t*>(at) = 0x3c00; break;
-            case DType::BFloat16: *reinterpret_cast<std::uint16_t*>(at) = 0x3f80; break;
-            default: *at = std::byte{1};
+            case DType::Float64:
+              *reinterpret_cast<double*>(at) = 1;
+              break;
+            case DType::Float32:
+              *reinterpret_cast<float*>(at) = 1;
+              break;
+            case DType::Float16:
+              *reinterpret_cast<std::uint16_t*>(at) = 0x3c00;
+              break;
+            case DType::BFloat16:
+              *reinterpret_cast<std::uint16_t*>(at) = 0x3f80;
+              break;
+            default:
+              *at = std::byte{1};
           }
         }
         return ones;
@@ -495,8 +506,9 @@ TEST_P(Windows, AverageOnlyWhereAllHaveOpenedThemForIt) {
     Window window = context.create_window("w", tensor);
     EXPECT_THROW(window.average_with(1 - context.rank()), InvalidArgument);
     window.free();
-    EXPECT_THROW(static_cast<void>(context.create_window("w", tensor, context.rank() == 0 ? averaging() : zeros())),
-                 Mismatch);
+    EXPECT_THROW(
+        static_cast<void>(context.create_window("w", tensor, context.rank() == 0 ? averaging() : zeros())),
+        Mismatch);
     auto counts = filled<std::int32_t>(10, 1);
     window = context.create_window("w", counts, averaging());
     EXPECT_THROW(window.average_with(1 - context.rank()), InvalidArgument);

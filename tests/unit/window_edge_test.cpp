@@ -1,8 +1,6 @@
 // The protocol of a window's edge: whatever the owner does between any two stores of the writer, or the
 // writer between any two of the owner, nothing is torn, lost or counted twice.
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -13,6 +11,8 @@
 #include <random>
 #include <tuple>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "window/edge_reader.hpp"
 #include "window/edge_writer.hpp"
@@ -196,7 +196,10 @@ std::ostream& operator<<(std::ostream& out, const Deed& deed) {
 }
 
 constexpr Deed sender_deeds[] = {
-    {"put", [](Edge& edge, double&) { edge.put(64, 0.5); }, [](Seen, double&) { return Seen{64, 0.5}; }},
+    {"put", [](Edge& edge, double&) { edge.put(64, 0.5); },
+     [](Seen, double&) {
+       return Seen{64, 0.5};
+     }},
     {"accumulate", [](Edge& edge, double&) { edge.accumulate(16, 0.25); },
      [](Seen value, double&) {
        return Seen{value.value + 16, value.weight + 0.25};
@@ -209,7 +212,10 @@ constexpr Deed owner_deeds[] = {
        collected += value.value;
        return Seen{0, 0};
      }},
-    {"get", [](Edge& edge, double&) { edge.get(1024, 0.125); }, [](Seen, double&) { return Seen{1024, 0.125}; }},
+    {"get", [](Edge& edge, double&) { edge.get(1024, 0.125); },
+     [](Seen, double&) {
+       return Seen{1024, 0.125};
+     }},
 };
 
 /// What the edge holds before.
@@ -226,7 +232,8 @@ constexpr Before starts[] = {
     {"unread put", [](Edge& edge) { edge.put(1, 1); }, true},
     {"unread sum", [](Edge& edge) { edge.accumulate(1, 1); }, true},
     {"kept put", [](Edge& edge) { edge.put(1, 1), edge.update(); }},
-    {"kept put and unread sum", [](Edge& edge) { edge.put(1, 1), edge.update(), edge.accumulate(2, 2); }, true},
+    {"kept put and unread sum", [](Edge& edge) { edge.put(1, 1), edge.update(), edge.accumulate(2, 2); },
+     true},
     {"kept put and unread put", [](Edge& edge) { edge.put(1, 1), edge.update(), edge.put(2, 2); }, true},
     {"kept get", [](Edge& edge) { edge.get(1, 1); }},
     {"unread put and sum", [](Edge& edge) { edge.put(1, 1), edge.accumulate(2, 2); }, true},

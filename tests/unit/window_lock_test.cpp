@@ -1,12 +1,12 @@
 // The lock between ranks: one holder at a time, in turn, and none that is dead.
 
-#include <gtest/gtest.h>
-
 #include <array>
 #include <atomic>
 #include <set>
 #include <thread>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "window/robust_lock.hpp"
 

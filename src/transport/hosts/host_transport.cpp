@@ -44,9 +44,9 @@ void HostTransport::progress() {
       loss = "it contradicts what it has sent before";  // what it has sent after that is not believed either
       wire_.give_up(news.peer, *loss);
     }
-    const PeerState state = loss                            ? PeerState::Lost
+    const PeerState state = loss                          ? PeerState::Lost
                             : remote_.has_left(news.peer) ? PeerState::Left
-                                                            : PeerState::Alive;
+                                                          : PeerState::Alive;
     far_states_[static_cast<std::size_t>(news.peer)].store(state, std::memory_order_release);
   }
   remote_.resume();

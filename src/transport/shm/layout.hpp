@@ -78,7 +78,7 @@ struct Header {
   alignas(64) base::DoorbellWords doorbell;
   alignas(64) std::atomic<std::uint64_t> oldest_open;
   alignas(64) std::atomic<std::uint32_t> has_left;  ///< peers ask often; nothing that changes shares its line
-  alignas(64) std::atomic<std::uint64_t> beats;  ///< of the owner's heart
+  alignas(64) std::atomic<std::uint64_t> beats;     ///< of the owner's heart
   alignas(64) std::atomic<std::uint32_t> complaints_waiting;
   std::array<std::atomic<std::uint32_t>, bucket_count>
       displaced;  ///< tags that belong here and lie in a later bucket
