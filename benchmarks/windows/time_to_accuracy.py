@@ -7,8 +7,8 @@ so that a slow rank frees no core. The learning rate falls with the clock, lr / 
 way with a slow rank that much more slowly, so that after as many steps it is the same. The time is when the
 mean of the models that the ranks have at the moment (of DDP: the model) first has the accuracy asked for on
 all test images, and still has it half a second later (a synchronous way with a slow rank: as many steps
-later). Every few seconds training pauses, and its clock, to look. Prints a line of JSON for each run, then a
-table.
+later). Every few seconds training pauses, and its clock, to look. Prints a line of JSON for each run, with
+glances: accuracies of all moments on the first images; then a table.
 """
 
 from __future__ import annotations
@@ -127,6 +127,7 @@ class Training:
 
 def time_to_accuracy(args: argparse.Namespace, training: Training, test: Images) -> dict[str, Any]:
     evaluator = Evaluator(training.evaluated, test)
+    glances: list[float] = []
     reached = seen = 0
     until = 0.0
     while until < training.slowed * args.limit:
@@ -135,7 +136,8 @@ def time_to_accuracy(args: argparse.Namespace, training: Training, test: Images)
         for index in range(seen, training.moments()):
             seen = index + 1
             training.snapshots.show(index, training.evaluated)
-            good = evaluator.accuracy_of_mean(GLANCE) >= args.accuracy - MARGIN
+            glances.append(evaluator.accuracy_of_mean(GLANCE))
+            good = glances[-1] >= args.accuracy - MARGIN
             good = good and evaluator.accuracy_of_mean(len(test)) >= args.accuracy
             reached = reached + 1 if good else 0
             if reached == IN_A_ROW:
@@ -145,9 +147,10 @@ def time_to_accuracy(args: argparse.Namespace, training: Training, test: Images)
                 return {
                     "seconds": first * training.snapshots.interval,
                     "steps": steps,
+                    "glances": glances,
                     **evaluator.accuracies(len(test)),
                 }
-    return {"seconds": None}
+    return {"seconds": None, "glances": glances}
 
 
 def run_all(args: argparse.Namespace, tell: Callable[[str], None]) -> dict[tuple[str, bool], list[float]]:
