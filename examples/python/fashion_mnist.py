@@ -110,7 +110,7 @@ class Evaluator:
     def __init__(self, model: nn.Module, test: Images) -> None:
         self.model = model
         self.mean_model = copy.deepcopy(model)
-        self.images = scaled(test.images)
+        self.images = scaled(test.images).to(memory_format=torch.channels_last)  # twice as fast
         self.labels = test.labels
 
     def mean_parameters(self) -> torch.Tensor:
@@ -124,11 +124,15 @@ class Evaluator:
     def accuracies(self, count: int) -> dict[str, Any]:
         """Of every rank's own model, and of the mean model, on the first `count` test images."""
         own = torch.tensor([self._correct(self.model, range(0, count, TEST_CHUNK), count) / count])
+        ranks = bf.allgather(own).tolist()
+        return {"images": count, "ranks": ranks, "mean_model": self.accuracy_of_mean(count)}
+
+    def accuracy_of_mean(self, count: int) -> float:
+        """Of the mean model, on the first `count` test images."""
         vector_to_parameters(self.mean_parameters(), self.mean_model.parameters())
         share = range(bf.rank() * TEST_CHUNK, count, bf.size() * TEST_CHUNK)
         correct = torch.tensor([float(self._correct(self.mean_model, share, count))])
-        mean_model = float(bf.allreduce(correct, average=False)) / count
-        return {"images": count, "ranks": bf.allgather(own).tolist(), "mean_model": mean_model}
+        return float(bf.allreduce(correct, average=False)) / count
 
     @torch.inference_mode()
     def _correct(self, model: nn.Module, starts: range, count: int) -> int:
@@ -257,12 +261,7 @@ def main() -> None:
         give_up(f"--limit {args.limit} leaves some of {bf.size()} ranks without an image")
     run = Trainer(args, train, Images.read(folder, "test")).train()
     if bf.rank() == 0:
-        args.output.mkdir(parents=True, exist_ok=True)
-        written = [args.output / "run.json"]
-        run.write_json(written[0])
-        if not args.no_plot:
-            written.append(args.output / "training.png")
-            run.write_picture(written[1])
+        written = run.write(args.output, picture=not args.no_plot)
         print(
             f"{run.total['samples']:,} samples in {run.total['seconds']:.1f} s of training "
             f"({run.total['samples_per_second']:,.0f} samples/s); wrote {' and '.join(map(str, written))}"

@@ -45,29 +45,39 @@ class Run:
     def write_json(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
 
-    def write_picture(self, path: Path) -> None:
+    def write(self, folder: Path, picture: bool, over: str = "epoch") -> list[Path]:
+        """Writes run.json and, if asked, training.png, over "epoch" or "seconds". Returns their paths."""
+        folder.mkdir(parents=True, exist_ok=True)
+        written = [folder / "run.json"]
+        self.write_json(written[0])
+        if picture:
+            written.append(folder / "training.png")
+            self.write_picture(written[1], over)
+        return written
+
+    def write_picture(self, path: Path, over: str = "epoch") -> None:
         import matplotlib
 
         matplotlib.use("Agg")
         from matplotlib import pyplot
 
         figure, (upper, lower) = pyplot.subplots(2, 1, sharex=True, figsize=(7, 7), layout="constrained")
-        epochs = [e.epoch for e in self.evaluations]
+        moments = [getattr(e, over) for e in self.evaluations]
         for rank in range(self.config["ranks"]):
             accuracy = [100 * e.ranks[rank] for e in self.evaluations]
-            upper.plot(epochs, accuracy, linewidth=1, marker=".", label=f"rank {rank}")
+            upper.plot(moments, accuracy, linewidth=1, marker=".", label=f"rank {rank}")
         mean = [100 * e.mean_model for e in self.evaluations]
-        upper.plot(epochs, mean, color="black", linewidth=2, label="mean model")
+        upper.plot(moments, mean, color="black", linewidth=2, label="mean model")
         upper.set(ylabel="test accuracy (%)", ylim=(max(0, min(mean[1:] or mean) - 5), None))
         upper.legend(loc="lower right")
         upper.set_title(
             f"Fashion-MNIST, {self.config['ranks']} ranks, {self.config['topology']}, {self.config['style']}"
         )
         positive = [d for d in self.distances if d.value > 0]
-        lower.plot([d.epoch for d in positive], [d.value for d in positive], linewidth=1)
+        lower.plot([getattr(d, over) for d in positive], [d.value for d in positive], linewidth=1)
         if positive:
             lower.set_yscale("log")
-        lower.set(ylabel="consensus distance", xlabel="epoch")
+        lower.set(ylabel="consensus distance", xlabel=over)
         for axes in (upper, lower):
             axes.grid(alpha=0.3)
         figure.savefig(path, dpi=120)

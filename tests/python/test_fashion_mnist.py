@@ -1,4 +1,4 @@
-"""The example that trains on Fashion-MNIST, on a small made-up data set of the same format."""
+"""The examples that train on Fashion-MNIST, on a small made-up data set of the same format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from ranks import REPOSITORY, environment, find_bfrun
 
-EXAMPLE = REPOSITORY / "examples/python/fashion_mnist.py"
+EXAMPLES = REPOSITORY / "examples/python"
 
 
 def write_idx(path: Path, array: np.ndarray) -> None:
@@ -36,13 +36,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_example(ranks: int, output: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run_example(
+    ranks: int, output: Path, *arguments: str, example: str = "fashion_mnist.py"
+) -> subprocess.CompletedProcess[str]:
     command = [
         find_bfrun(),
         "-np",
         str(ranks),
         sys.executable,
-        str(EXAMPLE),
+        str(EXAMPLES / example),
         "--output",
         str(output),
         *arguments,
@@ -106,3 +108,18 @@ def test_missing_data_is_one_clear_line(tmp_path: Path) -> None:
     assert (
         len(lines) == 1 and "train-images-idx3-ubyte.gz" in lines[0] and str(tmp_path / "nothing") in lines[0]
     )
+
+
+def test_asynchronous_training_goes_on_beside_a_slow_rank(data: Path, tmp_path: Path) -> None:
+    slow = ["--slow-rank", "2", "--step-time", "0.02", "--slow-factor", "10"]
+    times = ["--seconds", "2", "--snapshot-time", "1"]
+    job = run_example(
+        3, tmp_path, "--data", str(data), *slow, *times, example="asynchronous_fashion_mnist.py"
+    )
+    record = record_of(job, tmp_path)
+    assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
+    assert [evaluation["seconds"] for evaluation in record["evaluations"]] == [0, 1, 2]
+    assert record["evaluations"][0]["mean_model"] < 0.4 and record["distances"][0]["value"] < 1e-5
+    steps = record["total"]["steps"]
+    assert 1 <= steps[2] <= 10 and min(steps[:2]) > 2 * steps[2]
+    assert min(record["total"]["ranks"]) > 0.8 and record["total"]["mean_model"] > 0.8
