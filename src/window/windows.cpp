@@ -60,6 +60,14 @@ void check_ranks(const std::vector<int>& ranks, const char* argument, int self,
 
 }  // namespace
 
+Creation::~Creation() {
+  if (session == nullptr || operation == nullptr || operation->closed()) return;
+  engine::Engine& engine = session->engine();
+  if (engine.is_forked_copy()) return;
+  engine.cancel(*operation);
+  static_cast<void>(engine.wait(*operation, base::TimePoint::max()));
+}
+
 Windows::Windows(engine::Session& session)
     : session_(session), self_(session.config().rank, static_cast<std::uint32_t>(::getpid())) {
   transport().set_note_sink(this);

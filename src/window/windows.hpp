@@ -24,6 +24,12 @@ namespace bluefog::window {
 /// A window that is being opened.
 class Creation {
  public:
+  Creation() = default;
+  Creation(const Creation&) = delete;
+  Creation& operator=(const Creation&) = delete;
+  /// Gives it up if it is under way, for the operation reads the description.
+  ~Creation();
+
   std::shared_ptr<engine::Session> session;
   std::shared_ptr<Core> core;
   std::shared_ptr<engine::Operation> operation;

@@ -100,6 +100,21 @@ TEST_P(WindowMistakes, ADuplicateOnOneRankFailsOnAll) {
   });
 }
 
+TEST_P(WindowMistakes, ACreationThatIsGivenUpFailsOnAll) {
+  on_ring(2, [](Context& context) {
+    auto tensor = filled<double>(4, 1);
+    if (context.rank() == 0) {
+      static_cast<void>(context.create_window_async("w", tensor));
+      context.barrier();
+    } else {
+      context.barrier();
+      expect_error<Mismatch>("given up by the caller",
+                             [&] { static_cast<void>(context.create_window("w", tensor)); });
+    }
+    with_window(context, [](auto&, auto&) {});
+  });
+}
+
 TEST_P(WindowMistakes, UnequalTensorsAtCreation) {
   on_ring(2, [](Context& context) {
     auto tensor = filled<double>(context.rank() == 0 ? 3 : 4, 1);
