@@ -10,7 +10,7 @@ from typing import Any
 from bfrun_job import Job, job
 from network import Network
 from ranks import PACKAGE
-from test_fashion_mnist import EXAMPLE, data
+from test_fashion_mnist import EXAMPLES, data
 from test_hosts import Launch
 
 __all__ = ["data", "job"]  # the fixtures
@@ -28,7 +28,7 @@ def measurements(output: pathlib.Path) -> dict[str, Any]:
 
 
 def test_four_hosts_train_as_one_does(job: Job, data: pathlib.Path) -> None:
-    program = [sys.executable, str(EXAMPLE), "--data", str(data), "--no-plot", "--epochs", "2"]
+    program = [sys.executable, str(EXAMPLES / "fashion_mnist.py"), "--data", str(data), "--no-plot", "--epochs", "2"]
     settings = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE)}
     options = [
         "-np",
