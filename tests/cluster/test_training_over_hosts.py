@@ -28,7 +28,15 @@ def measurements(output: pathlib.Path) -> dict[str, Any]:
 
 
 def test_four_hosts_train_as_one_does(job: Job, data: pathlib.Path) -> None:
-    program = [sys.executable, str(EXAMPLES / "fashion_mnist.py"), "--data", str(data), "--no-plot", "--epochs", "2"]
+    program = [
+        sys.executable,
+        str(EXAMPLES / "fashion_mnist.py"),
+        "--data",
+        str(data),
+        "--no-plot",
+        "--epochs",
+        "2",
+    ]
     settings = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PACKAGE)}
     options = [
         "-np",
