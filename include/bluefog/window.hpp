@@ -148,7 +148,7 @@ class BLUEFOG_API Window {
   void average_with(int rank);
   [[nodiscard]] Handle average_with_async(int rank, const WindowCallOptions& options = {});
   /// The buffer of each source here <- weight * its tensor, as it is now. What the source's own window calls
-  /// do to its tensor is seen wholly or not at all; what else changes it, only under edit() or lock_self().
+  /// do to its tensor is seen wholly or not at all; what else changes it, only under edit().
   void get(const WindowGetOptions& options = {});
   [[nodiscard]] Handle get_async(const WindowGetOptions& options = {});
 

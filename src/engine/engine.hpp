@@ -52,8 +52,7 @@ class Engine {
   [[nodiscard]] std::shared_ptr<Operation> submit(Request request, bool is_async);
   /// Takes an errand; it has no key. Errands are under way beside each other, in no order.
   [[nodiscard]] std::shared_ptr<Operation> submit(std::shared_ptr<Errand> errand, bool is_async);
-  /// Steps an errand here and now; only when it has to wait it goes to those under way. Others may not wait
-  /// for it by its own effects.
+  /// Steps an errand here and now; only when it has to wait it goes to those under way.
   [[nodiscard]] std::shared_ptr<Operation> run_at_once(std::shared_ptr<Errand> errand);
   /// Drives until the operation is closed or `until` has come. @returns whether it is closed
   bool wait(Operation& operation, base::TimePoint until);

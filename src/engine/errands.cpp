@@ -28,7 +28,7 @@ std::shared_ptr<Operation> Engine::submit(std::shared_ptr<Errand> errand, bool i
 
 std::shared_ptr<Operation> Engine::run_at_once(std::shared_ptr<Errand> errand) {
   auto operation = make_errand(std::move(errand));
-  if (stopped()) refuse_if_stopped(*operation);
+  refuse_if_stopped(*operation);
   operation->started = clock().now();
   Errand& work = *operation->request().errand;
   std::exception_ptr error;

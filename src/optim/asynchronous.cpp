@@ -188,8 +188,8 @@ void PushSumMixing::end_exchange() {
   impl_->group.wait();
   WindowCallOptions with_weights;
   with_weights.with_associated_p = true;
+  with_weights.attended = true;
   for (Window& window : impl_->group.windows()) {
-    with_weights.attended = true;
     window.update_then_collect_async(false, with_weights).wait();
   }
   impl_->unbias();

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <bluefog/asynchronous.hpp>
+#include <bluefog/context.hpp>
 #include <bluefog/error.hpp>
 #include <bluefog/window.hpp>
 

@@ -1,7 +1,6 @@
 #include "window/average.hpp"
 
 #include <algorithm>
-#include <array>
 
 #include "engine/operation.hpp"
 #include "window/arguments.hpp"
@@ -76,10 +75,7 @@ Task AverageOperation::apply() {
     core().stores().scale(dtype, core().data(), mean_.data(), 1.0, core().count());
     co_return;
   }
-  const std::array<mixing::Term, 3> terms{{{0, 1.0}, {1, 1.0}, {2, -1.0}}};
-  const std::array<const void*, 3> inputs{core().data(), mean_.data(), snapshot_.data()};
-  core().stores().combine(dtype, {mixing::Combine::Weighted, terms, -1}, inputs, core().data(),
-                          core().count());
+  core().stores().add_change(dtype, core().data(), mean_.data(), snapshot_.data(), core().count());
 }
 
 }  // namespace bluefog::window

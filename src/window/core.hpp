@@ -93,7 +93,7 @@ struct FarWishes {
   bool are_served = true;
 };
 
-class Core : public std::enable_shared_from_this<Core> {
+class Core {
  public:
   Core(Windows& windows, std::string name, Tensor tensor, bool averages);
 

@@ -1,12 +1,7 @@
 #include "window/delivery.hpp"
 
 #include <algorithm>
-#include <memory>
 
-#include <bluefog/error.hpp>
-
-#include "engine/arguments.hpp"
-#include "engine/operation.hpp"
 #include "window/arguments.hpp"
 #include "window/windows.hpp"
 

@@ -100,14 +100,6 @@ bool EdgeWriter::publish(std::optional<double> weight) {
   }
 }
 
-void EdgeWriter::deliver(Delivery delivery, const std::byte* value, double weight,
-                         std::optional<double> push_sum_weight) {
-  do {
-    begin(delivery);
-    write(value, weight, 0, count_);
-  } while (!publish(push_sum_weight));
-}
-
 std::byte* EdgeWriter::hidden() {
   return slot(load().hidden);
 }

@@ -41,10 +41,6 @@ class EdgeWriter {
   /// @returns false if the owner has taken meanwhile what the value was added to: then begin() again
   [[nodiscard]] bool publish(std::optional<double> weight);
 
-  /// begin() to publish(), of a whole tensor.
-  void deliver(Delivery delivery, const std::byte* value, double weight,
-               std::optional<double> push_sum_weight);
-
   /// The hidden slot itself. Who gets the bytes in pieces writes them there, without write(); then
   /// publish_received(), in whose course the owner must not look at the edge.
   [[nodiscard]] std::byte* hidden();

@@ -78,6 +78,7 @@ Task Operation::receive(const Answer& answer) {
 
 Task Operation::room_to(int rank) {
   auto& transport = core_->transport();
+  if (transport.has_room_for_notes(rank)) co_return;
   auto has_room = until("the connection to " + engine::rank_text(rank) + " is full",
                         [&] { return transport.has_room_for_notes(rank) || core_->is_lost(rank); });
   co_await has_room;

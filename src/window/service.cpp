@@ -132,10 +132,10 @@ void Service::grant_locks() {
 
 /// Until the condition holds, or the window is closed. Does meanwhile what those may be waiting for on whom
 /// the condition depends.
-Task Service::serve_until(std::string what, std::function<bool()> condition) {
+Task Service::serve_until(std::string_view what, base::FunctionRef<bool()> condition) {
   bool holds = condition();
   while (!holds && !core().is_retired()) {
-    auto turn = until(what, [&] { return has_pressing_work() || (holds = condition()); });
+    auto turn = until(std::string(what), [&] { return has_pressing_work() || (holds = condition()); });
     co_await turn;
     if (core().is_retired()) co_return;
     fill_mirror();

@@ -1,10 +1,9 @@
 #pragma once
 /// @file service.hpp  What a window does for others while its rank does something else.
 
-#include <functional>
 #include <memory>
 #include <optional>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "window/operation.hpp"
@@ -24,7 +23,7 @@ class Service final : public Operation {
   [[nodiscard]] Task run() override;
   [[nodiscard]] bool has_work();
   [[nodiscard]] bool has_pressing_work();
-  [[nodiscard]] Task serve_until(std::string what, std::function<bool()> condition);
+  [[nodiscard]] Task serve_until(std::string_view what, base::FunctionRef<bool()> condition);
   [[nodiscard]] Task acquire_tensor(RankLock& own);
   void grant_locks();
   void fill_mirror();

@@ -47,6 +47,13 @@ void Stores::add(DType dtype, std::byte* to, const std::byte* base, const std::b
   });
 }
 
+void Stores::add_change(DType dtype, std::byte* to, const std::byte* after, const std::byte* before,
+                        std::size_t count) const {
+  const std::array<mixing::Term, 3> terms{{{0, 1.0}, {1, 1.0}, {2, -1.0}}};
+  const std::array<const void*, 3> inputs{to, after, before};
+  combine(dtype, {mixing::Combine::Weighted, terms, -1}, inputs, to, count);
+}
+
 void Stores::mean(DType dtype, std::byte* a, std::byte* b, std::size_t count) const {
   const std::size_t element = size_of(dtype);
   in_parts(count, [&](std::size_t first, std::size_t last) {

@@ -32,6 +32,9 @@ class Stores {
   void add(DType dtype, std::byte* to, const std::byte* base, const std::byte* value,
            std::size_t count) const;
 
+  /// to <- to + after - before.
+  void add_change(DType dtype, std::byte* to, const std::byte* after, const std::byte* before,
+                  std::size_t count) const;
   /// Both <- (a + b) / 2.
   void mean(DType dtype, std::byte* a, std::byte* b, std::size_t count) const;
   /// output <- row over inputs; output may be one of them.

@@ -1,7 +1,6 @@
 #include "window/update.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 
 #include "window/arguments.hpp"

@@ -88,7 +88,11 @@ class Edge {
  private:
   void deliver(Delivery delivery, double value, double weight) {
     const std::vector<double> tensor(elements, value);
-    writer_.deliver(delivery, reinterpret_cast<const std::byte*>(tensor.data()), 1.0, weight);
+    const auto* const bytes = reinterpret_cast<const std::byte*>(tensor.data());
+    do {
+      writer_.begin(delivery);
+      writer_.write(bytes, 1.0, 0, elements);
+    } while (!writer_.publish(weight));
   }
   std::pair<std::byte*, std::uint64_t> add_slot() {
     slots_.emplace_back(elements, -1e9);

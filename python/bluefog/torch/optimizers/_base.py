@@ -292,6 +292,28 @@ class DistributedWindowOptimizer(DistributedOptimizer):
         return self._style
 
 
+def combine_then_adapt(combine: Callable[[], None], adapt: Adapt, closure: Closure | None) -> Any:
+    """Combines after the gradients were computed and before the base step uses them, once."""
+    if closure is None:
+        combine()
+        return adapt()
+    combined = False
+
+    def evaluate_then_combine() -> Any:
+        # Gradients belong to the old parameters, the update to the mixed ones.
+        nonlocal combined
+        loss = closure()
+        if not combined:
+            combined = True
+            combine()
+        return loss
+
+    result = adapt(evaluate_then_combine)
+    if not combined:
+        combine()
+    return result
+
+
 class ForwardHooks:
     """Calls `notify(index)` before each training-mode forward of models[index] that records gradients."""
 

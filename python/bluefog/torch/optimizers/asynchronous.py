@@ -14,7 +14,13 @@ import torch
 
 from bluefog import _core
 from bluefog.torch import _runtime
-from bluefog.torch.optimizers._base import Adapt, Closure, ForwardHooks, StepCounter
+from bluefog.torch.optimizers._base import (
+    Adapt,
+    Closure,
+    ForwardHooks,
+    StepCounter,
+    combine_then_adapt,
+)
 from bluefog.torch.optimizers._mixing import Mixer, code_of_dtype
 
 
@@ -48,24 +54,7 @@ class Asynchronous:
     def step(self, adapt: Adapt, closure: Closure | None) -> Any:
         if self._mixer.alone:
             return adapt(closure)
-        if closure is None:
-            self._combine()
-            return self._adapt(adapt, None)
-        combined = False
-
-        def evaluate_then_combine() -> Any:
-            # Gradients belong to the old parameters, the update to the mixed ones.
-            nonlocal combined
-            loss = closure()
-            if not combined:
-                combined = True
-                self._combine()
-            return loss
-
-        result = self._adapt(adapt, evaluate_then_combine)
-        if not combined:
-            self._combine()
-        return result
+        return combine_then_adapt(self._combine, self._bracketed(adapt), closure)
 
     def synchronize(self) -> None:
         """Takes in what has come now instead of in step()."""
@@ -146,11 +135,14 @@ class Asynchronous:
             mixing.end_exchange()
         self._mixer.round_completed()
 
-    def _adapt(self, adapt: Adapt, closure: Closure | None) -> Any:
-        for mixing in self._mixings:
-            mixing.begin_step()
-        try:
-            return adapt(closure)
-        finally:
+    def _bracketed(self, adapt: Adapt) -> Adapt:
+        def step(closure: Closure | None = None) -> Any:
             for mixing in self._mixings:
-                mixing.end_step()
+                mixing.begin_step()
+            try:
+                return adapt(closure)
+            finally:
+                for mixing in self._mixings:
+                    mixing.end_step()
+
+        return step

@@ -13,7 +13,13 @@ from typing import Any
 import torch
 
 from bluefog.torch.buckets import Bucket
-from bluefog.torch.optimizers._base import Adapt, Closure, ForwardHooks, StepCounter
+from bluefog.torch.optimizers._base import (
+    Adapt,
+    Closure,
+    ForwardHooks,
+    StepCounter,
+    combine_then_adapt,
+)
 from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer
 from bluefog.torch.optimizers._warnings import warn_user
 
@@ -40,24 +46,7 @@ class AdaptWithCombine:
     def step(self, adapt: Adapt, closure: Closure | None) -> Any:
         if self._mixer.alone or self._synchronized_already():
             return adapt(closure)
-        if closure is None:
-            self._combine()
-            return adapt()
-        combined = False
-
-        def evaluate_then_combine() -> Any:
-            # Gradients belong to the old parameters, the update to the mixed ones.
-            nonlocal combined
-            loss = closure()
-            if not combined:
-                combined = True
-                self._combine()
-            return loss
-
-        result = adapt(evaluate_then_combine)
-        if not combined:
-            self._combine()
-        return result
+        return combine_then_adapt(self._combine, adapt, closure)
 
     def synchronize(self) -> None:
         """Takes the mixed parameters now instead of in step()."""
