@@ -35,7 +35,7 @@ Task AverageOperation::run() {
 }
 
 Task AverageOperation::take_snapshot() {
-  RankLock own(share_core(), core().tensor_lock(), caller_);
+  RankLock own = lock_at(core().tensor_lock());
   co_await acquire(own);
   snapshot_.assign(core().data(), core().data() + core().bytes());
   changes_before_ = core().tensor_changes.load();
@@ -68,7 +68,7 @@ Task AverageOperation::exchange_far() {
 }
 
 Task AverageOperation::apply() {
-  RankLock own(share_core(), core().tensor_lock(), caller_);
+  RankLock own = lock_at(core().tensor_lock());
   co_await acquire(own);
   const DType dtype = core().tensor().dtype;
   if (core().tensor_changes.load() == changes_before_) {

@@ -1,7 +1,6 @@
 #pragma once
 /// @file average.hpp  The mean of two ranks' tensors, as the value of both.
 
-#include <thread>
 #include <vector>
 
 #include "window/operation.hpp"
@@ -30,7 +29,6 @@ class AverageOperation final : public Operation {
   std::vector<std::byte> snapshot_;  ///< of the own tensor
   std::vector<std::byte> mean_;
   std::uint64_t changes_before_ = 0;
-  std::thread::id caller_ = std::this_thread::get_id();
   bool is_done_ = false;
 };
 

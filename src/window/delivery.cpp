@@ -51,10 +51,10 @@ Task DeliveryOperation::run() {
   if (requires_mutex_) {
     mutexes.reserve(destinations_.size());
     for (const Destination& to : destinations_) {
-      co_await acquire(mutexes.emplace_back(share_core(), to.peer->mutex_there, caller_));
+      co_await acquire(mutexes.emplace_back(lock_at(to.peer->mutex_there)));
     }
   }
-  RankLock own(share_core(), core().tensor_lock(), caller_);
+  RankLock own = lock_at(core().tensor_lock());
   co_await acquire(own);
   co_await deliver_near();
   own.release();  // a link may be slow, and nobody should wait for it who reads the tensor

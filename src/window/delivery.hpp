@@ -2,7 +2,6 @@
 /// @file delivery.hpp  Put and accumulate: a tensor on its way to the buffers of others.
 
 #include <optional>
-#include <thread>
 #include <vector>
 
 #include "mixing/row.hpp"
@@ -35,7 +34,6 @@ class DeliveryOperation final : public Operation {
   std::vector<Destination> destinations_;  ///< ascending
   bool requires_mutex_;
   bool moves_weights_;  ///< push-sum weights
-  std::thread::id caller_ = std::this_thread::get_id();
   bool is_delivered_ = false;
 };
 

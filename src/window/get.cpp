@@ -27,7 +27,7 @@ Task GetOperation::run() {
   if (requires_mutex_) {
     mutexes.reserve(sources_.size());
     for (const Source& source : sources_) {
-      co_await acquire(mutexes.emplace_back(share_core(), source.peer->mutex_there, caller_));
+      co_await acquire(mutexes.emplace_back(lock_at(source.peer->mutex_there)));
     }
   }
   std::vector<Request> requests;
@@ -53,7 +53,7 @@ Task GetOperation::run() {
 }
 
 Task GetOperation::read_near(const Source& source) {
-  RankLock theirs(share_core(), source.peer->tensor_there, caller_);
+  RankLock theirs = lock_at(source.peer->tensor_there);
   co_await acquire(theirs);
   if (source.peer->there.tensor != nullptr) {
     copy(source, source.peer->there.tensor);

@@ -1,7 +1,6 @@
 #pragma once
 /// @file get.hpp  Get: the tensors of others on their way to the buffers here.
 
-#include <thread>
 #include <vector>
 
 #include "window/operation.hpp"
@@ -29,7 +28,6 @@ class GetOperation final : public Operation {
   std::vector<Source> sources_;  ///< ascending
   bool requires_mutex_;
   bool moves_weights_;
-  std::thread::id caller_ = std::this_thread::get_id();
   bool is_done_ = false;
 };
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "engine/errand.hpp"
@@ -43,6 +44,8 @@ class Operation : public engine::Errand {
     waits_for_ = std::move(what);
     return engine::Until<Condition>(suspension_, std::move(condition));
   }
+  /// This call's way to a lock.
+  [[nodiscard]] RankLock lock_at(LockPlace& place) const { return {core_, place, caller_}; }
   [[nodiscard]] Task acquire(RankLock& lock);
   /// What a far rank answers. @throws PeerLost, or InvalidArgument if it refuses
   [[nodiscard]] Task receive(const Answer& answer);
@@ -69,6 +72,7 @@ class Operation : public engine::Errand {
   engine::Suspension suspension_;
   Task task_;
   std::string waits_for_;
+  std::thread::id caller_ = std::this_thread::get_id();
 };
 
 /// An answer that is awaited for as long as this lives.

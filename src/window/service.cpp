@@ -123,7 +123,7 @@ void Service::grant_locks() {
     if (wish.is_over) {
       are_released = wish.lock.release(core().is_dead()) || are_released;
     } else if (wish.is_granted && !std::exchange(wish.is_told, true)) {
-      core().transport().send_note(wish.rank, {0, wish.request, Envelope{Letter::Done}.words()});
+      core().windows().answer(wish.rank, wish.request, Envelope{Letter::Done});
     }
   }
   std::erase_if(locks, [](const auto& wish) { return wish.is_over; });
@@ -173,7 +173,7 @@ Task Service::send_pieces(int rank, std::uint64_t request, double weight, const 
     });
     const std::size_t piece = std::min(core().bytes() - envelope.offset, piece_bytes);
     envelope.is_last = envelope.offset + piece == core().bytes();
-    core().transport().send_note(rank, {0, request, envelope.words(), {bytes + envelope.offset, piece}, {}});
+    core().windows().answer(rank, request, envelope, {bytes + envelope.offset, piece});
     envelope.offset += piece;
   } while (!envelope.is_last);
 }

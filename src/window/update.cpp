@@ -67,10 +67,10 @@ Task UpdateOperation::run() {
   if (requires_mutex_) {
     mutexes.reserve(row_.sources.size());
     for (const auto& source : row_.sources) {
-      co_await acquire(mutexes.emplace_back(share_core(), core().neighbor(source.rank)->mutex_here, caller_));
+      co_await acquire(mutexes.emplace_back(lock_at(core().neighbor(source.rank)->mutex_here)));
     }
   }
-  RankLock own(share_core(), core().tensor_lock(), caller_);
+  RankLock own = lock_at(core().tensor_lock());
   co_await acquire(own);
   take_buffers();
   combine();

@@ -1,7 +1,6 @@
 #pragma once
 /// @file update.hpp  Update: the own tensor and its buffers are combined.
 
-#include <thread>
 #include <vector>
 
 #include "window/operation.hpp"
@@ -27,7 +26,6 @@ class UpdateOperation final : public Operation {
   Tensor output_;
   bool requires_mutex_;
   bool moves_weights_;
-  std::thread::id caller_ = std::this_thread::get_id();
 };
 
 }  // namespace bluefog::window

@@ -33,7 +33,7 @@ class LockOperation final : public Operation {
       : Operation(std::move(core), name, false), held_(std::move(held)) {
     held_->locks.reserve(places.size());
     for (LockPlace* place : places) {
-      held_->locks.emplace_back(share_core(), *place, std::this_thread::get_id());
+      held_->locks.push_back(lock_at(*place));
     }
   }
   [[nodiscard]] std::size_t bytes() const override { return 0; }

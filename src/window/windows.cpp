@@ -272,7 +272,7 @@ bool Windows::take_delivery(Core& core, Neighbor& from, const transport::Note& n
     from.arrival->publish_received(
         delivery, envelope.has_weight ? std::optional<double>(envelope.weight) : std::nullopt);
   }
-  transport().send_note(from.rank, {0, note.request, Envelope{Letter::Done}.words()});
+  answer(from.rank, note.request, Envelope{Letter::Done});
   return true;
 }
 
@@ -358,9 +358,13 @@ bool Windows::take_answer(int from, const transport::Note& note) {
   return true;
 }
 
+void Windows::answer(int to, std::uint64_t request, const Envelope& envelope,
+                     std::span<const std::byte> bytes, std::string text) const {
+  transport().send_note(to, {0, request, envelope.words(), bytes, std::move(text)});
+}
+
 void Windows::refuse(int to, std::uint64_t request) const {
-  const std::string why = "could not open the window";
-  transport().send_note(to, {0, request, Envelope{Letter::Refused}.words(), {}, why});
+  answer(to, request, Envelope{Letter::Refused}, {}, "could not open the window");
 }
 
 }  // namespace bluefog::window

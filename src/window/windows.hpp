@@ -72,6 +72,9 @@ class Windows final : public engine::Annex, private transport::NoteSink {
   /// A request that awaits an answer; its number.
   [[nodiscard]] std::uint64_t expect(std::shared_ptr<Answer> answer);
   void expect_no_more(std::uint64_t request);
+  /// What a far rank has asked for.
+  void answer(int to, std::uint64_t request, const Envelope& envelope, std::span<const std::byte> bytes = {},
+              std::string text = {}) const;
   /// A request of a far rank, about a window that this one could not open.
   void refuse(int to, std::uint64_t request) const;
 
