@@ -30,6 +30,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples/python"))
 from asynchronous_fashion_mnist import OPTIMIZERS
+from complaint import give_up
 from fashion_mnist import STATIC_TOPOLOGIES, Evaluator, make_model
 from fashion_mnist_data import Images, find_folder
 from fashion_mnist_paced import PacedTrainer, Snapshots, endless_batches
@@ -154,7 +155,10 @@ def time_to_accuracy(args: argparse.Namespace, training: Training, test: Images)
 
 
 def run_all(args: argparse.Namespace, tell: Callable[[str], None]) -> dict[tuple[str, bool], list[float]]:
-    folder = find_folder(args.data)
+    try:
+        folder = find_folder(args.data)
+    except FileNotFoundError as error:
+        give_up(str(error))
     test = Images.read(folder, "test")
     times: dict[tuple[str, bool], list[float]] = {}
     for seed in args.seeds:

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import bluefog.torch as bf
 import torch
-from fashion_mnist import STATIC_TOPOLOGIES, Evaluator, give_up, make_model, positive
+from complaint import give_up
+from fashion_mnist import STATIC_TOPOLOGIES, Evaluator, make_model, positive
 from fashion_mnist_data import Images, find_folder
 from fashion_mnist_paced import PacedTrainer, Snapshots, endless_batches
 from fashion_mnist_report import Distance, Evaluation, Run
@@ -111,6 +112,8 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     bf.init()
+    if args.slow_rank is not None and not 0 <= args.slow_rank < bf.size():
+        give_up(f"--slow-rank {args.slow_rank}: ranks are 0 to {bf.size() - 1}")
     try:
         folder = find_folder(args.data)
     except FileNotFoundError as error:

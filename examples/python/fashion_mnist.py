@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import argparse
 import copy
-import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import bluefog.torch as bf
 import torch
+from complaint import give_up
 from fashion_mnist_data import EpochBatches, Images, find_folder, scaled, training_batches
 from fashion_mnist_report import Distance, Evaluation, Run
 from torch import nn
@@ -67,12 +67,6 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--no-plot", action="store_true")
     return parser.parse_args()
-
-
-def give_up(why: str) -> NoReturn:
-    """In one write: ranks share the terminal."""
-    sys.stderr.write(f"fashion_mnist.py: {why}\n")
-    sys.exit(1)
 
 
 def make_model() -> nn.Module:

@@ -12,12 +12,12 @@ time. Fails unless all agree and the sums of x and p stay what they were.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 import bluefog.torch as bf
 import torch
+from complaint import give_up
 
 WINDOW = "push-sum"
 MOST_ERROR = 1e-6  # of a rank's estimate
@@ -122,7 +122,7 @@ def main() -> None:
     torch.set_num_threads(1)
     bf.init()
     if arguments.slow_rank >= bf.size():
-        sys.exit(f"push_sum_consensus.py: --slow-rank {arguments.slow_rank}: ranks are 0 to {bf.size() - 1}")
+        give_up(f"--slow-rank {arguments.slow_rank}: ranks are 0 to {bf.size() - 1}")
     x = torch.full((arguments.size,), float(bf.rank()), dtype=torch.float64)
     bf.turn_on_win_ops_with_associated_p()
     bf.win_create(x, WINDOW, zero_init=True)
@@ -150,9 +150,7 @@ def main() -> None:
         if arguments.plot:
             draw(arguments.plot, histories, arguments.slow_rank, mean)
     if not all(error <= MOST_ERROR for error in errors) or max(lost_p, lost_x) > MOST_MASS_LOST:
-        sys.exit(
-            f"push_sum_consensus.py: no consensus within {MOST_ERROR}, or mass lost beyond {MOST_MASS_LOST}"
-        )
+        give_up(f"no consensus within {MOST_ERROR}, or mass lost beyond {MOST_MASS_LOST}")
 
 
 if __name__ == "__main__":
