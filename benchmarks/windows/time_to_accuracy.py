@@ -39,15 +39,22 @@ SNAPSHOT_SECONDS = 0.5
 IN_A_ROW = 2
 #: A model this much below the goal on the first GLANCE images is not evaluated on all of them.
 MARGIN, GLANCE = 0.03, 1000
-SYNCHRONOUS = ("ddp", "one-peer")
+SYNCHRONOUS = ("ddp", "one-peer", "static")
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--ways", nargs="+", default=[*SYNCHRONOUS, "push-sum", "win-put", "ad-psgd"])
-    parser.add_argument("--topology", choices=STATIC_TOPOLOGIES, default="exp2", help="of asynchronous ways")
+    parser.add_argument(
+        "--ways",
+        nargs="+",
+        choices=[*SYNCHRONOUS, *OPTIMIZERS],
+        default=["ddp", "one-peer", "push-sum", "ad-psgd"],
+    )
+    parser.add_argument(
+        "--topology", choices=STATIC_TOPOLOGIES, default="exp2", help="of static and asynchronous ways"
+    )
     parser.add_argument("--accuracy", type=float, default=0.88)
     parser.add_argument("--step-time", type=float, default=0.04)
     parser.add_argument("--slow-factor", type=float, default=3.0)
@@ -66,7 +73,12 @@ def parse_arguments() -> argparse.Namespace:
     )
     args = parser.parse_args()
     if args.quick:
-        args.ways, args.accuracy, args.pause_every, args.limit = [*SYNCHRONOUS, "push-sum"], 0.6, 2.0, 10.0
+        args.ways, args.accuracy, args.pause_every, args.limit = (
+            ["ddp", "one-peer", "push-sum"],
+            0.6,
+            2.0,
+            10.0,
+        )
     return args
 
 
@@ -104,6 +116,8 @@ class Training:
             schedule = bf.one_peer_exponential(bf.size())
             return model, bf.DistributedNeighborAllreduceOptimizer(base, model=model, schedule=schedule)
         bf.set_topology(STATIC_TOPOLOGIES[args.topology](bf.size()), is_weighted=True)
+        if way == "static":
+            return model, bf.DistributedNeighborAllreduceOptimizer(base, model=model)
         return model, OPTIMIZERS[way](base, model=model)
 
     def go_on(self, seconds: float) -> None:

@@ -13,6 +13,7 @@ from optimizer_checks import (
     mean_over_ranks,
     of_all_ranks,
     recorded_warnings,
+    seeded,
     sgd,
     spread,
     train_step,
@@ -68,6 +69,27 @@ def check_get_averages_at_the_old_parameters() -> None:
     optimizer.step()
     assert_close(vector(model), mean_over_ranks(before) - 0.1 * gradient)
     bf.barrier()
+    optimizer.unregister_window()
+
+
+def check_synchronize_takes_what_has_come_early() -> None:
+    model, optimizer = connected(PUT, bf.rank(), lr=0.0)
+    for skipped in (True, False):
+        seeded(model, bf.rank())
+        expected = mean_over_ranks(vector(model))
+        with recorded_warnings() as messages:
+            model(inputs(1)).sum().backward()
+            all_has_come(optimizer)
+            optimizer.synchronize()
+            assert_close(vector(model), expected)
+            if skipped:
+                with optimizer.skip_synchronize():
+                    optimizer.step()
+            else:
+                optimizer.step()
+        assert [("skip_synchronize" in m) for m in messages] == [True] * (not skipped), messages
+        assert_close(vector(model), expected)
+        bf.barrier()
     optimizer.unregister_window()
 
 

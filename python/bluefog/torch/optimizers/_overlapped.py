@@ -1,0 +1,159 @@
+"""What styles have in common that communicate while gradients are computed."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, Callable
+
+import torch
+
+from bluefog.torch.optimizers._base import Adapt, Closure, StepCounter
+from bluefog.torch.optimizers._mixing import Mixer
+from bluefog.torch.optimizers._warnings import warn_user
+
+
+class Overlapped:
+    """A round begins at the J-th forward of a root module after the last round; step() ends it, then adapts.
+
+    Styles say what a round is by `_begin_round` and `_end_round`.
+    """
+
+    def __init__(self, mixer: Mixer, models: list[torch.nn.Module], steps_per_communication: int) -> None:
+        self._mixer = mixer
+        self._counter = StepCounter(steps_per_communication, "forward")
+        self._forwards = [0] * len(models)
+        self._forward_seen = False
+        self._round_open = False
+        self._synchronized = False
+        self.skip_synchronize = False
+        self._hooks = None if mixer.alone else ForwardHooks(models, self._before_forward)
+
+    def step(self, adapt: Adapt, closure: Closure | None) -> Any:
+        if self._mixer.alone:
+            return adapt(closure)
+        adapt = self._bracketed(adapt)
+        if self._synchronized_already():
+            return adapt(closure)
+        return combine_then_adapt(self._combine, adapt, closure)
+
+    def synchronize(self) -> None:
+        """Ends the round now instead of in step()."""
+        if not self._mixer.alone:
+            self._combine()
+            self._synchronized = True
+
+    def close(self) -> None:
+        if self._hooks is not None:
+            self._hooks.remove()
+
+    def _begin_round(self) -> None:
+        raise NotImplementedError
+
+    def _end_round(self) -> None:
+        raise NotImplementedError
+
+    def _bracketed(self, adapt: Adapt) -> Adapt:
+        return adapt
+
+    def _before_forward(self, index: int) -> None:
+        self._forward_seen = True
+        self._forwards[index] += 1
+        self._counter.check(self._forwards[index])
+        if self._forwards[index] >= self._counter.allowed:
+            self._open_round()
+
+    def _combine(self) -> None:
+        if not self._forward_seen:  # a compiled forward, or one of an inner module: a step stands for one
+            self._forwards = [count + 1 for count in self._forwards]
+        self._forward_seen = False
+        if max(self._forwards) >= self._counter.allowed:
+            self._open_round()
+        self._close_round()
+
+    def _open_round(self) -> None:
+        if not self._round_open:
+            self._begin_round()
+            self._round_open = True
+
+    def _close_round(self) -> None:
+        if self._round_open:
+            self._forget_round()
+            self._end_round()
+
+    def _forget_round(self) -> None:
+        self._round_open = False
+        self._forwards = [0] * len(self._forwards)
+
+    def _synchronized_already(self) -> bool:
+        synchronized, self._synchronized = self._synchronized, False
+        if synchronized and not self.skip_synchronize:
+            warn_user(
+                "step() after synchronize() does not average a second time; put it inside skip_synchronize()"
+            )
+        return synchronized or self.skip_synchronize
+
+
+def combine_then_adapt(combine: Callable[[], None], adapt: Adapt, closure: Closure | None) -> Any:
+    """Combines after the gradients were computed and before the base step uses them, once."""
+    if closure is None:
+        combine()
+        return adapt()
+    combined = False
+
+    def evaluate_then_combine() -> Any:
+        # Gradients belong to the old parameters, the update to the mixed ones.
+        nonlocal combined
+        loss = closure()
+        if not combined:
+            combined = True
+            combine()
+        return loss
+
+    result = adapt(evaluate_then_combine)
+    if not combined:
+        combine()
+    return result
+
+
+class ForwardHooks:
+    """Calls `notify(index)` before each training-mode forward of models[index] that records gradients."""
+
+    def __init__(self, models: list[torch.nn.Module], notify: Callable[[int], None]) -> None:
+        # The models outlive the optimizer: hooks must not keep it alive.
+        method = weakref.WeakMethod(notify)
+        self._handles = [
+            model.register_forward_pre_hook(_ForwardHook(model, index, method))
+            for index, model in enumerate(models)
+        ]
+
+    def remove(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+
+class _ForwardHook:
+    """Picklable and copyable as a hook that does nothing: copies of a model do not mix."""
+
+    def __init__(
+        self, model: torch.nn.Module, index: int, method: Callable[[], Callable[[int], None] | None]
+    ) -> None:
+        self._model = weakref.ref(model)
+        self._index = index
+        self._method = method
+
+    def __call__(self, module: torch.nn.Module, _: Any) -> None:
+        if torch.compiler.is_compiling() or not module.training or not torch.is_grad_enabled():
+            return
+        if torch._C._current_graph_task_id() != -1:  # checkpointing runs this forward again inside a backward
+            return
+        notify = self._method()
+        if notify is not None and module is self._model():
+            notify(self._index)
+
+    def __reduce__(self) -> Any:
+        return _NoHook, ()
+
+
+class _NoHook:
+    def __call__(self, module: torch.nn.Module, _: Any) -> None:
+        pass
