@@ -16,6 +16,10 @@
 
 namespace bluefog {
 
+namespace optim {
+class AsynchronousAlgorithm;
+}
+
 struct AsynchronousOptions {
   /// Of the windows: "<name>.0" for the first bucket, and so on. Equal on all ranks.
   std::string name = "asynchronous";
@@ -46,23 +50,24 @@ struct AsynchronousWeights {
 /// for the neighbours to do so.
 class BLUEFOG_API AsynchronousMixing {
  public:
-  virtual ~AsynchronousMixing() = default;
+  virtual ~AsynchronousMixing();
   AsynchronousMixing(const AsynchronousMixing&) = delete;
   AsynchronousMixing& operator=(const AsynchronousMixing&) = delete;
 
-  virtual void begin_exchange() = 0;
+  void begin_exchange();
   /// Whether end_exchange() need not wait any more, after at most `patience`.
-  [[nodiscard]] virtual bool wait_for(std::chrono::nanoseconds patience) = 0;
-  virtual void end_exchange() = 0;
-  virtual void begin_step() {}
-  virtual void end_step() {}
+  [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience);
+  void end_exchange();
+  void begin_step();
+  void end_step();
   /// Collective among neighbours: frees the windows. The parameters keep their values.
-  virtual void close() = 0;
+  void close();
 
   AsynchronousWeights weights;
 
  protected:
-  AsynchronousMixing() = default;
+  explicit AsynchronousMixing(std::unique_ptr<optim::AsynchronousAlgorithm> algorithm);
+  std::unique_ptr<optim::AsynchronousAlgorithm> algorithm_;
 };
 
 /// Parameters are put to the out-neighbours' buffers; the mean of the own and those of the in-neighbours, as
@@ -71,15 +76,6 @@ class BLUEFOG_API WindowPutMixing final : public AsynchronousMixing {
  public:
   /// Collective among neighbours. @param buckets  must live until close()
   WindowPutMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
-  ~WindowPutMixing() override;
-  void begin_exchange() override;
-  [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience) override;
-  void end_exchange() override;
-  void close() override;
-
- private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
 };
 
 /// The same, but each rank reads the parameters of its in-neighbours. They are read where they lie if they
@@ -87,17 +83,6 @@ class BLUEFOG_API WindowPutMixing final : public AsynchronousMixing {
 class BLUEFOG_API WindowGetMixing final : public AsynchronousMixing {
  public:
   WindowGetMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
-  ~WindowGetMixing() override;
-  void begin_exchange() override;
-  [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience) override;
-  void end_exchange() override;
-  void begin_step() override;
-  void end_step() override;
-  void close() override;
-
- private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
 };
 
 /// Stochastic gradient push, with messages as late as they are (Assran et al., ICML 2019): each rank gives
@@ -109,17 +94,8 @@ class BLUEFOG_API WindowGetMixing final : public AsynchronousMixing {
 class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
  public:
   PushSumMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
-  ~PushSumMixing() override;
-  void begin_exchange() override;
-  [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience) override;
-  void end_exchange() override;
-  void close() override;
   /// Push-sum weight of the first bucket.
   [[nodiscard]] double weight() const;
-
- private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
 };
 
 /// AD-PSGD (Lian et al., ICML 2018): in each iteration a rank and one of its out-neighbours, chosen at
@@ -129,15 +105,6 @@ class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
 class BLUEFOG_API PairwiseMixing final : public AsynchronousMixing {
  public:
   PairwiseMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
-  ~PairwiseMixing() override;
-  void begin_exchange() override;
-  [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience) override;
-  void end_exchange() override;
-  void close() override;
-
- private:
-  class Impl;
-  std::unique_ptr<Impl> impl_;
 };
 
 }  // namespace bluefog
