@@ -1,10 +1,13 @@
 #include "windows.hpp"
 
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "memory_in_common.hpp"
 
 namespace bluefog::perf {
 
@@ -80,7 +83,8 @@ class Cases {
   Cases(Context& context, const WindowProblem& problem) : context_(context), problem_(problem) {}
 
   [[nodiscard]] std::vector<std::function<WindowCase()>> all() {
-    return {[this] { return put(); },
+    return {[this] { return plain_copy(); },
+            [this] { return put(); },
             [this] { return put_by_all(); },
             [this] { return accumulate(); },
             [this] { return get("get", Fixture::Memory::Shared); },
@@ -104,6 +108,35 @@ class Cases {
     result.prepare = [fixture](int repetition) { fixture->rewrite(repetition); };
     result.call = [fixture] { fixture->window().put(fixture->value()); };
     result.is_right = [fixture](int repetition) { return fixture->has_arrived(repetition, 1); };
+    return result;
+  }
+
+  /// No window, no protocol: what is left of a put when everything else is taken away.
+  [[nodiscard]] WindowCase plain_copy() {
+    struct Buffers {
+      Buffers(Context& context, std::size_t count)
+          : there(context, count), value(count), seen(count), is_reader(context.rank() == 1) {}
+      MemoryInCommon there;
+      std::vector<float> value;
+      std::vector<float> seen;
+      bool is_reader;
+    };
+    auto buffers = std::make_shared<Buffers>(context_, problem_.bytes / sizeof(float));
+    WindowCase result;
+    result.name = "memcpy into memory of both";
+    result.is_caller = [](int rank) { return rank == 0; };
+    result.prepare = [buffers](int repetition) {
+      std::ranges::fill(buffers->value, sent_value(0, repetition));
+    };
+    result.call = [buffers] {
+      std::memcpy(buffers->there.floats().data(), buffers->value.data(),
+                  buffers->there.floats().size_bytes());
+    };
+    result.is_right = [buffers](int repetition) {
+      if (!buffers->is_reader) return true;
+      std::ranges::copy(buffers->there.floats(), buffers->seen.begin());
+      return all_hold(buffers->seen.data(), buffers->seen.size(), sent_value(0, repetition));
+    };
     return result;
   }
 
