@@ -75,14 +75,16 @@ class BLUEFOG_API AsynchronousMixing {
 class BLUEFOG_API WindowPutMixing final : public AsynchronousMixing {
  public:
   /// Collective among neighbours. @param buckets  must live until close()
-  WindowPutMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
+  WindowPutMixing(Context& context, const std::vector<Tensor>& buckets,
+                  const AsynchronousOptions& options = {});
 };
 
 /// The same, but each rank reads the parameters of its in-neighbours. They are read where they lie if they
 /// are in memory of Context::allocate_shared, and never in the middle of a step.
 class BLUEFOG_API WindowGetMixing final : public AsynchronousMixing {
  public:
-  WindowGetMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
+  WindowGetMixing(Context& context, const std::vector<Tensor>& buckets,
+                  const AsynchronousOptions& options = {});
 };
 
 /// Stochastic gradient push, with messages as late as they are (Assran et al., ICML 2019): each rank gives
@@ -93,7 +95,8 @@ class BLUEFOG_API WindowGetMixing final : public AsynchronousMixing {
 /// given nearly all of its weight to one that rests gives no more until some comes back.
 class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
  public:
-  PushSumMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
+  PushSumMixing(Context& context, const std::vector<Tensor>& buckets,
+                const AsynchronousOptions& options = {});
   /// Push-sum weight of the first bucket.
   [[nodiscard]] double weight() const;
 };
@@ -104,7 +107,8 @@ class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
 /// into the parameters.
 class BLUEFOG_API PairwiseMixing final : public AsynchronousMixing {
  public:
-  PairwiseMixing(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options = {});
+  PairwiseMixing(Context& context, const std::vector<Tensor>& buckets,
+                 const AsynchronousOptions& options = {});
 };
 
 }  // namespace bluefog

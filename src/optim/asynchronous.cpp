@@ -90,6 +90,7 @@ std::vector<OwnedTensor> copies(const std::vector<Tensor>& buckets) {
 
 std::vector<Tensor> views(const std::vector<OwnedTensor>& tensors) {
   std::vector<Tensor> all;
+  all.reserve(tensors.size());
   for (const auto& tensor : tensors) all.push_back(tensor.view());
   return all;
 }
@@ -136,10 +137,8 @@ WindowPutOptions shares_for(const Window& window, const AsynchronousWeights& wei
 
 class PushSumAlgorithm final : public AsynchronousAlgorithm {
  public:
-  PushSumAlgorithm(Context& context, std::vector<Tensor> buckets, const std::string& name)
-      : buckets_(std::move(buckets)),
-        mass_(copies(buckets_)),
-        group_(context, views(mass_), name, zero_init()) {}
+  PushSumAlgorithm(Context& context, const std::vector<Tensor>& buckets, const std::string& name)
+      : buckets_(buckets), mass_(copies(buckets_)), group_(context, views(mass_), name, zero_init()) {}
 
   void start_exchange(const AsynchronousWeights& weights) override {
     for (std::size_t i = 0; i < buckets_.size(); ++i) {
@@ -176,8 +175,8 @@ WindowOptions averages() {
 
 class PairwiseAlgorithm final : public AsynchronousAlgorithm {
  public:
-  PairwiseAlgorithm(Context& context, std::vector<Tensor> buckets, const AsynchronousOptions& options)
-      : buckets_(std::move(buckets)),
+  PairwiseAlgorithm(Context& context, const std::vector<Tensor>& buckets, const AsynchronousOptions& options)
+      : buckets_(buckets),
         shared_(copies(buckets_)),
         before_step_(copies(buckets_)),
         group_(context, views(shared_), options.name, averages()),
@@ -240,25 +239,24 @@ void AsynchronousMixing::close() {
   algorithm_->group().close();
 }
 
-WindowPutMixing::WindowPutMixing(Context& context, std::vector<Tensor> buckets,
+WindowPutMixing::WindowPutMixing(Context& context, const std::vector<Tensor>& buckets,
                                  const AsynchronousOptions& options)
     : AsynchronousMixing(std::make_unique<optim::PutAlgorithm>(context, buckets, options.name)) {}
 
-WindowGetMixing::WindowGetMixing(Context& context, std::vector<Tensor> buckets,
+WindowGetMixing::WindowGetMixing(Context& context, const std::vector<Tensor>& buckets,
                                  const AsynchronousOptions& options)
     : AsynchronousMixing(std::make_unique<optim::GetAlgorithm>(context, buckets, options.name)) {}
 
-PushSumMixing::PushSumMixing(Context& context, std::vector<Tensor> buckets,
+PushSumMixing::PushSumMixing(Context& context, const std::vector<Tensor>& buckets,
                              const AsynchronousOptions& options)
-    : AsynchronousMixing(
-          std::make_unique<optim::PushSumAlgorithm>(context, std::move(buckets), options.name)) {}
+    : AsynchronousMixing(std::make_unique<optim::PushSumAlgorithm>(context, buckets, options.name)) {}
 
 double PushSumMixing::weight() const {
   return algorithm_->group().windows().front().associated_p();
 }
 
-PairwiseMixing::PairwiseMixing(Context& context, std::vector<Tensor> buckets,
+PairwiseMixing::PairwiseMixing(Context& context, const std::vector<Tensor>& buckets,
                                const AsynchronousOptions& options)
-    : AsynchronousMixing(std::make_unique<optim::PairwiseAlgorithm>(context, std::move(buckets), options)) {}
+    : AsynchronousMixing(std::make_unique<optim::PairwiseAlgorithm>(context, buckets, options)) {}
 
 }  // namespace bluefog
