@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from ranks import REPOSITORY, environment, find_bfrun
+from stripes import write_stripes
 
 EXAMPLES = REPOSITORY / "examples/python"
 
 
-def write_idx(path: Path, array: np.ndarray) -> None:
-    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
-    path.write_bytes(gzip.compress(header + array.tobytes(), compresslevel=1))
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten kinds of stripes, with noise."""
     folder = tmp_path_factory.mktemp("data")
-    random = np.random.default_rng(1)
-    for part, count in (("train", 600), ("t10k", 203)):
-        labels = random.integers(0, 10, count).astype(np.uint8)
-        images = random.integers(0, 60, (count, 28, 28)).astype(np.uint8)
-        for image, label in zip(images, labels):
-            image[2 * label : 2 * label + 4] += 150
-        write_idx(folder / f"{part}-images-idx3-ubyte.gz", images)
-        write_idx(folder / f"{part}-labels-idx1-ubyte.gz", labels)
+    write_stripes(folder)
     return folder
 
 
