@@ -169,15 +169,15 @@ class BLUEFOG_API Window {
 
   /// Holds the mutexes of this rank's edges at `ranks` (default: all destinations): while they are held, an
   /// operation with require_mutex at these ranks waits. @throws InvalidArgument if this thread holds one
-  [[nodiscard]] WindowLock lock(std::optional<std::vector<int>> ranks = {});
+  [[nodiscard]] WindowLock lock(const std::optional<std::vector<int>>& ranks = {});
   /// The same of the edges of `ranks` (default: all sources) at this rank.
-  [[nodiscard]] WindowLock lock_own(std::optional<std::vector<int>> ranks = {});
+  [[nodiscard]] WindowLock lock_own(const std::optional<std::vector<int>>& ranks = {});
   /// While it is held, no other rank reads or writes this rank's tensor: for changes in place.
   [[nodiscard]] WindowLock edit();
   /// What the three above give, into `lock`, which holds them when the Handle is done without an error.
-  [[nodiscard]] Handle lock_async(WindowLock& lock, std::optional<std::vector<int>> ranks = {},
+  [[nodiscard]] Handle lock_async(WindowLock& lock, const std::optional<std::vector<int>>& ranks = {},
                                   const WindowCallOptions& options = {});
-  [[nodiscard]] Handle lock_own_async(WindowLock& lock, std::optional<std::vector<int>> ranks = {},
+  [[nodiscard]] Handle lock_own_async(WindowLock& lock, const std::optional<std::vector<int>>& ranks = {},
                                       const WindowCallOptions& options = {});
   [[nodiscard]] Handle edit_async(WindowLock& lock, const WindowCallOptions& options = {});
 

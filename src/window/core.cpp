@@ -55,7 +55,7 @@ void Core::build(const mixing::MixingRow& row, bool zero_init) {
     for (const auto& edge : *list) ranks.push_back(edge.rank);
   }
   std::ranges::sort(ranks);
-  ranks.erase(std::ranges::unique(ranks).begin(), ranks.end());
+  ranks.erase(std::unique(ranks.begin(), ranks.end()), ranks.end());
 
   std::byte* memory = nullptr;
   std::tie(memory, header_offset_) = allocate(sizeof(WindowHeader) + ranks.size() * sizeof(EdgeHeader));

@@ -24,9 +24,9 @@ RankLock::RankLock(RankLock&& other) noexcept
       request_(other.request_) {}
 
 std::string RankLock::describe() const {
-  const std::string what = place_->source < 0 ? "the tensor of " + engine::rank_text(place_->rank)
-                                              : "the mutex of " + engine::rank_text(place_->source) + " at " +
-                                                    engine::rank_text(place_->rank);
+  std::string what = place_->source < 0 ? "the tensor of " + engine::rank_text(place_->rank)
+                                        : "the mutex of " + engine::rank_text(place_->source) + " at " +
+                                              engine::rank_text(place_->rank);
   if (place_->words == nullptr) return what;
   const int holder = lock_.holder().rank();
   return what + (holder < 0 ? "" : ", which " + engine::rank_text(holder) + " holds");

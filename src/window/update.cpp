@@ -124,6 +124,7 @@ void UpdateOperation::combine_weights(const mixing::ResolvedRow& row) {
                                                  : core().neighbor(term.rank)->reader->weight());
   }
   std::vector<const void*> inputs;
+  inputs.reserve(weights.size());
   for (const double& weight : weights) inputs.push_back(&weight);
   double combined = 0;
   Stores().combine(DType::Float64, {row.combine, terms, -1}, inputs, reinterpret_cast<std::byte*>(&combined),

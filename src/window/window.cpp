@@ -226,7 +226,7 @@ double Window::associated_p() const {
   return core.header().push_sum_weight.load();
 }
 
-Handle Window::lock_async(WindowLock& lock, std::optional<std::vector<int>> ranks,
+Handle Window::lock_async(WindowLock& lock, const std::optional<std::vector<int>>& ranks,
                           const WindowCallOptions& options) {
   Core& core = *checked(core_);
   std::vector<window::LockPlace*> places;
@@ -237,7 +237,7 @@ Handle Window::lock_async(WindowLock& lock, std::optional<std::vector<int>> rank
   return hold(session_, core_, "win_mutex", places, lock, options);
 }
 
-Handle Window::lock_own_async(WindowLock& lock, std::optional<std::vector<int>> ranks,
+Handle Window::lock_own_async(WindowLock& lock, const std::optional<std::vector<int>>& ranks,
                               const WindowCallOptions& options) {
   Core& core = *checked(core_);
   std::vector<window::LockPlace*> places;
@@ -251,14 +251,14 @@ Handle Window::edit_async(WindowLock& lock, const WindowCallOptions& options) {
   return hold(session_, core_, "win_lock", {&checked(core_)->tensor_lock()}, lock, options);
 }
 
-WindowLock Window::lock(std::optional<std::vector<int>> ranks) {
+WindowLock Window::lock(const std::optional<std::vector<int>>& ranks) {
   WindowLock lock;
-  lock_async(lock, std::move(ranks), window::attended()).wait();
+  lock_async(lock, ranks, window::attended()).wait();
   return lock;
 }
-WindowLock Window::lock_own(std::optional<std::vector<int>> ranks) {
+WindowLock Window::lock_own(const std::optional<std::vector<int>>& ranks) {
   WindowLock lock;
-  lock_own_async(lock, std::move(ranks), window::attended()).wait();
+  lock_own_async(lock, ranks, window::attended()).wait();
   return lock;
 }
 WindowLock Window::edit() {

@@ -243,8 +243,6 @@ bool Windows::take_note(int from, const transport::Note& note) {
     const std::lock_guard lock(mutex_);
     if (const auto found = by_topic_.find(note.topic); found != by_topic_.end()) core = found->second;
   }
-  Neighbor* const peer = core != nullptr ? core->neighbor(from) : nullptr;
-  if (core != nullptr && peer == nullptr) return false;
   const bool is_delivery = envelope.letter == Letter::Put || envelope.letter == Letter::Accumulate;
   if (core == nullptr) {
     const bool awaits_answer = envelope.letter == Letter::Get || envelope.letter == Letter::Lock ||
@@ -252,6 +250,8 @@ bool Windows::take_note(int from, const transport::Note& note) {
     if (awaits_answer) refuse(from, note.request);
     return true;
   }
+  Neighbor* const peer = core->neighbor(from);
+  if (peer == nullptr) return false;
   if (envelope.letter == Letter::MeanPiece) return take_mean_piece(*core, *peer, note);
   return is_delivery ? take_delivery(*core, *peer, note) : take_wish(*core, *peer, note);
 }
