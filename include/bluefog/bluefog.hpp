@@ -5,6 +5,7 @@
 #include <bluefog/ceca.hpp>
 #include <bluefog/config.hpp>
 #include <bluefog/context.hpp>
+#include <bluefog/decentralized.hpp>
 #include <bluefog/dtype.hpp>
 #include <bluefog/dynamic_graphs.hpp>
 #include <bluefog/error.hpp>

@@ -1,9 +1,7 @@
 #pragma once
 /// @file window_group.hpp  The windows of a set of buckets, and what is in flight on them.
 
-#include <algorithm>
 #include <chrono>
-#include <exception>
 #include <functional>
 #include <string>
 #include <utility>
@@ -12,6 +10,8 @@
 #include <bluefog/context.hpp>
 #include <bluefog/error.hpp>
 #include <bluefog/window.hpp>
+
+#include "optim/flight.hpp"
 
 namespace bluefog::optim {
 
@@ -32,34 +32,11 @@ class WindowGroup {
   /// Starts an operation on each, unless the Handle it gives is not valid; wait() ends them.
   void start(const std::function<Handle(Window&)>& operation) {
     for (Window& window : windows_) {
-      if (Handle handle = operation(window); handle.valid()) in_flight_.push_back(std::move(handle));
+      if (Handle handle = operation(window); handle.valid()) flight_.add(std::move(handle));
     }
   }
-  /// Whether wait() would not wait, after at most `patience`.
-  [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience) {
-    const auto until = std::chrono::steady_clock::now() + patience;
-    return std::ranges::all_of(in_flight_, [&](Handle& handle) {
-      try {
-        return handle.wait_for(
-            std::max(until - std::chrono::steady_clock::now(), std::chrono::nanoseconds(0)));
-      } catch (const Error&) {  // wait() tells
-        return true;
-      }
-    });
-  }
-  /// All of them, also if one throws.
-  void wait() {
-    std::exception_ptr error;
-    for (Handle& handle : in_flight_) {
-      try {
-        handle.wait();
-      } catch (...) {
-        if (!error) error = std::current_exception();
-      }
-    }
-    in_flight_.clear();
-    if (error) std::rethrow_exception(error);
-  }
+  [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience) { return flight_.wait_for(patience); }
+  void wait() { flight_.wait(); }
   void close() {
     wait();
     std::vector<Handle> ends;
@@ -71,13 +48,7 @@ class WindowGroup {
  private:
   /// Ends what is in flight, for the buckets may go, and frees the windows while nobody waits for it.
   void abandon() noexcept {
-    for (Handle& handle : in_flight_) {
-      try {
-        handle.cancel();
-        handle.wait();
-      } catch (const Error&) {  // nobody wants to know any more
-      }
-    }
+    flight_.abandon();
     for (Window& window : windows_) {
       try {
         static_cast<void>(window.free_async());
@@ -87,7 +58,7 @@ class WindowGroup {
   }
 
   std::vector<Window> windows_;
-  std::vector<Handle> in_flight_;
+  Flight flight_;
 };
 
 }  // namespace bluefog::optim

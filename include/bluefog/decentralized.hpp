@@ -1,0 +1,237 @@
+#pragma once
+/// @file decentralized.hpp  Algorithms of decentralized training in which all ranks make the same number of
+/// steps, over parameters in flat buckets, around any optimizer.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <bluefog/context.hpp>
+#include <bluefog/export.hpp>
+#include <bluefog/options.hpp>
+#include <bluefog/schedule.hpp>
+#include <bluefog/tensor.hpp>
+
+namespace bluefog {
+
+namespace optim {
+class SynchronousAlgorithm;
+}
+
+/// With whom parameters are averaged.
+enum class CommunicationType : std::uint8_t {
+  NeighborAllreduce,
+  HierarchicalNeighborAllreduce,
+  Allreduce,
+  Empty,  ///< with nobody
+};
+
+struct DecentralizedOptions {
+  /// Of the operations: no two algorithms in use have the same. Equal on all ranks.
+  std::string name = "decentralized";
+  /// Its round advances with every mixing. None: the topology that is set when the algorithm is made.
+  SchedulePtr schedule;
+  /// Ranks mix in every such step, and make steps of their own between.
+  int steps_per_round = 1;
+};
+
+/// What a rank mixes by in the next round instead of a schedule or the topology; see the options of
+/// neighbor_allreduce and hierarchical_neighbor_allreduce.
+struct MixingWeights {
+  std::optional<double> self_weight;
+  std::optional<Weights> src_weights;
+  std::optional<Weights> dst_weights;
+  std::optional<Weights> src_machine_weights;
+  std::optional<Weights> dst_machine_weights;
+  bool check_topology = false;
+};
+
+/// The communication of an algorithm; the optimizer that changes the parameters is the user's own. In every
+/// iteration:
+///
+///     algorithm.begin_gradient();
+///     gradient at the parameters      // they stay as they are meanwhile
+///     algorithm.begin_step(a);        // may change the gradient, and the parameters
+///     the optimizer's step, of size a
+///     algorithm.end_step();           // may change the parameters
+///
+/// With plain gradient descent, x <- x - a g, each is what its paper says; in its formulas mix(x)_i is
+/// x_i + sum of w_ij (x_j - x_i). Floating dtypes. Mixing is cheapest over memory of
+/// Context::allocate_shared. One thread. Errors are those of the operations; after one the iteration can't be
+/// finished. Collective: all ranks make the same algorithm, and the same calls.
+class BLUEFOG_API DecentralizedAlgorithm {
+ public:
+  virtual ~DecentralizedAlgorithm();
+  DecentralizedAlgorithm(const DecentralizedAlgorithm&) = delete;
+  DecentralizedAlgorithm& operator=(const DecentralizedAlgorithm&) = delete;
+
+  void begin_gradient();
+  /// @param step_size  the learning rate, greater than 0 unless the step changes nothing
+  void begin_step(double step_size);
+  void end_step();
+
+  /// What the algorithm remembers from step to step beside the numbers of rounds and steps, always in the
+  /// same order: to be saved with the parameters, and written to when they are loaded.
+  [[nodiscard]] std::vector<Tensor> state() const;
+  /// Completed rounds of mixing, which is where the schedule is.
+  [[nodiscard]] std::uint64_t round() const;
+  /// Steps since the last of them.
+  [[nodiscard]] int steps_in_round() const;
+  /// Goes on from there, between iterations.
+  void resume(std::uint64_t round, int steps_in_round = 0);
+
+ protected:
+  explicit DecentralizedAlgorithm(std::unique_ptr<optim::SynchronousAlgorithm> algorithm);
+  std::unique_ptr<optim::SynchronousAlgorithm> algorithm_;
+};
+
+/// Adapt with combine, or consensus: x <- mix(x) - a g(x). Mixing goes on while the gradient is computed.
+/// (Chen and Sayed 2012; Lian et al. 2017)
+class BLUEFOG_API AdaptWithCombine final : public DecentralizedAlgorithm {
+ public:
+  /// @param parameters  must live as long as the algorithm; so must all tensors below
+  /// @throws InvalidArgument for a schedule that does not preserve constants and the mean, or of another size
+  AdaptWithCombine(Context& context, const std::vector<Tensor>& parameters,
+                   const DecentralizedOptions& options = {});
+  /// May be changed between iterations.
+  void set_communication(CommunicationType type, const MixingWeights& weights = {});
+};
+
+/// Adapt then combine, or diffusion: x <- mix(x - a g(x)). (Chen and Sayed 2012)
+class BLUEFOG_API AdaptThenCombine final : public DecentralizedAlgorithm {
+ public:
+  /// @throws InvalidArgument as AdaptWithCombine
+  AdaptThenCombine(Context& context, const std::vector<Tensor>& parameters,
+                   const DecentralizedOptions& options = {});
+  /// May be changed between iterations.
+  void set_communication(CommunicationType type, const MixingWeights& weights = {});
+};
+
+/// Every rank makes the step of the mean gradient. A schedule is not used.
+class BLUEFOG_API GradientAllreduce final : public DecentralizedAlgorithm {
+ public:
+  GradientAllreduce(Context& context, const std::vector<Tensor>& gradients,
+                    const DecentralizedOptions& options = {});
+};
+
+/// Adapt then combine with a tracker q of the mean gradient: x <- mix(x - a q), q <- mix(q + g(x_new) -
+/// g(x_old)), from q = g(x_0); it reaches the optimum of the mean however the ranks' data differ, over
+/// schedules too. Two vectors a step. (Aug-DGM, Xu et al. 2015; Nedic et al. 2017)
+class BLUEFOG_API GradientTracking final : public DecentralizedAlgorithm {
+ public:
+  /// @throws InvalidArgument as AdaptWithCombine, and for gradients unlike the parameters, steps_per_round
+  /// other than 1
+  GradientTracking(Context& context, const std::vector<Tensor>& parameters,
+                   const std::vector<Tensor>& gradients, const DecentralizedOptions& options = {});
+};
+
+/// y = x - a g(x) - D, z = (y + mix(y)) / 2, D <- D + y - z, x <- z: diffusion without its bias, for as many
+/// messages. D2 is the same. (Yuan et al. 2018; Tang et al. 2018)
+class BLUEFOG_API ExactDiffusion final : public DecentralizedAlgorithm {
+ public:
+  /// @throws InvalidArgument as AdaptWithCombine; for a schedule with a round that is not symmetric, on which
+  /// it need not converge; for steps_per_round other than 1
+  ExactDiffusion(Context& context, const std::vector<Tensor>& parameters,
+                 const DecentralizedOptions& options = {});
+};
+
+struct QuasiGlobalOptions : DecentralizedOptions {
+  double momentum = 0.9;
+};
+
+/// QG-DSGDm: momentum along the way that the mixed parameters go. m = b q + g, x' = mix(x - a m), q <- b q +
+/// (1 - b) (x - x') / a. The optimizer's own momentum is 0. (Lin et al., ICML 2021)
+class BLUEFOG_API QuasiGlobalMomentum final : public DecentralizedAlgorithm {
+ public:
+  /// @throws InvalidArgument as GradientTracking, and for a momentum outside of [0, 1)
+  QuasiGlobalMomentum(Context& context, const std::vector<Tensor>& parameters,
+                      const std::vector<Tensor>& gradients, const QuasiGlobalOptions& options = {});
+};
+
+/// The optimizer, which is descent with momentum, gets the gradient (x - mix(x - a g)) / a: no momentum
+/// amplifies the bias then. (Yuan et al., ICCV 2021)
+class BLUEFOG_API DecentLaM final : public DecentralizedAlgorithm {
+ public:
+  /// @throws InvalidArgument as GradientTracking
+  DecentLaM(Context& context, const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients,
+            const DecentralizedOptions& options = {});
+};
+
+/// Stochastic gradient push: u <- A (u + step), w <- A w, x = u / w, where every sender splits its mass. For
+/// directed graphs on which no weights preserve both constants and the mean. Without a schedule: equal shares
+/// to oneself and to the out-neighbours in the topology. (Assran et al., ICML 2019)
+class BLUEFOG_API StochasticGradientPush final : public DecentralizedAlgorithm {
+ public:
+  /// @throws InvalidArgument for a schedule that does not preserve the mean, or of another size
+  StochasticGradientPush(Context& context, const std::vector<Tensor>& parameters,
+                         const DecentralizedOptions& options = {});
+  /// Push-sum weight.
+  [[nodiscard]] double weight() const;
+};
+
+struct GossipPgaOptions : DecentralizedOptions {
+  /// Every such round is an exact average over all ranks.
+  int rounds_per_average = 10;
+};
+
+/// Adapt then combine, with an exact average now and then. (Chen et al., ICML 2021)
+class BLUEFOG_API GossipPga final : public DecentralizedAlgorithm {
+ public:
+  /// @throws InvalidArgument as AdaptWithCombine, and for rounds_per_average below 1
+  GossipPga(Context& context, const std::vector<Tensor>& parameters, const GossipPgaOptions& options = {});
+};
+
+/// Local SGD: steps_per_round steps of one's own, then the exact average of all ranks. A schedule is not
+/// used.
+class BLUEFOG_API LocalDescent final : public DecentralizedAlgorithm {
+ public:
+  LocalDescent(Context& context, const std::vector<Tensor>& parameters,
+               const DecentralizedOptions& options = {});
+};
+
+struct SlowMomentumOptions : DecentralizedOptions {
+  double momentum = 0.5;   ///< b
+  double step_size = 1.0;  ///< alpha
+};
+
+/// SlowMo: local descent, with momentum over the averages. d = x_0 - average(x), u <- b u + d / a, x <- x_0 -
+/// alpha a u, where a is the step size of the round's last step. With b = 0 and alpha = 1 it is LocalDescent
+/// to the bit. (Wang et al., ICLR 2020)
+class BLUEFOG_API SlowMomentum final : public DecentralizedAlgorithm {
+ public:
+  SlowMomentum(Context& context, const std::vector<Tensor>& parameters,
+               const SlowMomentumOptions& options = {});
+};
+
+struct DiLoCoOptions : DecentralizedOptions {
+  double momentum = 0.9;   ///< b
+  double step_size = 0.7;  ///< l
+};
+
+/// Local descent, with Nesterov's momentum over the averages. d = x_0 - average(x), u <- b u + d, x <- x_0 -
+/// l (d + b u). With b = 0 and l = 1 it is LocalDescent to the bit. (Douillard et al. 2023)
+class BLUEFOG_API DiLoCo final : public DecentralizedAlgorithm {
+ public:
+  DiLoCo(Context& context, const std::vector<Tensor>& parameters, const DiLoCoOptions& options = {});
+};
+
+struct NoLoCoOptions : DecentralizedOptions {
+  double momentum = 0.5;    ///< alpha
+  double step_size = 0.7;   ///< beta
+  double attraction = 0.7;  ///< gamma
+  /// Of the random pairs, unless there is a schedule. Equal on all ranks.
+  std::uint64_t seed = 1;
+};
+
+/// DiLoCo without a collective: in each round a rank and one other, drawn at random, take the means of how
+/// far they have come, d = x - y, and of where they started, y; m <- alpha m + beta mean(d) - gamma (y -
+/// mean(y)), y <- y + m, x <- y. (Kolehmainen et al. 2025)
+class BLUEFOG_API NoLoCo final : public DecentralizedAlgorithm {
+ public:
+  /// @throws InvalidArgument as AdaptWithCombine
+  NoLoCo(Context& context, const std::vector<Tensor>& parameters, const NoLoCoOptions& options = {});
+};
+
+}  // namespace bluefog

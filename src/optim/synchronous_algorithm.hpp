@@ -1,0 +1,73 @@
+#pragma once
+/// @file synchronous_algorithm.hpp  What the algorithms of bluefog/decentralized.hpp have in common.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <bluefog/decentralized.hpp>
+
+#include "optim/bucket_vector.hpp"
+#include "optim/mixer.hpp"
+
+namespace bluefog::optim {
+
+/// What an algorithm asks of the rounds it mixes by.
+struct ScheduleNeeds {
+  bool constants = true;
+  bool symmetry = false;
+  std::string instead;  ///< what to do about a schedule that has not got it
+};
+
+/// That of the options, or the topology that is set now in every round.
+/// @throws InvalidArgument for one that does not do what is needed
+[[nodiscard]] SchedulePtr schedule_for(const Context& context, const char* algorithm,
+                                       const DecentralizedOptions& options, const ScheduleNeeds& needs);
+void check_schedule(const char* algorithm, const Schedule& schedule, const ScheduleNeeds& needs);
+/// @throws InvalidArgument unless both have the same dtypes and shapes
+void check_alike(const char* algorithm, const std::vector<Tensor>& parameters,
+                 const std::vector<Tensor>& gradients);
+/// @throws InvalidArgument unless there is a round in every step
+void check_mixes_always(const char* algorithm, const DecentralizedOptions& options);
+/// @throws InvalidArgument unless 0 <= momentum < 1
+void check_momentum(const char* algorithm, double momentum);
+
+class SynchronousAlgorithm {
+ public:
+  /// @param vector  the parameters, or the gradients if nothing is done to the parameters
+  SynchronousAlgorithm(Context& context, const char* algorithm, const std::vector<Tensor>& vector,
+                       const DecentralizedOptions& options, SchedulePtr schedule);
+  SynchronousAlgorithm(const SynchronousAlgorithm&) = delete;
+  SynchronousAlgorithm& operator=(const SynchronousAlgorithm&) = delete;
+  virtual ~SynchronousAlgorithm() = default;
+
+  virtual void begin_gradient() {}
+  virtual void begin_step(double /*step_size*/) {}
+  virtual void end_step() {}
+  [[nodiscard]] virtual std::vector<BucketVector> state() const { return {}; }
+
+  void finish_step();
+  [[nodiscard]] std::uint64_t round_number() const noexcept { return round_.number; }
+  [[nodiscard]] int steps_in_round() const noexcept { return steps_; }
+  virtual void resume(std::uint64_t round, int steps_in_round);
+
+ protected:
+  [[nodiscard]] const BucketVector& parameters() const noexcept { return parameters_; }
+  [[nodiscard]] BucketVector make_vector() const { return {context_, parameters_}; }
+  [[nodiscard]] const Mixer& mixer() const noexcept { return mixer_; }
+  [[nodiscard]] Context& context() const noexcept { return context_; }
+  [[nodiscard]] Round& round() noexcept { return round_; }
+  /// Whether this step is the last of its round, in which ranks mix.
+  [[nodiscard]] bool is_round() const noexcept { return steps_ + 1 >= steps_per_round_; }
+  [[nodiscard]] int steps_per_round() const noexcept { return steps_per_round_; }
+
+ private:
+  Context& context_;
+  BucketVector parameters_;
+  Mixer mixer_;
+  Round round_;
+  int steps_per_round_;
+  int steps_ = 0;
+};
+
+}  // namespace bluefog::optim
