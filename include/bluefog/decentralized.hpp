@@ -3,6 +3,7 @@
 /// steps, over parameters in flat buckets, around any optimizer.
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -35,6 +36,9 @@ struct DecentralizedOptions {
   SchedulePtr schedule;
   /// Ranks mix in every such step, and make steps of their own between.
   int steps_per_round = 1;
+  /// For front ends: called several times a second while a call waits, on its thread. What it throws ends the
+  /// call.
+  std::function<void()> while_waiting;
 };
 
 /// What a rank mixes by in the next round instead of a schedule or the topology; see the options of

@@ -132,6 +132,19 @@ class Handle:
     def cancel(self) -> None: ...
     def gathered(self) -> GatheredTensor: ...
 
+class DecentralizedAlgorithm:
+    """A synchronous algorithm over flat buckets, which must live as long as it does."""
+
+    def begin_gradient(self) -> None: ...
+    def begin_step(self, step_size: float) -> None: ...
+    def end_step(self) -> None: ...
+    def state(self) -> list[tuple[int, int, int]]: ...
+    @property
+    def round(self) -> int: ...
+    @property
+    def steps_in_round(self) -> int: ...
+    def resume(self, round: int, steps_in_round: int) -> None: ...
+
 class AsynchronousMixing:
     def begin_exchange(
         self,
@@ -269,6 +282,19 @@ class Context:
         *,
         seed: int = 1,
     ) -> AsynchronousMixing: ...
+    def decentralized_algorithm(
+        self,
+        kind: str,
+        parameters: Sequence[int],
+        gradients: Sequence[int],
+        dtypes: Sequence[int],
+        counts: Sequence[int],
+        name: str,
+        *,
+        schedule: Schedule | None = None,
+        steps_per_round: int = 1,
+        settings: dict[str, Any] = ...,
+    ) -> DecentralizedAlgorithm: ...
     def create_window(
         self,
         name: str,

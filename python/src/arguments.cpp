@@ -96,6 +96,16 @@ std::uint64_t round_from(nb::handle round) {
   return number;
 }
 
+std::vector<Tensor> tensors_at(const std::vector<std::uintptr_t>& addresses, const std::vector<int>& dtypes,
+                               const std::vector<std::int64_t>& counts) {
+  std::vector<Tensor> tensors;
+  for (std::size_t i = 0; i < addresses.size(); ++i) {
+    tensors.emplace_back(reinterpret_cast<void*>(addresses[i]), static_cast<DType>(dtypes.at(i)),  // NOLINT
+                         Shape(static_cast<std::size_t>(counts.at(i))));
+  }
+  return tensors;
+}
+
 SchedulePtr schedule_from(nb::handle schedule) {
   if (!nb::isinstance<PySchedule>(schedule)) throw nb::type_error("schedule must be a bluefog Schedule");
   return nb::cast<const PySchedule&>(schedule).schedule;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <exception>
 #include <string>
+#include <vector>
 
 #include <nanobind/nanobind.h>
 
@@ -26,6 +27,10 @@ void convert_or_refuse(Options& options, Convert convert) {
   }
 }
 
+/// Tensors of one dimension each, as Python gives them: addresses, codes of DTypes, numbers of elements.
+[[nodiscard]] std::vector<Tensor> tensors_at(const std::vector<std::uintptr_t>& addresses,
+                                             const std::vector<int>& dtypes,
+                                             const std::vector<std::int64_t>& counts);
 /// A tensor as Python gives it: address, code of a DType, extents.
 [[nodiscard]] ConstTensor tensor_from(std::uintptr_t address, int dtype, nb::handle shape);
 [[nodiscard]] nb::tuple shape_tuple(const Shape& shape);

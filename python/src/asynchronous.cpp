@@ -48,11 +48,7 @@ std::shared_ptr<AsynchronousMixing> make(const std::string& kind, Context& conte
 PyMixing make_mixing(PyContext& self, const std::string& kind, const std::vector<std::uintptr_t>& addresses,
                      const std::vector<int>& dtypes, const std::vector<std::int64_t>& counts,
                      const std::string& name, std::uint64_t seed) {
-  std::vector<Tensor> buckets;
-  for (std::size_t i = 0; i < addresses.size(); ++i) {
-    buckets.emplace_back(reinterpret_cast<void*>(addresses[i]), static_cast<DType>(dtypes.at(i)),  // NOLINT
-                         Shape(static_cast<std::size_t>(counts.at(i))));
-  }
+  std::vector<Tensor> buckets = tensors_at(addresses, dtypes, counts);
   AsynchronousOptions options;
   options.name = name;
   options.seed = seed;

@@ -125,6 +125,7 @@ void bind_context(nb::module_& module) {
   bind_operations(context);
   bind_windows(module, context);
   bind_asynchronous(module, context);
+  bind_decentralized(module, context);
 }
 
 }  // namespace bluefog::python

@@ -50,5 +50,7 @@ void bind_operations(nb::class_<PyContext>& context);
 void bind_windows(nb::module_& module, nb::class_<PyContext>& context);
 /// Adds asynchronous algorithms to it.
 void bind_asynchronous(nb::module_& module, nb::class_<PyContext>& context);
+/// Adds synchronous algorithms to it.
+void bind_decentralized(nb::module_& module, nb::class_<PyContext>& context);
 
 }  // namespace bluefog::python

@@ -66,7 +66,7 @@ class ExactDiffusionAlgorithm final : public SynchronousAlgorithm {
   void end_step() override {
     const BucketVector& y = parameters();
     assign(y, {{1.0, y}, {-1.0, dual_}});
-    mixer().start("parameters", y, mixed_, round()).wait();
+    mixer().mix("parameters", y, mixed_, round());
     assign(dual_, {{1.0, dual_}, {0.5, y}, {-0.5, mixed_}});
     assign(y, {{0.5, y}, {0.5, mixed_}});
   }

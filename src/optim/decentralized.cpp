@@ -84,7 +84,7 @@ SynchronousAlgorithm::SynchronousAlgorithm(Context& context, const char* algorit
                                            const DecentralizedOptions& options, SchedulePtr schedule)
     : context_(context),
       parameters_(vector),
-      mixer_(context, options.name),
+      mixer_(context, options),
       steps_per_round_(options.steps_per_round) {
   round_.schedule = std::move(schedule);
   for (const Tensor& tensor : vector) {

@@ -43,7 +43,7 @@ class AdaptWithCombineAlgorithm final : public Diffusion {
   void begin_step(double /*step_size*/) override {
     if (!is_started_) begin_gradient();
     if (!std::exchange(is_started_, false)) return;
-    flight_.wait();
+    mixer().wait(flight_);
     assign(parameters(), {{1.0, mixed_}});
   }
 

@@ -38,6 +38,19 @@ void Flight::wait() {
   if (error) std::rethrow_exception(error);
 }
 
+void Flight::wait(const std::function<void()>& while_waiting) {
+  constexpr std::chrono::milliseconds slice(100);
+  if (while_waiting) {
+    try {
+      while (!wait_for(slice)) while_waiting();
+    } catch (...) {
+      abandon();
+      throw;
+    }
+  }
+  wait();
+}
+
 void Flight::abandon() noexcept {
   for (Handle& handle : handles_) {
     try {

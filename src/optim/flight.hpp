@@ -2,6 +2,7 @@
 /// @file flight.hpp  Operations in flight, one for each tensor of a vector.
 
 #include <chrono>
+#include <functional>
 #include <vector>
 
 #include <bluefog/handle.hpp>
@@ -22,6 +23,9 @@ class Flight {
   [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience);
   /// For all of them, also if one throws. @throws the first error
   void wait();
+  /// As wait(), but calls `while_waiting` several times a second, unless it is empty. When that throws, what
+  /// is in flight is given up.
+  void wait(const std::function<void()>& while_waiting);
   /// Ends what is in flight, whatever comes of it.
   void abandon() noexcept;
 

@@ -45,7 +45,7 @@ class GradientPushAlgorithm final : public SynchronousAlgorithm {
     if (!is_round()) return;
     Flight flight = mixer().start("mass", mass_, mass_, round());
     flight.add(mixer().start("weight", weight_, weight_, round()));
-    flight.wait();
+    mixer().wait(flight);
     assign(parameters(), {{1 / weight(), mass_}});
   }
   [[nodiscard]] std::vector<BucketVector> state() const override { return {mass_, weight_}; }

@@ -27,7 +27,7 @@ Handle Mixer::start_one(const std::string& name, const Tensor& from, const Tenso
   if (round.type == CommunicationType::Allreduce) {
     AllreduceOptions options;
     options.name = name;
-    return context_->allreduce_async(from, to, options);
+    return context_.allreduce_async(from, to, options);
   }
   if (round.type == CommunicationType::HierarchicalNeighborAllreduce) {
     HierarchicalNeighborAllreduceOptions options;
@@ -38,7 +38,7 @@ Handle Mixer::start_one(const std::string& name, const Tensor& from, const Tenso
     options.schedule = round.schedule;
     options.round = round.number;
     options.form = round.form;
-    return context_->hierarchical_neighbor_allreduce_async(from, to, options);
+    return context_.hierarchical_neighbor_allreduce_async(from, to, options);
   }
   NeighborAllreduceOptions options;
   options.name = name;
@@ -50,7 +50,7 @@ Handle Mixer::start_one(const std::string& name, const Tensor& from, const Tenso
   options.form = round.form;
   options.meet = true;
   options.check_topology = weights.check_topology;
-  return context_->neighbor_allreduce_async(from, to, options);
+  return context_.neighbor_allreduce_async(from, to, options);
 }
 
 }  // namespace bluefog::optim

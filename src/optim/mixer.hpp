@@ -1,6 +1,7 @@
 #pragma once
 /// @file mixer.hpp  Vectors of parameters in the operations of a Context.
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,13 +24,20 @@ struct Round {
 
 class Mixer {
  public:
-  Mixer(Context& context, std::string name) : context_(&context), name_(std::move(name)) {}
+  Mixer(Context& context, const DecentralizedOptions& options)
+      : context_(context), name_(options.name), while_waiting_(options.while_waiting) {}
 
   /// @param what  which of the algorithm's vectors it is
   [[nodiscard]] Flight start(std::string_view what, const BucketVector& from, const BucketVector& to,
                              const Round& round) const;
+  void wait(Flight& flight) const { flight.wait(while_waiting_); }
   void mix(std::string_view what, const BucketVector& vector, const Round& round) const {
-    start(what, vector, vector, round).wait();
+    mix(what, vector, vector, round);
+  }
+  void mix(std::string_view what, const BucketVector& from, const BucketVector& to,
+           const Round& round) const {
+    Flight flight = start(what, from, to, round);
+    wait(flight);
   }
   /// The mean over all ranks, which takes the vector's place.
   void average(std::string_view what, const BucketVector& vector) const;
@@ -38,8 +46,9 @@ class Mixer {
   [[nodiscard]] Handle start_one(const std::string& name, const Tensor& from, const Tensor& to,
                                  const Round& round) const;
 
-  Context* context_;
+  Context& context_;
   std::string name_;
+  std::function<void()> while_waiting_;
 };
 
 }  // namespace bluefog::optim

@@ -105,7 +105,7 @@ class NoLoCoAlgorithm final : public SynchronousAlgorithm {
     assign(mean_way_, {{1.0, parameters()}, {-1.0, start_}});
     Flight flight = mixer().start("way", mean_way_, mean_way_, round());
     flight.add(mixer().start("start", start_, mean_start_, round()));
-    flight.wait();
+    mixer().wait(flight);
     assign(velocity_, {{momentum_, velocity_},
                        {outer_step_size_, mean_way_},
                        {-attraction_, start_},

@@ -12,6 +12,7 @@ JOBS: dict[str, tuple[int, dict[str, str]]] = {
     "optimizers_wrapper_job": (3, {}),
     "optimizers_atc_job": (4, {"BLUEFOG_BUCKET_SIZE": "4096"}),
     "optimizers_awc_job": (4, {}),
+    "optimizers_algorithms_job": (4, {"BLUEFOG_BUCKET_SIZE": "4096"}),
     "optimizers_windows_job": (4, {"BLUEFOG_BUCKET_SIZE": "4096"}),
 }
 

@@ -150,10 +150,20 @@ from bluefog.torch.optimizers import (
     DistributedAdaptWithCombineOptimizer,
     DistributedADPSGDOptimizer,
     DistributedAllreduceOptimizer,
+    DistributedDecentLaMOptimizer,
+    DistributedDiLoCoOptimizer,
+    DistributedExactDiffusionOptimizer,
+    DistributedGossipPGAOptimizer,
+    DistributedGradientPushOptimizer,
+    DistributedGradientTrackingOptimizer,
     DistributedHierarchicalNeighborAllreduceOptimizer,
+    DistributedLocalSGDOptimizer,
     DistributedNeighborAllreduceOptimizer,
+    DistributedNoLoCoOptimizer,
     DistributedPullGetOptimizer,
     DistributedPushSumOptimizer,
+    DistributedQuasiGlobalMomentumOptimizer,
+    DistributedSlowMoOptimizer,
     DistributedWinPutOptimizer,
 )
 from bluefog.torch.shared import empty_shared, is_shared, share_parameters_
@@ -162,6 +172,16 @@ from bluefog.torch.topology_util import InferDestinationFromSourceRanks, InferSo
 from bluefog.torch.utility import allreduce_parameters, broadcast_optimizer_state, broadcast_parameters
 
 __all__ = [
+    "DistributedDecentLaMOptimizer",
+    "DistributedDiLoCoOptimizer",
+    "DistributedExactDiffusionOptimizer",
+    "DistributedGossipPGAOptimizer",
+    "DistributedGradientPushOptimizer",
+    "DistributedGradientTrackingOptimizer",
+    "DistributedLocalSGDOptimizer",
+    "DistributedNoLoCoOptimizer",
+    "DistributedQuasiGlobalMomentumOptimizer",
+    "DistributedSlowMoOptimizer",
     "BlueFogError",
     "CecaRound",
     "CecaSchedule",

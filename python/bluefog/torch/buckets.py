@@ -90,7 +90,7 @@ class Bucket:
         sees.
         """
         if self._whole is None:
-            self._whole = tuple(_tensor_of(m, 0, self.nbytes) for m in (self._memory, self.second_buffer))
+            self._whole = tuple(tensor_of(m, 0, self.nbytes) for m in (self._memory, self.second_buffer))
         parameters, mixed = self._whole
         parameters.copy_(mixed)
         self.mark_changed()
@@ -123,7 +123,7 @@ class Bucket:
 
     def _point(self, slot: Slot, value: torch.Tensor, valued: Member | None = None) -> None:
         # A new capsule each time: share_memory_() moves a storage for all tensors that share it.
-        flat = _tensor_of(self._memory, slot.offset, slot.nbytes).view(self.dtype)
+        flat = tensor_of(self._memory, slot.offset, slot.nbytes).view(self.dtype)
         valued = valued or slot.members[0]
         flat.as_strided(valued.shape, valued.stride).copy_(value)
         for member in slot.members:
@@ -220,7 +220,8 @@ def checksum_of(buckets: Iterable[Bucket]) -> int:
     return value
 
 
-def _tensor_of(memory: SharedMemory, offset: int, nbytes: int) -> torch.Tensor:
+def tensor_of(memory: SharedMemory, offset: int, nbytes: int) -> torch.Tensor:
+    """These bytes, as uint8. The memory lives as long as the tensor."""
     return torch.utils.dlpack.from_dlpack(memory.dlpack(offset, nbytes))
 
 

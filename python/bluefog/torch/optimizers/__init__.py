@@ -22,11 +22,33 @@ from bluefog.torch.optimizers._base import (
     wrap,
 )
 from bluefog.torch.optimizers._mixing import CommunicationType, Exclusion, Mixer, models_of
+from bluefog.torch.optimizers.algorithms import (
+    DistributedDecentLaMOptimizer,
+    DistributedDiLoCoOptimizer,
+    DistributedExactDiffusionOptimizer,
+    DistributedGossipPGAOptimizer,
+    DistributedGradientPushOptimizer,
+    DistributedGradientTrackingOptimizer,
+    DistributedLocalSGDOptimizer,
+    DistributedNoLoCoOptimizer,
+    DistributedQuasiGlobalMomentumOptimizer,
+    DistributedSlowMoOptimizer,
+)
 from bluefog.torch.optimizers.asynchronous import Asynchronous
 from bluefog.torch.optimizers.atc import AdaptThenCombine
 from bluefog.torch.optimizers.awc import AdaptWithCombine
 
 __all__ = [
+    "DistributedDecentLaMOptimizer",
+    "DistributedDiLoCoOptimizer",
+    "DistributedExactDiffusionOptimizer",
+    "DistributedGossipPGAOptimizer",
+    "DistributedGradientPushOptimizer",
+    "DistributedGradientTrackingOptimizer",
+    "DistributedLocalSGDOptimizer",
+    "DistributedNoLoCoOptimizer",
+    "DistributedQuasiGlobalMomentumOptimizer",
+    "DistributedSlowMoOptimizer",
     "CommunicationType",
     "DistributedADPSGDOptimizer",
     "DistributedAdaptThenCombineOptimizer",

@@ -24,10 +24,27 @@ Adapt = Callable[..., Any]
 _STATE_KEY = "bluefog"
 
 
+class BaseStep:
+    """The base optimizer's step, without what hooks and schedulers put around it."""
+
+    def __init__(self, optimizer: DistributedOptimizer) -> None:
+        self._optimizer = optimizer
+
+    def __call__(self, closure: Closure | None = None) -> Any:
+        return self._optimizer._adapt(closure)
+
+    def unscale_gradients(self) -> bool:
+        """Does what a GradScaler asked for, once; False if it found an inf, so that no step will be made."""
+        return self._optimizer._unscale_gradients()
+
+
 class Style(Protocol):
     """How adapting (the base step) and combining (mixing) are put together; see awc.py and atc.py."""
 
-    def step(self, adapt: Adapt, closure: Closure | None) -> Any:
+    #: Of the algorithm, in checkpoints.
+    kind: str
+
+    def step(self, adapt: BaseStep, closure: Closure | None) -> Any:
         """One step of the user's optimizer."""
 
     def parameters_added(self) -> None:
@@ -38,6 +55,14 @@ class Style(Protocol):
 
     def close(self) -> None:
         """Removes all hooks."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the algorithm remembers on this rank, beside the round of mixing."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes what state_dict() gave, of the same kind. ValueError, and nothing changed, if it does not
+        fit.
+        """
 
 
 def _renamed(old: str, new: str) -> property:
@@ -187,7 +212,7 @@ class DistributedOptimizer:
                 arguments, keywords = changed
         closure = keywords.get("closure", arguments[1] if len(arguments) > 1 else None)
         with torch.autograd.profiler.record_function(f"Optimizer.step#{type(self).__name__}.step"):
-            result = self._style.step(self._adapt, closure)
+            result = self._style.step(BaseStep(self), closure)
         for hook in chain(
             base._optimizer_step_post_hooks.values(), torch_optimizer._global_optimizer_post_hooks.values()
         ):
@@ -228,13 +253,31 @@ class DistributedOptimizer:
         self._style.parameters_added()
 
     def state_dict(self) -> dict[str, Any]:
-        """The base optimizer's state, and the number of mixing rounds, which says where the schedule is."""
-        return {**self._base.state_dict(), _STATE_KEY: {"round": self._mixer.settings.round}}
+        """The base optimizer's state, and under "bluefog" this rank's part of the algorithm's: its kind, the
+        number of mixing rounds, which says where the schedule is, and what it remembers.
+        """
+        own = {
+            "kind": self._style.kind,
+            "round": self._mixer.settings.round,
+            "state": self._style.state_dict(),
+        }
+        return {**self._base.state_dict(), _STATE_KEY: own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes what state_dict() gave, or the state of a plain optimizer of the base's class."""
+        """Takes what state_dict() gave, or the state of a plain optimizer of the base's class.
+
+        Raises:
+            ValueError: It is of another algorithm, or of other parameters; nothing is changed.
+        """
         self._style.drain()
         own = state_dict.get(_STATE_KEY)
+        if own is not None and own["kind"] != self._style.kind:
+            raise ValueError(
+                f"this is the state of {own['kind']!r}, this optimizer is {self._style.kind!r}: wrap with "
+                f'that algorithm, or leave out state_dict["{_STATE_KEY}"] to start this one anew'
+            )
+        if own is not None:
+            self._style.load_state_dict(own["state"])
         self._base.load_state_dict({key: value for key, value in state_dict.items() if key != _STATE_KEY})
         if own is not None:
             self._mixer.settings.round = own["round"]

@@ -15,7 +15,7 @@ from bluefog.common.errors import MismatchError
 from bluefog.torch import _runtime
 from bluefog.torch.buckets import Bucket, ParameterBuckets, checksum_of
 from bluefog.torch.optimizers._warnings import warn_user
-from bluefog.torch.slots import collect_members
+from bluefog.torch.slots import MIXABLE_DTYPES, collect_members
 
 #: Rank -> weight, or ranks that all get the weight 1.
 Weights = Union[Mapping[int, float], Iterable[int]]
@@ -282,6 +282,11 @@ def check_parameters(parameters: Iterable[torch.Tensor], models: Sequence[torch.
 def code_of_dtype(dtype: torch.dtype) -> int:
     """The engine's number of a dtype."""
     return int(getattr(_core.DType, str(dtype).replace("torch.", "")).value)
+
+
+def dtype_of_code(code: int) -> torch.dtype:
+    """The dtype of the engine's number."""
+    return next(dtype for dtype in set(MIXABLE_DTYPES.values()) if code_of_dtype(dtype) == code)
 
 
 def _check_schedule(settings: MixingSettings) -> None:

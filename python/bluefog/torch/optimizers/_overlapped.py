@@ -18,6 +18,8 @@ class Overlapped:
     Styles say what a round is by `_begin_round` and `_end_round`.
     """
 
+    kind: str
+
     def __init__(self, mixer: Mixer, models: list[torch.nn.Module], steps_per_communication: int) -> None:
         self._mixer = mixer
         self._counter = StepCounter(steps_per_communication, "forward")
@@ -45,6 +47,12 @@ class Overlapped:
     def close(self) -> None:
         if self._hooks is not None:
             self._hooks.remove()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
 
     def _begin_round(self) -> None:
         raise NotImplementedError

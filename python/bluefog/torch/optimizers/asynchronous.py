@@ -33,7 +33,7 @@ class Asynchronous(Overlapped):
     ) -> None:
         super().__init__(mixer, models, steps_per_communication)
         self.force_barrier = force_barrier
-        self._kind = kind
+        self.kind = kind
         self._name = mixer.name if name is None else name
         self._mixings: list[_core.AsynchronousMixing] = []
         self._buckets = 0  # that have windows
@@ -45,7 +45,7 @@ class Asynchronous(Overlapped):
             return
         self._mixings.append(
             _runtime.context().asynchronous_mixing(
-                self._kind,
+                self.kind,
                 [bucket.address for bucket in buckets],
                 [code_of_dtype(bucket.mixing_dtype) for bucket in buckets],
                 [bucket.count for bucket in buckets],

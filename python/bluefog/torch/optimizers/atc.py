@@ -37,6 +37,8 @@ SEPARABLE = (
 class AdaptThenCombine:
     """Adapts and mixes in step(), in place, when there were J backwards since the last mixing."""
 
+    kind = "adapt_then_combine"
+
     def __init__(self, mixer: Mixer, base: torch.optim.Optimizer, steps_per_communication: int) -> None:
         self._mixer = mixer
         self._base = base
@@ -63,6 +65,12 @@ class AdaptThenCombine:
 
     def close(self) -> None:
         self._backwards.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
 
     def _step_by_bucket(self, adapt: Adapt, closure: Closure | None) -> Any:
         loss = None

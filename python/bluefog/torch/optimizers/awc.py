@@ -19,6 +19,8 @@ class AdaptWithCombine(Overlapped):
     The result goes to the buckets' second buffers, because forward and backward still read the parameters.
     """
 
+    kind = "adapt_with_combine"
+
     def __init__(self, mixer: Mixer, models: list[torch.nn.Module], steps_per_communication: int) -> None:
         super().__init__(mixer, models, steps_per_communication)
         self._flight: Flight | None = None

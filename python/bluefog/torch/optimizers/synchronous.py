@@ -1,0 +1,207 @@
+"""Optimizers around the core's synchronous algorithms (``bluefog/decentralized.hpp``), which say what each
+one does. Here parameters and gradients are brought to their buckets, and back.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from bluefog import _core
+from bluefog.torch import _runtime
+from bluefog.torch.buckets import Bucket, tensor_of
+from bluefog.torch.optimizers._base import BaseStep, Closure
+from bluefog.torch.optimizers._mixing import Mixer, code_of_dtype, dtype_of_code
+
+
+class Synchronous:
+    """Communicates in step(), before the base step or after it, as the algorithm wants."""
+
+    def __init__(
+        self,
+        mixer: Mixer,
+        optimizer: torch.optim.Optimizer,
+        kind: str,
+        *,
+        changes_gradients: bool = False,
+        depends_on_rate: bool = False,
+        schedule: Any | None = None,
+        steps_per_round: int = 1,
+        settings: dict[str, Any] | None = None,
+    ) -> None:
+        self._mixer = mixer
+        self._optimizer = optimizer
+        self.kind = kind
+        self._changes_gradients = changes_gradients
+        self._depends_on_rate = depends_on_rate
+        self._options: dict[str, Any] = {
+            "schedule": schedule,
+            "steps_per_round": steps_per_round,
+            "settings": settings or {},
+        }
+        self._algorithms: list[_core.DecentralizedAlgorithm] = []
+        self._gradients: list[GradientBucket] = []
+        self._buckets = 0  # that belong to an algorithm
+        self.parameters_added()
+
+    def step(self, adapt: BaseStep, closure: Closure | None) -> Any:
+        if self._mixer.alone:
+            return adapt(closure)
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._mixer.refresh()
+        rate = self._rate()
+        with self._gradients_in_buckets(adapt):
+            for algorithm in self._algorithms:
+                algorithm.begin_step(rate)
+        adapt()
+        self._mixer.refresh()  # some optimizers assign p.data
+        for algorithm in self._algorithms:
+            algorithm.end_step()
+        for bucket in self._mixer.buckets:
+            bucket.mark_changed()
+        return loss
+
+    def parameters_added(self) -> None:
+        buckets = self._mixer.buckets[self._buckets :]
+        if self._mixer.alone or not buckets:
+            return
+        gradients = [GradientBucket(bucket) for bucket in buckets] if self._changes_gradients else []
+        algorithm = _runtime.context().decentralized_algorithm(
+            self.kind,
+            [bucket.address for bucket in buckets],
+            [gradient.address for gradient in gradients],
+            [code_of_dtype(bucket.mixing_dtype) for bucket in buckets],
+            [bucket.count for bucket in buckets],
+            f"{self._mixer.name}.{self._buckets}",
+            **self._options,
+        )
+        if self._algorithms:  # go on together
+            algorithm.resume(self._algorithms[0].round, self._algorithms[0].steps_in_round)
+        self._algorithms.append(algorithm)
+        self._gradients += gradients
+        self._buckets = len(self._mixer.buckets)
+
+    def drain(self) -> None:
+        pass  # nothing is in flight between steps
+
+    def close(self) -> None:
+        pass
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the algorithm remembers on this rank: of a job of one rank, nothing."""
+        if not self._algorithms:
+            return {}
+        return {
+            "round": self._algorithms[0].round,
+            "steps_in_round": self._algorithms[0].steps_in_round,
+            "vectors": [tensor.clone() for tensor in self._vectors()],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if not self._algorithms or not state:
+            return
+        vectors = list(self._vectors())
+        saved = state["vectors"]
+        if [(v.numel(), v.dtype) for v in vectors] != [(v.numel(), v.dtype) for v in saved]:
+            raise ValueError(
+                "the saved state of the algorithm does not fit these parameters: they differ in number, "
+                "order, shape or dtype, or BLUEFOG_BUCKET_SIZE does"
+            )
+        for algorithm in self._algorithms:
+            algorithm.resume(state["round"], state["steps_in_round"])
+        for vector, value in zip(vectors, saved):
+            vector.copy_(value)
+
+    def _vectors(self) -> Iterator[torch.Tensor]:
+        for algorithm in self._algorithms:
+            for address, code, count in algorithm.state():
+                dtype = dtype_of_code(code)
+                memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(address)
+                yield torch.frombuffer(memory, dtype=dtype)
+
+    def _rate(self) -> float:
+        rates = {float(group["lr"]) for group in self._optimizer.param_groups if "lr" in group}
+        if self._depends_on_rate and len(rates) != 1:
+            raise ValueError(
+                f"this algorithm takes one learning rate for all parameters, not {sorted(rates)}; give all "
+                "parameter groups the same"
+            )
+        return next(iter(rates), 0.0)
+
+    @contextmanager
+    def _gradients_in_buckets(self, adapt: BaseStep) -> Iterator[None]:
+        if not self._changes_gradients:
+            yield
+            return
+        counts = adapt.unscale_gradients()
+        for bucket in self._gradients:
+            bucket.take(counts)
+        yield
+        for bucket in self._gradients:
+            bucket.give()
+
+
+class GradientBucket:
+    """The gradients of a bucket's parameters, laid out as these are."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self._memory = _runtime.context().allocate_shared(bucket.nbytes)
+        whole = tensor_of(self._memory, 0, bucket.nbytes)
+        self._whole = whole.view(bucket.dtype)
+        self._places = [
+            (member.tensor, self._place(whole, slot.offset, slot.nbytes, member))
+            for slot in bucket.slots
+            for member in slot.members[:1]
+        ]
+        self._tied = [
+            (member.tensor, place)
+            for slot, (_, place) in zip(bucket.slots, self._places)
+            for member in slot.members[1:]
+            if member.tensor is not slot.members[0].tensor
+        ]
+
+    @property
+    def address(self) -> int:
+        return self._memory.address
+
+    def take(self, counts: bool) -> None:
+        """Copies the gradients here; a parameter without one has the gradient 0, and so have all unless
+        they count.
+        """
+        present = [(p.grad, place) for p, place in self._places if p.grad is not None] if counts else []
+        if len(present) < len(self._places):
+            self._whole.zero_()
+        for parameter, _ in self._places + self._tied:
+            if parameter.grad is not None and parameter.grad.layout is not torch.strided:
+                raise ValueError(
+                    f"a parameter of shape {tuple(parameter.shape)} has a sparse gradient, which this "
+                    "algorithm cannot mix; make the layer with sparse=False"
+                )
+        if present:
+            torch._foreach_copy_([place for _, place in present], [grad for grad, _ in present])
+        for parameter, place in self._tied:
+            if counts and parameter.grad is not None:
+                place.add_(parameter.grad)
+
+    def give(self) -> None:
+        """Copies them back to the parameters, all of which then have one."""
+        for parameter, _ in self._places:
+            if parameter.grad is None and parameter.requires_grad:
+                parameter.grad = torch.empty_like(parameter)
+        present = [(p.grad, place) for p, place in self._places if p.grad is not None]
+        torch._foreach_copy_([grad for grad, _ in present], [place for _, place in present])
+        for parameter, _ in self._tied:  # the first of those that share memory got it all
+            if parameter.grad is not None:
+                parameter.grad.zero_()
+
+    def _place(self, whole: torch.Tensor, offset: int, nbytes: int, member: Any) -> torch.Tensor:
+        flat = whole[offset : offset + nbytes].view(self._bucket.dtype)
+        return flat.as_strided(member.shape, member.stride, flat.storage_offset())
