@@ -163,7 +163,7 @@ def check_checkpoints_hold_state_and_round() -> None:
         for m, o in ((model, optimizer), (other_model, other)):
             train_step(m, o, inputs(9))
         assert torch.equal(vector(model), vector(other_model))
-        assert other.state_dict()["bluefog"] == {"round": 4}
+        assert other.state_dict()["bluefog"]["round"] == 4
         assert other.state is other._base.state and other._base.state
         plain = sgd(two_layers(1), momentum=0.9)
         plain.load_state_dict(saved)
