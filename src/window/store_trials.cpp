@@ -10,11 +10,15 @@ namespace {
 
 using mixing::StoreKind;
 
-/// The first touch of a slot takes longer than all that follow.
-constexpr std::uint64_t untold_deliveries = first_slots;
-/// So rare that what a trial loses is not felt; more often until both kinds are known.
-constexpr std::uint64_t deliveries_per_trial = 128;
-constexpr std::uint64_t deliveries_per_early_trial = 8;
+/// By then every slot that the writer uses in turn has been filled by this kind of stores.
+constexpr int untold_deliveries = first_slots;
+constexpr int deliveries_of_trial = untold_deliveries + 3;
+/// In the end so rare that what a trial loses is not felt; often at first, when one may have been disturbed.
+constexpr int deliveries_before_first = deliveries_of_trial;
+constexpr int most_deliveries_between = 256;
+constexpr int rarer_by = 4;
+/// Nothing that is left of the other kind slows a delivery down so much.
+constexpr int hopeless = 3;
 
 constexpr StoreKind other_than(StoreKind kind) {
   return kind == StoreKind::Plain ? StoreKind::Streaming : StoreKind::Plain;
@@ -27,24 +31,45 @@ base::Duration StoreTrials::Record::median() const {
   return std::max(std::min(a, b), std::min(std::max(a, b), c));
 }
 
-StoreKind StoreTrials::faster() {
+StoreTrials::StoreTrials(StoreKind usual, const base::Clock& clock)
+    : clock_(clock), usual_(usual), kind_(usual), tried_(usual), between_trials_(deliveries_before_first) {}
+
+StoreKind StoreTrials::faster() const {
   const Record& usual = record_of(usual_);
   const Record& other = record_of(other_than(usual_));
   const bool has_choice = usual.is_full() && other.is_full();
   return has_choice && other.median() < usual.median() ? other_than(usual_) : usual_;
 }
 
+StoreKind StoreTrials::next() {
+  if (left_of_trial_ == 0) {
+    if (since_trial_ < between_trials_) return faster();
+    tried_ = other_than(faster());
+    left_of_trial_ = deliveries_of_trial;
+  }
+  return tried_;
+}
+
 StoreKind StoreTrials::begin() {
   elapsed_ = {};
-  const bool is_early = !record_of(other_than(usual_)).is_full();
-  const std::uint64_t turn = deliveries_ % (is_early ? deliveries_per_early_trial : deliveries_per_trial);
-  const bool is_trial = deliveries_ > 0 && turn == 0;
-  kind_ = is_trial ? other_than(faster()) : faster();
-  return kind_;
+  const StoreKind kind = next();
+  if (kind != kind_) in_a_row_ = 0;
+  kind_ = kind;
+  return kind;
 }
 
 void StoreTrials::end() {
-  if (++deliveries_ > untold_deliveries) record_of(kind_).add(elapsed_);
+  ++since_trial_;
+  if (++in_a_row_ > untold_deliveries) record_of(kind_).add(elapsed_);
+  if (left_of_trial_ == 0) return;
+  const Record& best = record_of(other_than(kind_));
+  if (best.is_full() && elapsed_ > hopeless * best.median()) {
+    record_of(kind_).fill(elapsed_);
+    left_of_trial_ = 1;
+  }
+  if (--left_of_trial_ > 0) return;
+  since_trial_ = 0;
+  between_trials_ = std::min(between_trials_ * rarer_by, most_deliveries_between);
 }
 
 }  // namespace bluefog::window
