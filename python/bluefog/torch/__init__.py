@@ -106,6 +106,7 @@ from bluefog.torch.ops.collective import (
     broadcast_nonblocking,
     broadcast_nonblocking_,
 )
+from bluefog.torch.ops.gossip import pair_gossip, pair_gossip_nonblocking
 from bluefog.torch.ops.handles import Handle, poll, synchronize, wait
 from bluefog.torch.ops.neighbor import (
     hierarchical_neighbor_allreduce,
@@ -263,6 +264,8 @@ __all__ = [
     "one_peer_random_shift",
     "out_neighbor_machine_ranks",
     "out_neighbor_ranks",
+    "pair_gossip",
+    "pair_gossip_nonblocking",
     "poll",
     "rank",
     "rounds_to_consensus",
