@@ -15,6 +15,7 @@ COUNTS = {
     "basics_job": (1, 2, 3),
     "utility_job": (1, 3),
     "gossip_job": (2, 3, 4),
+    "consensus_job": (1, 3),
     "bad_input_job": (3,),
     "interrupt_job": (2,),
 }

@@ -93,6 +93,7 @@ from bluefog.torch.basics import (
     stats,
     unified_mpi_window_model_supported,
 )
+from bluefog.torch.consensus import consensus_distance, mean_model
 from bluefog.torch.ops.collective import (
     allgather,
     allgather_nonblocking,
@@ -223,6 +224,7 @@ __all__ = [
     "broadcast_parameters",
     "ceca_one_port",
     "ceca_two_port",
+    "consensus_distance",
     "empty_shared",
     "get_current_created_window_names",
     "get_skip_negotiate_stage",
@@ -245,6 +247,7 @@ __all__ = [
     "local_size",
     "machine_rank",
     "machine_size",
+    "mean_model",
     "mpi_threads_supported",
     "nccl_built",
     "neighbor_allgather",

@@ -51,8 +51,8 @@ def broadcast_parameters(params: Parameters, root_rank: int) -> None:
         ValueError: ``params`` is something else, for instance a generator such as ``model.parameters()``;
             shapes or dtypes differ between ranks (MismatchError).
     """
-    for tensor in _distinct_tensors(params):
-        broadcast_(tensor, root_rank)
+    for tensor in distinct_tensors(params):
+        broadcast_(as_reals(tensor), root_rank)
 
 
 def allreduce_parameters(params: Parameters) -> None:
@@ -62,15 +62,25 @@ def allreduce_parameters(params: Parameters) -> None:
     Args:
         params: as in :func:`broadcast_parameters`.
     """
-    for tensor in _distinct_tensors(params):
+    for tensor in map(as_reals, distinct_tensors(params)):
         if tensor.is_floating_point():
             allreduce_(tensor)
         else:
             with torch.no_grad():
-                tensor.copy_(allgather(tensor.unsqueeze(0)).amax(dim=0))
+                tensor.copy_(maximum_over_ranks(tensor))
 
 
-def _distinct_tensors(params: Parameters) -> list[torch.Tensor]:
+def maximum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
+    """The largest value of each element, as a new tensor. Of integers and booleans. Collective."""
+    return allgather(tensor.unsqueeze(0)).amax(dim=0)
+
+
+def as_reals(tensor: torch.Tensor) -> torch.Tensor:
+    """Complex numbers as pairs of reals, which travel, over the same memory; other tensors themselves."""
+    return torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor
+
+
+def distinct_tensors(params: Parameters) -> list[torch.Tensor]:
     """The tensors, equally ordered on all ranks, each memory once (a state_dict names tied ones twice)."""
     if isinstance(params, Mapping):
         tensors: list[Any] = [params[key] for key in sorted(params)]
@@ -91,8 +101,7 @@ def _distinct_tensors(params: Parameters) -> list[torch.Tensor]:
             else position
         )
         distinct.setdefault(place, tensor)
-    # Complex numbers travel as pairs of reals, over the same memory.
-    return [torch.view_as_real(t.detach()) if t.is_complex() else t for t in distinct.values()]
+    return list(distinct.values())
 
 
 def broadcast_optimizer_state(optimizer: torch.optim.Optimizer, root_rank: int) -> None:
