@@ -16,6 +16,7 @@ COUNTS = {
     "utility_job": (1, 3),
     "gossip_job": (2, 3, 4),
     "consensus_job": (1, 3),
+    "suspend_job": (2, 3),
     "bad_input_job": (3,),
     "interrupt_job": (2,),
 }

@@ -31,12 +31,14 @@ __all__ = [
     "out_neighbor_ranks",
     "get_skip_negotiate_stage",
     "rank",
+    "resume",
     "set_machine_topology",
     "set_skip_negotiate_stage",
     "set_topology",
     "shutdown",
     "size",
     "stats",
+    "suspend",
     "unified_mpi_window_model_supported",
 ]
 
@@ -77,6 +79,8 @@ def _share_cpus() -> None:
 
 shutdown = basics.shutdown
 is_initialized = basics.is_initialized
+suspend = basics.suspend
+resume = basics.resume
 stats = basics.stats
 size = basics.size
 rank = basics.rank
