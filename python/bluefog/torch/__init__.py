@@ -151,6 +151,7 @@ from bluefog.torch.ops.windows import (
     win_update,
     win_update_then_collect,
 )
+from bluefog.torch.optimizer_state import broadcast_optimizer_state
 from bluefog.torch.optimizers import (
     CommunicationType,
     DistributedAdaptThenCombineOptimizer,
@@ -166,7 +167,7 @@ from bluefog.torch.optimizers import (
 from bluefog.torch.shared import empty_shared, is_shared, share_parameters_
 from bluefog.torch.timeline import timeline_context, timeline_end_activity, timeline_start_activity
 from bluefog.torch.topology_util import InferDestinationFromSourceRanks, InferSourceFromDestinationRanks
-from bluefog.torch.utility import allreduce_parameters, broadcast_optimizer_state, broadcast_parameters
+from bluefog.torch.utility import allreduce_parameters, broadcast_parameters
 
 __all__ = [
     "BlueFogError",

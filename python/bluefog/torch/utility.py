@@ -1,17 +1,15 @@
-"""Giving all ranks the same parameters and optimizer states."""
+"""Giving all ranks the same parameters, and what BlueFog 0.3 had in this module beside that."""
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, TypeVar, Union
 
 import torch
 
-from bluefog.torch._runtime import basics
-from bluefog.torch.ops.collective import allgather, allreduce_, broadcast, broadcast_
+from bluefog.torch.ops.collective import allgather, allreduce_, broadcast_
+from bluefog.torch.optimizer_state import broadcast_optimizer_state
 
 __all__ = [
     "allreduce_parameters",
@@ -102,36 +100,3 @@ def distinct_tensors(params: Parameters) -> list[torch.Tensor]:
         )
         distinct.setdefault(place, tensor)
     return list(distinct.values())
-
-
-def broadcast_optimizer_state(optimizer: torch.optim.Optimizer, root_rank: int) -> None:
-    """Gives every rank's optimizer the root's state and hyper-parameters. Collective. Takes no step.
-
-    Args:
-        optimizer: of the same class and over the same parameters on all ranks; only the root's needs to have
-            a state.
-        root_rank: whose state.
-
-    Raises:
-        ValueError: LBFGS, whose state cannot be moved.
-    """
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise ValueError("the state of torch.optim.LBFGS cannot be broadcast")
-    state = _broadcast_object(optimizer.state_dict() if basics.rank() == root_rank else None, root_rank)
-    if basics.rank() != root_rank:
-        optimizer.load_state_dict(state)
-
-
-def _broadcast_object(value: Any, root_rank: int) -> Any:
-    """The root's object, tensors inside included."""
-    data = torch.empty(0, dtype=torch.uint8)
-    if basics.rank() == root_rank:
-        buffer = io.BytesIO()
-        torch.save(value, buffer)
-        data = torch.frombuffer(bytearray(buffer.getbuffer()), dtype=torch.uint8)
-    count = int(broadcast(torch.tensor([data.numel()]), root_rank))
-    if basics.rank() != root_rank:
-        data = torch.empty(count, dtype=torch.uint8)
-    broadcast_(data, root_rank)
-    received = ctypes.string_at(data.data_ptr(), count)  # not data.numpy(): old torch knows no NumPy 2
-    return torch.load(io.BytesIO(received), map_location="cpu", weights_only=False)

@@ -1,4 +1,4 @@
-"""Checks of broadcast_parameters, allreduce_parameters and broadcast_optimizer_state."""
+"""Checks of broadcast_parameters and allreduce_parameters."""
 
 from __future__ import annotations
 
@@ -17,13 +17,6 @@ def make_model(seed: int) -> torch.nn.Module:
     model[3].weight = model[0].weight
     model[1].num_batches_tracked += seed
     return model
-
-
-def train(model: torch.nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
-    for _ in range(steps):
-        optimizer.zero_grad()
-        model(torch.randn(5, 3)).square().sum().backward()
-        optimizer.step()
 
 
 def check_parameters_are_broadcast() -> None:
@@ -78,37 +71,3 @@ def check_what_is_no_collection_of_tensors_is_refused() -> None:
         for wrong in (make_model(0).parameters(), torch.ones(3), [1.0], {"a": None}):
             with raises(ValueError):
                 function(wrong)
-
-
-OPTIMIZERS = {
-    "SGD": lambda p, lr: torch.optim.SGD(p, lr=lr),
-    "momentum": lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=0.9),
-    "Adam": lambda p, lr: torch.optim.Adam(p, lr=lr, amsgrad=True),
-    "AdamW": lambda p, lr: torch.optim.AdamW(p, lr=lr),
-    "RMSprop": lambda p, lr: torch.optim.RMSprop(p, lr=lr, centered=True),
-    "Adagrad": lambda p, lr: torch.optim.Adagrad(p, lr=lr),
-}
-
-
-def check_optimizer_states_are_broadcast() -> None:
-    root = bf.size() - 1
-    for make in OPTIMIZERS.values():
-        model = make_model(0)
-        optimizer = make(model.parameters(), 0.1 if bf.rank() == root else 0.5)
-        if bf.rank() == root:
-            train(model, optimizer, 3)  # the others have no state at all
-        before = copy.deepcopy(model.state_dict())
-        bf.broadcast_optimizer_state(optimizer, root_rank=root)
-        for name, tensor in model.state_dict().items():
-            assert_equal(tensor, before[name])
-        assert optimizer.param_groups[0]["lr"] == 0.1
-        bf.broadcast_parameters(model.state_dict(), root)
-        torch.manual_seed(5)
-        train(model, optimizer, 3)
-        gathered = bf.allgather(torch.nn.utils.parameters_to_vector(model.parameters()).unsqueeze(0))
-        assert_equal(gathered, gathered[:1].expand_as(gathered).contiguous())
-
-
-def check_state_of_lbfgs_is_refused() -> None:
-    with raises(ValueError, "LBFGS"):
-        bf.broadcast_optimizer_state(torch.optim.LBFGS(make_model(0).parameters()), 0)
