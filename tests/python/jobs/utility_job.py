@@ -6,7 +6,8 @@ import copy
 
 import bluefog.torch as bf
 import torch
-from job import assert_close, assert_equal, raises
+from bluefog.common.errors import MismatchError
+from job import assert_close, assert_equal, assert_usable, raises
 
 
 def make_model(seed: int) -> torch.nn.Module:
@@ -71,3 +72,44 @@ def check_what_is_no_collection_of_tensors_is_refused() -> None:
         for wrong in (make_model(0).parameters(), torch.ones(3), [1.0], {"a": None}):
             with raises(ValueError):
                 function(wrong)
+
+
+def check_parameters_of_every_dtype() -> None:
+    n, rank = bf.size(), bf.rank()
+    counters = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
+    floats = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+    def tensors(value: float) -> dict[str, torch.Tensor]:
+        made = {str(dtype): torch.full((2, 3), value).to(dtype).t() for dtype in counters + floats}
+        return {
+            **made,
+            "bool": torch.tensor(value == 1),
+            "count": torch.tensor(int(value)),
+            "none": torch.empty(0),
+        }
+
+    mine = tensors(rank)
+    bf.broadcast_parameters(dict(reversed(mine.items())) if rank == 0 else mine, n - 1)
+    for key, expected in tensors(n - 1).items():
+        assert_equal(mine[key], expected)
+    mine = tensors(rank)
+    bf.allreduce_parameters(mine)
+    for key, expected in tensors((n - 1) / 2).items():
+        if expected.is_floating_point():
+            assert_equal(mine[key], expected)
+        elif key != "bool":
+            assert_equal(mine[key], tensors(n - 1)[key])
+    assert mine["bool"].item() == (n > 1)
+
+
+def check_parameters_that_differ_between_ranks_are_refused() -> None:
+    if bf.size() == 1:
+        return
+    mine = {"w": torch.ones(3 + (bf.rank() == 0))}
+    for function in (lambda p: bf.broadcast_parameters(p, 0), bf.allreduce_parameters):
+        with raises(MismatchError, r"\[3\]|\[4\]"):
+            function(mine)
+    for wrong in (bf.size(), -1):
+        with raises(ValueError, "root"):
+            bf.broadcast_parameters({"w": torch.ones(3)}, wrong)
+    assert_usable()
