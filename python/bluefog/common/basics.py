@@ -107,7 +107,7 @@ class BlueFogBasics:
         return context
 
     def context_to_operate(self) -> _core.Context:
-        """As :meth:`context`, for who starts an operation. Raises SuspendedError (a ValueError), too."""
+        """As :meth:`context`, to start an operation with. Raises SuspendedError (a ValueError), too."""
         if self._suspended:
             raise SuspendedError(
                 f"rank {self.rank()} is suspended and starts no operation; call bf.resume() first"
@@ -120,8 +120,7 @@ class BlueFogBasics:
         For notebooks: a cell that is run by mistake cannot make other ranks wait. Local, and free: the rank
         stays a living member of the job. What is in flight completes and can be waited for, neighbours still
         write to and read from its windows, and ``init()``, ``shutdown()``, ``set_topology()`` and questions
-        work. Step optimizers before or afterwards: a round of theirs that is under way is completed, but none
-        begins.
+        work. Optimizers complete a round that is under way, but begin none.
 
         A repeated call changes nothing; one ``resume()`` undoes all. A new membership, after ``shutdown()``
         and ``init()``, is not suspended.

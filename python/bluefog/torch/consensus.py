@@ -27,7 +27,8 @@ def consensus_distance(model: torch.nn.Module | Sequence[torch.nn.Module] | Tens
     parameters from the mean parameters. Collective.
 
     ``sqrt(1/n * sum over ranks i of |x_i - mean|^2)``, where x_i are all parameters of rank i as one vector.
-    It is computed in double precision, piece by piece, in no more memory than that of some megabytes.
+    It is computed in double precision, piece by piece: that takes some megabytes, and a copy of one tensor at
+    a time where tensors are not contiguous.
 
     Args:
         model: a module or a list of modules, whose parameters count (not their buffers); or a dict or an

@@ -62,9 +62,13 @@ def check_the_distance_of_known_numbers() -> None:
 
 
 def check_the_distance_is_exact_where_float32_is_not() -> None:
-    tiny = 2.0**-20 * bf.rank()
-    x = torch.tensor([1.0 + tiny] * 1000)
-    assert_near(bf.consensus_distance([x]), 2.0**-20 * math.sqrt(1000 * (bf.size() ** 2 - 1) / 12))
+    """The mean lies between two neighbouring numbers of float32."""
+    steps = [rank**2 for rank in range(bf.size())]
+    mean = sum(steps) / bf.size()
+    x = torch.tensor([1.0 + 2.0**-23 * steps[bf.rank()]] * 1000)
+    variance = sum((step - mean) ** 2 for step in steps) / bf.size()
+    actual = bf.consensus_distance([x])
+    assert math.isclose(actual, 2.0**-23 * math.sqrt(1000 * variance), rel_tol=1e-6, abs_tol=1e-14), actual
 
 
 def check_the_distance_goes_through_tensors_by_pieces() -> None:
