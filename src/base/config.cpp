@@ -38,10 +38,15 @@ constexpr std::array known_names{
     "BLUEFOG_JOB_KEY_FILE",
 };
 
-// BlueFog 0.3 read these; scripts still set them.
+// BlueFog 0.3 read this; scripts still set it.
 constexpr std::array names_of_bluefog_03{
-    "BLUEFOG_CYCLE_TIME",
     "BLUEFOG_FUSION_THRESHOLD",
+};
+
+// These, too, at run time or in its build. It was for Python only, whose front end says what there is instead
+// (python/bluefog/torch/old_variables.py); another warning here would be one too many.
+constexpr std::array names_that_python_answers{
+    "BLUEFOG_CYCLE_TIME",
     "BLUEFOG_MPI_THREAD_LEVEL",
     "BLUEFOG_MAX_WIN_SENT_LENGTH",
     "BLUEFOG_OPS_ON_CPU",
@@ -54,6 +59,18 @@ constexpr std::array names_of_bluefog_03{
     "BLUEFOG_WIN_OPS_BY_MPI",
     "BLUEFOG_NUM_FINALIZER_THREADS",
     "BLUEFOG_SLEEP_USEC_FOR_WIN_PASSIVE",
+    "BLUEFOG_WITH_NCCL",
+    "BLUEFOG_NCCL_HOME",
+    "BLUEFOG_NCCL_INCLUDE",
+    "BLUEFOG_NCCL_LIB",
+    "BLUEFOG_NCCL_LINK",
+    "BLUEFOG_CUDA_HOME",
+    "BLUEFOG_CUDA_INCLUDE",
+    "BLUEFOG_CUDA_LIB",
+    "BLUEFOG_MPICXX_SHOW",
+    "BLUEFOG_WITHOUT_PYTORCH",
+    "BLUEFOG_WITH_TENSORFLOW",
+    "BLUEFOG_WITHOUT_TENSORFLOW",
 };
 
 using base::find;
@@ -237,6 +254,7 @@ std::vector<std::string> warnings_about_unknown_names(const Environment& environ
     if (name.compare(0, prefix.size(), prefix) != 0) break;
     const auto same = [&](const char* other) { return name == other; };
     if (std::any_of(known_names.begin(), known_names.end(), same)) continue;
+    if (std::any_of(names_that_python_answers.begin(), names_that_python_answers.end(), same)) continue;
     if (std::any_of(names_of_bluefog_03.begin(), names_of_bluefog_03.end(), same)) {
       warnings.push_back("the environment variable " + name + " of BlueFog 0.3 has no effect any more");
     } else {

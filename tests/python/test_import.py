@@ -100,7 +100,11 @@ calls = [
     lambda: bf.neighbor_allreduce(x), lambda: bf.neighbor_allreduce_nonblocking(x),
     lambda: bf.broadcast(x, 0), lambda: bf.neighbor_allgather(x), lambda: bf.empty_shared(3),
     lambda: bf.win_create(x, "w"), lambda: bf.win_put(x, "w"), lambda: bf.win_update("w"), bf.win_free,
-    bf.get_current_created_window_names, bf.turn_on_win_ops_with_associated_p,
+    bf.get_current_created_window_names, bf.turn_on_win_ops_with_associated_p, bf.suspend, bf.resume,
+    lambda: bf.pair_gossip(x, 0), lambda: bf.pair_gossip_nonblocking(x, 0),
+    lambda: bf.consensus_distance([x]), lambda: bf.mean_model(torch.nn.Linear(1, 1)).__enter__(),
+    lambda: bf.broadcast_parameters([x], 0),
+    lambda: bf.broadcast_optimizer_state(torch.optim.SGD([x], lr=1.0), 0),
 ]
 for call in calls:
     try:

@@ -14,6 +14,10 @@ COUNTS = {
     "tensors_job": (1, 2, 3),
     "basics_job": (1, 2, 3),
     "utility_job": (1, 3),
+    "optimizer_state_job": (2, 3),
+    "gossip_job": (2, 3, 4),
+    "consensus_job": (1, 3),
+    "suspend_job": (2, 3),
     "bad_input_job": (3,),
     "interrupt_job": (2,),
 }

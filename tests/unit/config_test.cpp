@@ -142,14 +142,19 @@ TEST(Config, SeveralRanksNeedARendezvous) {
 }
 
 TEST(Config, TellsOldNamesFromMisspeltOnes) {
-  const auto warnings = base::warnings_about_unknown_names({{"BLUEFOG_CYCLE_TIME", "1"},
+  const auto warnings = base::warnings_about_unknown_names({{"BLUEFOG_FUSION_THRESHOLD", "1"},
                                                             {"BLUEFOG_OP_TIMOUT", "1"},
                                                             {"BLUEFOG_OP_TIMEOUT", "1"},
                                                             {"BLUEFOH", "1"},
                                                             {"OTHER", "1"}});
   ASSERT_EQ(warnings.size(), 2U);
-  EXPECT_NE(warnings[0].find("BLUEFOG_CYCLE_TIME of BlueFog 0.3"), std::string::npos) << warnings[0];
+  EXPECT_NE(warnings[0].find("BLUEFOG_FUSION_THRESHOLD of BlueFog 0.3"), std::string::npos) << warnings[0];
   EXPECT_NE(warnings[1].find("BLUEFOG_OP_TIMOUT is unknown"), std::string::npos) << warnings[1];
+}
+
+TEST(Config, LeavesOldNamesToPythonThatItAnswers) {
+  EXPECT_TRUE(
+      base::warnings_about_unknown_names({{"BLUEFOG_CYCLE_TIME", "1"}, {"BLUEFOG_WITH_NCCL", "1"}}).empty());
 }
 
 TEST(Config, FromEnvironmentWarnsOnceOfEachName) {

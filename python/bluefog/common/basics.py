@@ -12,7 +12,7 @@ import networkx as nx
 from bluefog import _core
 from bluefog.common import topology_util
 from bluefog.common.conversion import topology_from
-from bluefog.common.errors import InvalidArgumentError, NotInitializedError
+from bluefog.common.errors import InvalidArgumentError, NotInitializedError, SuspendedError
 
 __all__ = ["BlueFogBasics", "logger"]
 
@@ -27,6 +27,7 @@ class BlueFogBasics:
         self._topology: nx.DiGraph | None = None
         self._machine_topology: nx.DiGraph | None = None
         self._skip_negotiate_stage = False
+        self._suspended = False
         self._lock = threading.Lock()
         self._registered_at_exit = False
 
@@ -49,6 +50,7 @@ class BlueFogBasics:
             if self._context is None or self._context.is_shut_down():
                 self._context = _core.Context()
                 self._machine_topology = None
+                self._suspended = False
                 if not self._registered_at_exit:
                     atexit.register(self.shutdown)
                     self._registered_at_exit = True
@@ -103,6 +105,40 @@ class BlueFogBasics:
         if context is None:
             raise NotInitializedError("BlueFog has not been initialized; call bf.init() first")
         return context
+
+    def context_to_operate(self) -> _core.Context:
+        """As :meth:`context`, to start an operation with. Raises SuspendedError (a ValueError), too."""
+        if self._suspended:
+            raise SuspendedError(
+                f"rank {self.rank()} is suspended and starts no operation; call bf.resume() first"
+            )
+        return self.context()
+
+    def suspend(self) -> None:
+        """From now on, until ``resume()``, operations that are started on this rank raise SuspendedError.
+
+        For notebooks: a cell that is run by mistake cannot make other ranks wait. Local, and free: the rank
+        stays a living member of the job. What is in flight completes and can be waited for, neighbours still
+        write to and read from its windows, and ``init()``, ``shutdown()``, ``set_topology()`` and questions
+        work. Optimizers complete a round that is under way, but begin none.
+
+        A repeated call changes nothing; one ``resume()`` undoes all. A new membership, after ``shutdown()``
+        and ``init()``, is not suspended.
+
+        Raises:
+            ValueError: before ``init()``.
+        """
+        self.context()
+        self._suspended = True
+
+    def resume(self) -> None:
+        """Ends what :meth:`suspend` began, if it did.
+
+        Raises:
+            ValueError: before ``init()``.
+        """
+        self.context()
+        self._suspended = False
 
     def size(self) -> int:
         """Number of ranks in the job."""

@@ -14,6 +14,7 @@ __all__ = [
     "OperationTimeoutError",
     "PeerLostError",
     "ShutdownError",
+    "SuspendedError",
     "TopologyMissingError",
     "UnknownWindowError",
 ]
@@ -39,6 +40,10 @@ class UnknownWindowError(InvalidArgumentError, KeyError):
 
 class NotInitializedError(BlueFogError, ValueError):
     """``init()`` has not been called."""
+
+
+class SuspendedError(BlueFogError, ValueError):
+    """An operation was started between ``suspend()`` and ``resume()``."""
 
 
 class MismatchError(BlueFogError, ValueError):

@@ -24,6 +24,7 @@ from bluefog.common.errors import (
     OperationTimeoutError,
     PeerLostError,
     ShutdownError,
+    SuspendedError,
     TopologyMissingError,
     UnknownWindowError,
 )
@@ -74,6 +75,8 @@ from bluefog.torch.basics import (
     init,
     is_homogeneous,
     is_initialized,
+    is_machine_topo_weighted,
+    is_topo_weighted,
     load_machine_topology,
     load_topology,
     local_rank,
@@ -85,14 +88,17 @@ from bluefog.torch.basics import (
     out_neighbor_machine_ranks,
     out_neighbor_ranks,
     rank,
+    resume,
     set_machine_topology,
     set_skip_negotiate_stage,
     set_topology,
     shutdown,
     size,
     stats,
+    suspend,
     unified_mpi_window_model_supported,
 )
+from bluefog.torch.consensus import consensus_distance, mean_model
 from bluefog.torch.ops.collective import (
     allgather,
     allgather_nonblocking,
@@ -106,6 +112,7 @@ from bluefog.torch.ops.collective import (
     broadcast_nonblocking,
     broadcast_nonblocking_,
 )
+from bluefog.torch.ops.gossip import pair_gossip, pair_gossip_nonblocking
 from bluefog.torch.ops.handles import Handle, poll, synchronize, wait
 from bluefog.torch.ops.neighbor import (
     hierarchical_neighbor_allreduce,
@@ -144,6 +151,7 @@ from bluefog.torch.ops.windows import (
     win_update,
     win_update_then_collect,
 )
+from bluefog.torch.optimizer_state import broadcast_optimizer_state
 from bluefog.torch.optimizers import (
     CommunicationType,
     DistributedAdaptThenCombineOptimizer,
@@ -169,7 +177,7 @@ from bluefog.torch.optimizers import (
 from bluefog.torch.shared import empty_shared, is_shared, share_parameters_
 from bluefog.torch.timeline import timeline_context, timeline_end_activity, timeline_start_activity
 from bluefog.torch.topology_util import InferDestinationFromSourceRanks, InferSourceFromDestinationRanks
-from bluefog.torch.utility import allreduce_parameters, broadcast_optimizer_state, broadcast_parameters
+from bluefog.torch.utility import allreduce_parameters, broadcast_parameters
 
 __all__ = [
     "DistributedDecentLaMOptimizer",
@@ -220,6 +228,7 @@ __all__ = [
     "Schedule",
     "ShutdownError",
     "StarGraph",
+    "SuspendedError",
     "SymmetricExponentialGraph",
     "TopologyMissingError",
     "TorusGraph",
@@ -242,6 +251,7 @@ __all__ = [
     "broadcast_parameters",
     "ceca_one_port",
     "ceca_two_port",
+    "consensus_distance",
     "empty_shared",
     "get_current_created_window_names",
     "get_skip_negotiate_stage",
@@ -257,13 +267,16 @@ __all__ = [
     "inner_outer_ring",
     "is_homogeneous",
     "is_initialized",
+    "is_machine_topo_weighted",
     "is_shared",
+    "is_topo_weighted",
     "load_machine_topology",
     "load_topology",
     "local_rank",
     "local_size",
     "machine_rank",
     "machine_size",
+    "mean_model",
     "mpi_threads_supported",
     "nccl_built",
     "neighbor_allgather",
@@ -283,8 +296,11 @@ __all__ = [
     "one_peer_random_shift",
     "out_neighbor_machine_ranks",
     "out_neighbor_ranks",
+    "pair_gossip",
+    "pair_gossip_nonblocking",
     "poll",
     "rank",
+    "resume",
     "rounds_to_consensus",
     "set_machine_topology",
     "set_skip_negotiate_stage",
@@ -295,6 +311,7 @@ __all__ = [
     "spectral_gap",
     "static_schedule",
     "stats",
+    "suspend",
     "synchronize",
     "timeline_context",
     "timeline_end_activity",

@@ -11,12 +11,14 @@ from torch.utils import dlpack
 from bluefog import _core
 from bluefog.common.basics import BlueFogBasics
 
-__all__ = ["basics", "context", "shared_tensor"]
+__all__ = ["basics", "context", "engine", "shared_tensor"]
 
 basics = BlueFogBasics()
 
-#: The engine of this rank. Raises NotInitializedError (a ValueError) before ``init()``.
-context = basics.context
+#: The engine of this rank, to ask it something. Raises NotInitializedError (a ValueError) before ``init()``.
+engine = basics.context
+#: The engine of this rank, to start an operation. Raises SuspendedError (a ValueError), too.
+context = basics.context_to_operate
 
 
 def shared_tensor(shape: int | Sequence[int], dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -28,7 +30,7 @@ def shared_tensor(shape: int | Sequence[int], dtype: torch.dtype = torch.float32
     nbytes = math.prod(extents) * dtype.itemsize
     if nbytes == 0:
         return torch.empty(extents, dtype=dtype)
-    return tensor_from_capsule(context().allocate_shared(nbytes).dlpack(0, nbytes), extents, dtype)
+    return tensor_from_capsule(engine().allocate_shared(nbytes).dlpack(0, nbytes), extents, dtype)
 
 
 def tensor_from_capsule(capsule: object, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Callable
 
@@ -10,6 +11,7 @@ import torch
 
 from bluefog.common.basics import logger
 from bluefog.torch._runtime import basics
+from bluefog.torch.old_variables import warning_about
 
 __all__ = [
     "in_neighbor_machine_ranks",
@@ -31,12 +33,14 @@ __all__ = [
     "out_neighbor_ranks",
     "get_skip_negotiate_stage",
     "rank",
+    "resume",
     "set_machine_topology",
     "set_skip_negotiate_stage",
     "set_topology",
     "shutdown",
     "size",
     "stats",
+    "suspend",
     "unified_mpi_window_model_supported",
 ]
 
@@ -57,6 +61,15 @@ def init(topology_fn: Callable[[int], nx.DiGraph] | None = None, is_weighted: bo
     """
     basics.init(topology_fn, is_weighted)
     _share_cpus()
+    _warn_of_old_variables()
+
+
+@functools.cache  # once in a process
+def _warn_of_old_variables() -> None:
+    """On rank 0: all ranks share one environment, and the same from each would say no more."""
+    warning = warning_about(os.environ) if basics.rank() == 0 else None
+    if warning is not None:
+        logger.warning("%s", warning)
 
 
 def _share_cpus() -> None:
@@ -77,6 +90,8 @@ def _share_cpus() -> None:
 
 shutdown = basics.shutdown
 is_initialized = basics.is_initialized
+suspend = basics.suspend
+resume = basics.resume
 stats = basics.stats
 size = basics.size
 rank = basics.rank

@@ -2,6 +2,7 @@
 
 from bluefog.torch.basics import *  # noqa: F403
 from bluefog.torch.ops.collective import *  # noqa: F403
+from bluefog.torch.ops.gossip import *  # noqa: F403
 from bluefog.torch.ops.handles import *  # noqa: F403
 from bluefog.torch.ops.neighbor import *  # noqa: F403
 from bluefog.torch.ops.window_transfers import *  # noqa: F403

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from bluefog.torch._runtime import context, shared_tensor
+from bluefog.torch._runtime import engine, shared_tensor
 
 __all__ = ["empty_shared", "is_shared", "share_parameters_"]
 
@@ -30,7 +30,7 @@ def empty_shared(*shape: int | Sequence[int], dtype: torch.dtype = torch.float32
 
 def is_shared(tensor: torch.Tensor) -> bool:
     """True if the tensor's elements are in this rank's shared memory."""
-    return tensor.is_cpu and tensor.numel() > 0 and context().memory_is_shared(tensor.data_ptr())
+    return tensor.is_cpu and tensor.numel() > 0 and engine().memory_is_shared(tensor.data_ptr())
 
 
 def share_parameters_(module: Module) -> Module:

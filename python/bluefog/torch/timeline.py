@@ -5,19 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from bluefog.torch._runtime import context
+from bluefog.torch._runtime import engine
 
 __all__ = ["timeline_context", "timeline_end_activity", "timeline_start_activity"]
 
 
 def timeline_start_activity(tensor_name: str, activity_name: str) -> bool:
     """Begins ``activity_name`` in the row ``tensor_name``. False if the timeline is off."""
-    return context().timeline_start_activity(tensor_name, activity_name)
+    return engine().timeline_start_activity(tensor_name, activity_name)
 
 
 def timeline_end_activity(tensor_name: str) -> bool:
     """Ends what was begun last in the row ``tensor_name``. False if there is nothing to end."""
-    return context().timeline_end_activity(tensor_name)
+    return engine().timeline_end_activity(tensor_name)
 
 
 @contextlib.contextmanager

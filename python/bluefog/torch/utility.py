@@ -1,17 +1,15 @@
-"""Giving all ranks the same parameters and optimizer states."""
+"""Giving all ranks the same parameters, and what BlueFog 0.3 had in this module beside that."""
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, TypeVar, Union
 
 import torch
 
-from bluefog.torch._runtime import basics
-from bluefog.torch.ops.collective import allgather, allreduce_, broadcast, broadcast_
+from bluefog.torch.ops.collective import allgather, allreduce_, broadcast_
+from bluefog.torch.optimizer_state import broadcast_optimizer_state
 
 __all__ = [
     "allreduce_parameters",
@@ -51,8 +49,8 @@ def broadcast_parameters(params: Parameters, root_rank: int) -> None:
         ValueError: ``params`` is something else, for instance a generator such as ``model.parameters()``;
             shapes or dtypes differ between ranks (MismatchError).
     """
-    for tensor in _distinct_tensors(params):
-        broadcast_(tensor, root_rank)
+    for tensor in distinct_tensors(params):
+        broadcast_(as_reals(tensor), root_rank)
 
 
 def allreduce_parameters(params: Parameters) -> None:
@@ -62,15 +60,25 @@ def allreduce_parameters(params: Parameters) -> None:
     Args:
         params: as in :func:`broadcast_parameters`.
     """
-    for tensor in _distinct_tensors(params):
+    for tensor in map(as_reals, distinct_tensors(params)):
         if tensor.is_floating_point():
             allreduce_(tensor)
         else:
             with torch.no_grad():
-                tensor.copy_(allgather(tensor.unsqueeze(0)).amax(dim=0))
+                tensor.copy_(maximum_over_ranks(tensor))
 
 
-def _distinct_tensors(params: Parameters) -> list[torch.Tensor]:
+def maximum_over_ranks(tensor: torch.Tensor) -> torch.Tensor:
+    """The largest value of each element, as a new tensor. Of integers and booleans. Collective."""
+    return allgather(tensor.unsqueeze(0)).amax(dim=0)
+
+
+def as_reals(tensor: torch.Tensor) -> torch.Tensor:
+    """Complex numbers as pairs of reals, which travel, over the same memory; other tensors themselves."""
+    return torch.view_as_real(tensor.detach()) if tensor.is_complex() else tensor
+
+
+def distinct_tensors(params: Parameters) -> list[torch.Tensor]:
     """The tensors, equally ordered on all ranks, each memory once (a state_dict names tied ones twice)."""
     if isinstance(params, Mapping):
         tensors: list[Any] = [params[key] for key in sorted(params)]
@@ -91,38 +99,4 @@ def _distinct_tensors(params: Parameters) -> list[torch.Tensor]:
             else position
         )
         distinct.setdefault(place, tensor)
-    # Complex numbers travel as pairs of reals, over the same memory.
-    return [torch.view_as_real(t.detach()) if t.is_complex() else t for t in distinct.values()]
-
-
-def broadcast_optimizer_state(optimizer: torch.optim.Optimizer, root_rank: int) -> None:
-    """Gives every rank's optimizer the root's state and hyper-parameters. Collective. Takes no step.
-
-    Args:
-        optimizer: of the same class and over the same parameters on all ranks; only the root's needs to have
-            a state.
-        root_rank: whose state.
-
-    Raises:
-        ValueError: LBFGS, whose state cannot be moved.
-    """
-    if isinstance(optimizer, torch.optim.LBFGS):
-        raise ValueError("the state of torch.optim.LBFGS cannot be broadcast")
-    state = _broadcast_object(optimizer.state_dict() if basics.rank() == root_rank else None, root_rank)
-    if basics.rank() != root_rank:
-        optimizer.load_state_dict(state)
-
-
-def _broadcast_object(value: Any, root_rank: int) -> Any:
-    """The root's object, tensors inside included."""
-    data = torch.empty(0, dtype=torch.uint8)
-    if basics.rank() == root_rank:
-        buffer = io.BytesIO()
-        torch.save(value, buffer)
-        data = torch.frombuffer(bytearray(buffer.getbuffer()), dtype=torch.uint8)
-    count = int(broadcast(torch.tensor([data.numel()]), root_rank))
-    if basics.rank() != root_rank:
-        data = torch.empty(count, dtype=torch.uint8)
-    broadcast_(data, root_rank)
-    received = ctypes.string_at(data.data_ptr(), count)  # not data.numpy(): old torch knows no NumPy 2
-    return torch.load(io.BytesIO(received), map_location="cpu", weights_only=False)
+    return list(distinct.values())

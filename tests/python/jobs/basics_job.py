@@ -152,11 +152,33 @@ def check_destinations_are_inferred_from_sources() -> None:
     np.testing.assert_allclose(matrix, expected)
 
 
+def check_the_matrix_of_an_uneven_graph_averages_what_each_rank_receives() -> None:
+    """Every rank sends to those above it: rank j receives from j others, and 1 / (j + 1) of each counts."""
+    n, rank = bf.size(), bf.rank()
+    above, below = list(range(rank + 1, n)), list(range(rank))
+    expected = np.triu(np.ones((n, n))) / np.arange(1, n + 1)
+    sources, matrix = bf.InferSourceFromDestinationRanks(above, construct_adjacency_matrix=True)
+    assert sources == below
+    np.testing.assert_array_equal(matrix, expected)
+    destinations, matrix = bf.InferDestinationFromSourceRanks(below[::-1], construct_adjacency_matrix=True)
+    assert destinations == above
+    np.testing.assert_array_equal(matrix, expected)
+    np.testing.assert_allclose(matrix.sum(axis=0), 1)
+    assert bf.set_topology(nx.from_numpy_array(matrix, create_using=nx.DiGraph), is_weighted=True)
+    assert bf.in_neighbor_ranks() == below and bf.out_neighbor_ranks() == above
+    mean = bf.neighbor_allreduce(torch.tensor([float(rank)], dtype=torch.float64))
+    np.testing.assert_allclose(mean.item(), rank / 2)
+
+
 def check_wrong_lists_to_infer_from_are_errors_on_all() -> None:
     last = bf.size() - 1
     for wrong in ([bf.size()], [-1], [last], [0.5], ["0"], *([[0, 0]] if last else [])):
         with raises(ValueError, f"rank {last}"):
             bf.InferSourceFromDestinationRanks(wrong if bf.rank() == last else [])
+        with raises(ValueError, f"rank {last}"):
+            bf.InferDestinationFromSourceRanks(
+                wrong if bf.rank() == last else [], construct_adjacency_matrix=True
+            )
     assert_usable()
 
 

@@ -1,4 +1,4 @@
-"""Checks of broadcast_parameters, allreduce_parameters and broadcast_optimizer_state."""
+"""Checks of broadcast_parameters and allreduce_parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import copy
 
 import bluefog.torch as bf
 import torch
-from job import assert_close, assert_equal, raises
+from bluefog.common.errors import MismatchError
+from job import assert_close, assert_equal, assert_usable, raises
 
 
 def make_model(seed: int) -> torch.nn.Module:
@@ -17,13 +18,6 @@ def make_model(seed: int) -> torch.nn.Module:
     model[3].weight = model[0].weight
     model[1].num_batches_tracked += seed
     return model
-
-
-def train(model: torch.nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
-    for _ in range(steps):
-        optimizer.zero_grad()
-        model(torch.randn(5, 3)).square().sum().backward()
-        optimizer.step()
 
 
 def check_parameters_are_broadcast() -> None:
@@ -80,35 +74,42 @@ def check_what_is_no_collection_of_tensors_is_refused() -> None:
                 function(wrong)
 
 
-OPTIMIZERS = {
-    "SGD": lambda p, lr: torch.optim.SGD(p, lr=lr),
-    "momentum": lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=0.9),
-    "Adam": lambda p, lr: torch.optim.Adam(p, lr=lr, amsgrad=True),
-    "AdamW": lambda p, lr: torch.optim.AdamW(p, lr=lr),
-    "RMSprop": lambda p, lr: torch.optim.RMSprop(p, lr=lr, centered=True),
-    "Adagrad": lambda p, lr: torch.optim.Adagrad(p, lr=lr),
-}
+def check_parameters_of_every_dtype() -> None:
+    n, rank = bf.size(), bf.rank()
+    counters = [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64]
+    floats = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+    def tensors(value: float) -> dict[str, torch.Tensor]:
+        made = {str(dtype): torch.full((2, 3), value).to(dtype).t() for dtype in counters + floats}
+        return {
+            **made,
+            "bool": torch.tensor(value == 1),
+            "count": torch.tensor(int(value)),
+            "none": torch.empty(0),
+        }
+
+    mine = tensors(rank)
+    bf.broadcast_parameters(dict(reversed(mine.items())) if rank == 0 else mine, n - 1)
+    for key, expected in tensors(n - 1).items():
+        assert_equal(mine[key], expected)
+    mine = tensors(rank)
+    bf.allreduce_parameters(mine)
+    for key, expected in tensors((n - 1) / 2).items():
+        if expected.is_floating_point():
+            assert_equal(mine[key], expected)
+        elif key != "bool":
+            assert_equal(mine[key], tensors(n - 1)[key])
+    assert mine["bool"].item() == (n > 1)
 
 
-def check_optimizer_states_are_broadcast() -> None:
-    root = bf.size() - 1
-    for make in OPTIMIZERS.values():
-        model = make_model(0)
-        optimizer = make(model.parameters(), 0.1 if bf.rank() == root else 0.5)
-        if bf.rank() == root:
-            train(model, optimizer, 3)  # the others have no state at all
-        before = copy.deepcopy(model.state_dict())
-        bf.broadcast_optimizer_state(optimizer, root_rank=root)
-        for name, tensor in model.state_dict().items():
-            assert_equal(tensor, before[name])
-        assert optimizer.param_groups[0]["lr"] == 0.1
-        bf.broadcast_parameters(model.state_dict(), root)
-        torch.manual_seed(5)
-        train(model, optimizer, 3)
-        gathered = bf.allgather(torch.nn.utils.parameters_to_vector(model.parameters()).unsqueeze(0))
-        assert_equal(gathered, gathered[:1].expand_as(gathered).contiguous())
-
-
-def check_state_of_lbfgs_is_refused() -> None:
-    with raises(ValueError, "LBFGS"):
-        bf.broadcast_optimizer_state(torch.optim.LBFGS(make_model(0).parameters()), 0)
+def check_parameters_that_differ_between_ranks_are_refused() -> None:
+    if bf.size() == 1:
+        return
+    mine = {"w": torch.ones(3 + (bf.rank() == 0))}
+    for function in (lambda p: bf.broadcast_parameters(p, 0), bf.allreduce_parameters):
+        with raises(MismatchError, r"\[3\]|\[4\]"):
+            function(mine)
+    for wrong in (bf.size(), -1):
+        with raises(ValueError, "root"):
+            bf.broadcast_parameters({"w": torch.ones(3)}, wrong)
+    assert_usable()

@@ -13,7 +13,7 @@ import torch
 
 from bluefog import _core
 from bluefog.common.errors import InvalidArgumentError, UnknownWindowError
-from bluefog.torch._runtime import context
+from bluefog.torch._runtime import context, engine
 from bluefog.torch.ops.tensors import code_of, mark_written, shape_of, why_unreadable
 
 __all__ = [
@@ -71,14 +71,14 @@ def win_create(
             (MismatchError). The window is open on none of the ranks concerned.
         PeerLostError, OperationTimeoutError, ShutdownError: as the names say.
     """
-    engine = context()
-    is_open = name in engine.window_names()
+    core = context()
+    is_open = name in core.window_names()
     fault = why_unreadable(tensor)
     refusal = fault and f"win_create: the tensor {fault}"
     if is_open:
         refusal = f"win_create: a window named {name!r} is open already"
     try:
-        engine.create_window(
+        core.create_window(
             name,
             0 if fault else tensor.data_ptr(),
             code_of(tensor),
@@ -110,17 +110,17 @@ def win_free(name: str | None = None) -> bool:
         UnknownWindowError (a KeyError): no window has this name.
         ValueError: an operation on it is in flight.
     """
-    engine = context()
-    if name is not None and engine.window(name) is None:
+    core = context()
+    if name is not None and core.window(name) is None:
         raise _unknown("win_free", name)
-    for each in engine.window_names() if name is None else [name]:
-        engine.free_window(each)
+    for each in core.window_names() if name is None else [name]:
+        core.free_window(each)
     return True
 
 
 def get_current_created_window_names() -> list[str]:
     """Names of the windows that are open on this rank, sorted."""
-    return context().window_names()
+    return engine().window_names()
 
 
 def _unknown(function: str, name: str) -> UnknownWindowError:
@@ -130,8 +130,12 @@ def _unknown(function: str, name: str) -> UnknownWindowError:
 
 
 def window_of(function: str, name: str) -> _core.Window:
-    """The window of that name, for a call of ``function``."""
-    window = context().window(name)
+    """The window of that name, for an operation that ``function`` starts."""
+    return _find(context(), function, name)
+
+
+def _find(core: _core.Context, function: str, name: str) -> _core.Window:
+    window = core.window(name)
     if window is None:
         raise _unknown(function, name)
     if registered_tensor(window).data_ptr() != window.address:
@@ -235,7 +239,7 @@ def get_win_version(name: str) -> dict[int, int]:
     Raises:
         UnknownWindowError (a ValueError): no window has this name.
     """
-    return window_of("get_win_version", name).versions()
+    return _find(engine(), "get_win_version", name).versions()
 
 
 # --- locks
@@ -292,12 +296,12 @@ def turn_on_win_ops_with_associated_p() -> None:
     create it with ``zero_init=True``. The switch is this rank's, for all windows, until ``shutdown()``; set
     it on all ranks.
     """
-    context().use_associated_p(True)
+    engine().use_associated_p(True)
 
 
 def turn_off_win_ops_with_associated_p() -> None:
     """The push-sum weights stay as they are from now on; as at first."""
-    context().use_associated_p(False)
+    engine().use_associated_p(False)
 
 
 def win_associated_p(name: str) -> float:
@@ -306,4 +310,4 @@ def win_associated_p(name: str) -> float:
     Raises:
         UnknownWindowError (a ValueError): no window has this name.
     """
-    return window_of("win_associated_p", name).associated_p()
+    return _find(engine(), "win_associated_p", name).associated_p()

@@ -64,11 +64,12 @@ class Overlapped:
         return adapt
 
     def _before_forward(self, index: int) -> None:
-        self._forward_seen = True
-        self._forwards[index] += 1
-        self._counter.check(self._forwards[index])
-        if self._forwards[index] >= self._counter.allowed:
+        count = self._forwards[index] + 1
+        self._counter.check(count)
+        if count >= self._counter.allowed:
             self._open_round()
+        self._forwards[index] = count  # not if the round could not begin: there will be no forward
+        self._forward_seen = True
 
     def _combine(self) -> None:
         if not self._forward_seen:  # a compiled forward, or one of an inner module: a step stands for one

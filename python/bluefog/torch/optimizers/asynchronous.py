@@ -66,6 +66,7 @@ class Asynchronous(Overlapped):
         self._close_round()
 
     def _begin_round(self) -> None:
+        _runtime.context()  # raises while this rank is suspended
         self._mixer.refresh()
         settings = self._mixer.settings
         for mixing in self._mixings:
@@ -77,7 +78,7 @@ class Asynchronous(Overlapped):
 
     def _end_round(self) -> None:
         if self.force_barrier:
-            _runtime.context().barrier()
+            _runtime.engine().barrier()  # of a round that has begun
         for mixing in self._mixings:
             mixing.end_exchange()
         self._mixer.round_completed()

@@ -14,6 +14,7 @@ from typing import Any, Callable
 
 import torch
 
+from bluefog.torch import _runtime
 from bluefog.torch.optimizers._base import Adapt, Closure, StepCounter
 from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer
 
@@ -48,6 +49,7 @@ class AdaptThenCombine:
     def step(self, adapt: Adapt, closure: Closure | None) -> Any:
         if self._mixer.alone:
             return adapt(closure)
+        _runtime.context()  # raises while this rank is suspended, before anything is adapted
         self._mixer.refresh()
         if len(self._mixer.buckets) > 1 and type(self._base) in SEPARABLE:
             return self._step_by_bucket(adapt, closure)
