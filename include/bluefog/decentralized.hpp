@@ -64,7 +64,8 @@ struct MixingWeights {
 /// With plain gradient descent, x <- x - a g, each is what its paper says; in its formulas mix(x)_i is
 /// x_i + sum of w_ij (x_j - x_i). Floating dtypes. Mixing is cheapest over memory of
 /// Context::allocate_shared. One thread. Errors are those of the operations; after one the iteration can't be
-/// finished. Collective: all ranks make the same algorithm, and the same calls.
+/// finished. Parameters may be changed between iterations and, of algorithms with local steps, between
+/// rounds. Collective: all ranks make the same algorithm, and the same calls.
 class BLUEFOG_API DecentralizedAlgorithm {
  public:
   virtual ~DecentralizedAlgorithm();
@@ -85,6 +86,8 @@ class BLUEFOG_API DecentralizedAlgorithm {
   [[nodiscard]] int steps_in_round() const;
   /// Goes on from there, between iterations.
   void resume(std::uint64_t round, int steps_in_round = 0);
+  /// Forgets what it remembers, and goes on from that round with the parameters as they are. Collective.
+  void restart(std::uint64_t round);
 
  protected:
   explicit DecentralizedAlgorithm(std::unique_ptr<optim::SynchronousAlgorithm> algorithm);

@@ -171,7 +171,10 @@ void bind_decentralized(nb::module_& module, nb::class_<PyContext>& context) {
       .def(
           "resume",
           [](PyAlgorithm& self, std::uint64_t round, int steps) { self.engine().resume(round, steps); },
-          arg("round"), arg("steps_in_round"));
+          arg("round"), arg("steps_in_round"))
+      .def(
+          "restart", [](PyAlgorithm& self, std::uint64_t round) { self.engine().restart(round); },
+          arg("round"));
   context.def("decentralized_algorithm", &make_algorithm, arg("kind"), arg("parameters"), arg("gradients"),
               arg("dtypes"), arg("counts"), arg("name"), nb::kw_only(), arg("schedule") = nb::none(),
               arg("steps_per_round") = 1, arg("settings") = nb::dict(),

@@ -1,5 +1,7 @@
 // Algorithms that reach the optimum of the mean however the ranks' data differ.
 
+#include <utility>
+
 #include "optim/synchronous_algorithm.hpp"
 
 namespace bluefog {
@@ -26,7 +28,7 @@ class GradientTrackingAlgorithm final : public SynchronousAlgorithm {
 
   /// The tracker mixes by the round by which the parameters have come here.
   void begin_step(double /*step_size*/) override {
-    if (round_number() == 0) {
+    if (std::exchange(is_forgetful_, false) || round_number() == 0) {
       assign(tracker_, {{1.0, gradient_}});
     } else {
       assign(tracker_, {{1.0, tracker_}, {1.0, gradient_}, {-1.0, gradient_before_}});
@@ -38,12 +40,14 @@ class GradientTrackingAlgorithm final : public SynchronousAlgorithm {
     assign(gradient_, {{1.0, tracker_}});
   }
   void end_step() override { mixer().mix("parameters", parameters(), round()); }
+  void forget() override { is_forgetful_ = true; }
   [[nodiscard]] std::vector<BucketVector> state() const override { return {tracker_, gradient_before_}; }
 
  private:
   BucketVector gradient_;
   BucketVector tracker_;
   BucketVector gradient_before_;
+  bool is_forgetful_ = false;  ///< of what it has tracked until now
 };
 
 class ExactDiffusionAlgorithm final : public SynchronousAlgorithm {

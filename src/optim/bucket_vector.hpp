@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstring>
 #include <initializer_list>
 #include <vector>
 
@@ -33,6 +34,10 @@ class BucketVector {
   std::vector<SharedMemory> memory_;
   std::vector<Tensor> tensors_;
 };
+
+inline void clear(const BucketVector& vector) {
+  for (const Tensor& tensor : vector.tensors()) std::memset(tensor.data, 0, tensor.bytes());
+}
 
 struct Scaled {
   double factor;

@@ -116,6 +116,10 @@ void SynchronousAlgorithm::resume(std::uint64_t round, int steps_in_round) {
   steps_ = steps_in_round;
 }
 
+void SynchronousAlgorithm::forget() {
+  for (const BucketVector& vector : state()) clear(vector);
+}
+
 }  // namespace optim
 
 DecentralizedAlgorithm::DecentralizedAlgorithm(std::unique_ptr<optim::SynchronousAlgorithm> algorithm)
@@ -153,6 +157,11 @@ int DecentralizedAlgorithm::steps_in_round() const {
 
 void DecentralizedAlgorithm::resume(std::uint64_t round, int steps_in_round) {
   algorithm_->resume(round, steps_in_round);
+}
+
+void DecentralizedAlgorithm::restart(std::uint64_t round) {
+  algorithm_->resume(round, 0);
+  algorithm_->forget();
 }
 
 }  // namespace bluefog

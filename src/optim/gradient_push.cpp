@@ -34,12 +34,15 @@ class GradientPushAlgorithm final : public SynchronousAlgorithm {
         before_(make_vector()),
         weight_memory_(context.make_shared<double>(1)),
         weight_({Tensor(weight_memory_.span())}) {
-    assign(mass_, {{1.0, this->parameters()}});
-    weight_memory_[0] = 1;
+    GradientPushAlgorithm::forget();
     round().form = MixingForm::Plain;
   }
 
-  void begin_step(double /*step_size*/) override { assign(before_, {{1.0, parameters()}}); }
+  /// The mass follows from the parameters, which may have been changed between rounds.
+  void begin_step(double /*step_size*/) override {
+    if (steps_in_round() == 0) assign(mass_, {{weight(), parameters()}});
+    assign(before_, {{1.0, parameters()}});
+  }
   void end_step() override {
     assign(mass_, {{1.0, mass_}, {1.0, parameters()}, {-1.0, before_}});
     if (!is_round()) return;
@@ -49,6 +52,7 @@ class GradientPushAlgorithm final : public SynchronousAlgorithm {
     assign(parameters(), {{1 / weight(), mass_}});
   }
   [[nodiscard]] std::vector<BucketVector> state() const override { return {mass_, weight_}; }
+  void forget() override { weight_memory_[0] = 1; }
   [[nodiscard]] double weight() const { return weight_memory_[0]; }
 
  private:

@@ -19,16 +19,17 @@ class OuterStepAlgorithm : public SynchronousAlgorithm {
         way_(make_vector()),
         velocity_(make_vector()) {
     check_momentum(algorithm, momentum);
-    assign(start_, {{1.0, this->parameters()}});
   }
 
-  void begin_step(double step_size) override { step_size_ = step_size; }
+  void begin_step(double step_size) override {
+    step_size_ = step_size;
+    if (steps_in_round() == 0) assign(start_, {{1.0, parameters()}});
+  }
   void end_step() override {
     if (!is_round()) return;
     mixer().average("parameters", parameters());
     assign(way_, {{1.0, start_}, {-1.0, parameters()}});
     step_outside(parameters(), way_, velocity_, step_size_);
-    assign(start_, {{1.0, parameters()}});
   }
   [[nodiscard]] std::vector<BucketVector> state() const override { return {start_, velocity_}; }
 
@@ -97,9 +98,11 @@ class NoLoCoAlgorithm final : public SynchronousAlgorithm {
         outer_step_size_(options.step_size),
         attraction_(options.attraction) {
     check_momentum(name, momentum_);
-    assign(start_, {{1.0, this->parameters()}});
   }
 
+  void begin_step(double /*step_size*/) override {
+    if (steps_in_round() == 0) assign(start_, {{1.0, parameters()}});
+  }
   void end_step() override {
     if (!is_round()) return;
     assign(mean_way_, {{1.0, parameters()}, {-1.0, start_}});
@@ -110,8 +113,7 @@ class NoLoCoAlgorithm final : public SynchronousAlgorithm {
                        {outer_step_size_, mean_way_},
                        {-attraction_, start_},
                        {attraction_, mean_start_}});
-    assign(start_, {{1.0, start_}, {1.0, velocity_}});
-    assign(parameters(), {{1.0, start_}});
+    assign(parameters(), {{1.0, start_}, {1.0, velocity_}});
   }
   [[nodiscard]] std::vector<BucketVector> state() const override { return {start_, velocity_}; }
 

@@ -49,7 +49,9 @@ class SynchronousAlgorithm {
   void finish_step();
   [[nodiscard]] std::uint64_t round_number() const noexcept { return round_.number; }
   [[nodiscard]] int steps_in_round() const noexcept { return steps_; }
-  virtual void resume(std::uint64_t round, int steps_in_round);
+  void resume(std::uint64_t round, int steps_in_round);
+  /// State of zeros is that of the beginning.
+  virtual void forget();
 
  protected:
   [[nodiscard]] const BucketVector& parameters() const noexcept { return parameters_; }

@@ -154,6 +154,40 @@ TEST_P(OneAlgorithm, GoesOnFromASavedState) {
   });
 }
 
+TEST_P(OneAlgorithm, RestartsFromWhereTheParametersAre) {
+  run_job(Ranks::SimulatedHost, size, [make = GetParam().make](Context& context) {
+    context.set_topology(ring_graph(size));
+    const Quadratic quadratic(context.rank());
+    const std::vector<double> elsewhere(dims, -2.0);
+    Trainer<double> used(context, std::vector<double>(dims, .5), make);
+    for (int k = 0; k < 12; ++k) used.step(step, quadratic);
+    used.put(elsewhere);
+    used.algorithm().restart(0);
+    Trainer<double> fresh(context, elsewhere, make);
+    for (int k = 0; k < 12; ++k) {
+      used.step(step, quadratic);
+      fresh.step(step, quadratic);
+    }
+    EXPECT_TRUE(std::ranges::equal(used.x(), fresh.x()));
+  });
+}
+
+TEST_P(OneAlgorithm, TakesParametersThatWereLoadedAfterItWasMade) {
+  run_job(Ranks::SimulatedHost, size, [make = GetParam().make](Context& context) {
+    context.set_topology(ring_graph(size));
+    const Quadratic quadratic(context.rank());
+    const std::vector<double> elsewhere(dims, -2.0);
+    Trainer<double> loaded(context, std::vector<double>(dims, .5), make);
+    loaded.put(elsewhere);
+    Trainer<double> fresh(context, elsewhere, make);
+    for (int k = 0; k < 12; ++k) {
+      loaded.step(step, quadratic);
+      fresh.step(step, quadratic);
+    }
+    EXPECT_TRUE(std::ranges::equal(loaded.x(), fresh.x()));
+  });
+}
+
 TEST_P(OneAlgorithm, WorksForOneRank) {
   run_job(Ranks::Threads, 1, [make = GetParam().make](Context& context) {
     const MakeAlgorithm alone = [&make](Context& job, const std::vector<Tensor>& parameters,

@@ -13,6 +13,7 @@ import torch
 from bluefog.common.errors import InvalidArgumentError, MismatchError
 from bluefog.torch._runtime import basics
 from bluefog.torch.ops.collective import allgather, broadcast_
+from bluefog.torch.optimizers._base import DistributedOptimizer
 
 __all__ = ["broadcast_optimizer_state"]
 
@@ -24,8 +25,8 @@ def broadcast_optimizer_state(optimizer: torch.optim.Optimizer, root_rank: int) 
 
     Values, dtypes and options (learning rates as numbers or tensors, ``fused``, ``foreach``, ...) are then
     those of the root; tensors are on the device of their parameter. A rank that has a state loses it, also
-    where the root has none. With the schedule's round, for optimizers that are distributed: call it between
-    steps.
+    where the root has none. Of optimizers that are distributed the schedule's round comes too, and what the
+    algorithm remembers starts anew on all ranks: call it between steps.
 
     Args:
         optimizer: of the same class and over parameters of the same shapes, in the same order and groups, on
@@ -51,7 +52,7 @@ def broadcast_optimizer_state(optimizer: torch.optim.Optimizer, root_rank: int) 
     data, problem = torch.empty(0, dtype=torch.uint8), None
     if basics.rank() == root:
         try:
-            data = _pickled(optimizer.state_dict())
+            data = _pickled(_without_vectors(optimizer.state_dict()))
         except Exception as error:  # the others wait, and are told
             problem = error
     count = _agreed_count(optimizer, root, _UNREADABLE if problem else data.numel())
@@ -61,8 +62,18 @@ def broadcast_optimizer_state(optimizer: torch.optim.Optimizer, root_rank: int) 
         raise MismatchError(f"broadcast_optimizer_state: rank {root} could not pickle its optimizer's state")
     if basics.rank() == root:
         broadcast_(data, root)
+        if isinstance(optimizer, DistributedOptimizer):
+            optimizer.load_state_dict(_without_vectors(optimizer.state_dict()))
     else:
         _load(optimizer, _unpickled(broadcast_(torch.empty(count, dtype=torch.uint8), root)))
+
+
+def _without_vectors(state: dict[str, Any]) -> dict[str, Any]:
+    """Without what a distributed optimizer's algorithm remembers, which is each rank's own."""
+    own = state.get("bluefog")
+    if own is None:
+        return state
+    return {**state, "bluefog": {**own, "state": {k: v for k, v in own["state"].items() if k != "vectors"}}}
 
 
 def _agreed_count(optimizer: torch.optim.Optimizer, root: int, own: int) -> int:

@@ -273,6 +273,25 @@ def check_every_one_goes_on_from_a_checkpoint_to_the_bit() -> None:
         assert torch.equal(vector(again), vector(model)), make.__name__
 
 
+def check_broadcasting_the_state_makes_memories_start_anew() -> None:
+    ring()
+    of_rounds = (bf.DistributedGossipPGAOptimizer, bf.DistributedNoLoCoOptimizer)  # which go on
+    for make in ALL:
+        model = two_layers(1)
+        optimizer = make(sgd(model), model)
+        for t in range(5):
+            train_step(model, optimizer, inputs(10 * t + bf.rank()))
+        bf.broadcast_parameters(model.state_dict(), root_rank=2)
+        bf.broadcast_optimizer_state(optimizer, root_rank=2)
+        fresh = copy.deepcopy(model)
+        anew = make(sgd(fresh), fresh)
+        for t in range(5):
+            for each, its in ((model, optimizer), (fresh, anew)):
+                train_step(each, its, inputs(10 * t + bf.rank()))
+        if make not in of_rounds:
+            assert torch.equal(vector(model), vector(fresh)), make.__name__
+
+
 def check_a_checkpoint_of_another_algorithm_is_refused() -> None:
     ring()
     model, other = two_layers(1), two_layers(1)

@@ -51,6 +51,7 @@ class Synchronous:
     def step(self, adapt: BaseStep, closure: Closure | None) -> Any:
         if self._mixer.alone:
             return adapt(closure)
+        _runtime.context()  # raises while this rank is suspended, before anything is adapted
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -105,7 +106,11 @@ class Synchronous:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        if not self._algorithms or not state:
+        if not self._algorithms:
+            return
+        if "vectors" not in state:  # another rank's, whose memory is of no use here
+            for algorithm in self._algorithms:
+                algorithm.restart(state.get("round", 0))
             return
         vectors = list(self._vectors())
         saved = state["vectors"]
