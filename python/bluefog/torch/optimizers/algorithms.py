@@ -19,9 +19,32 @@ import torch
 
 from bluefog.torch.optimizers._base import settings_for, wrap
 from bluefog.torch.optimizers._mixing import CommunicationType, Exclusion, Mixer, models_of
+from bluefog.torch.optimizers.gradient import GradientAllreduce
 from bluefog.torch.optimizers.synchronous import Synchronous
 
 Model = Union[torch.nn.Module, Sequence[torch.nn.Module]]
+
+
+def DistributedGradientAllreduceOptimizer(  # noqa: N802
+    optimizer: torch.optim.Optimizer,
+    model: Model,
+    num_steps_per_communication: int = 1,
+    exclude: Iterable[Exclusion] = (),
+) -> Any:
+    """Every rank steps with the mean of all ranks' gradients, as in DistributedDataParallel.
+
+    In the `num_steps_per_communication`-th backward after a step each bucket of gradients starts on its way
+    when it is full; when backward returns, every ``grad`` is the mean: clipping and GradScaler see it. A
+    ``step()`` after fewer backwards averages what there is. A parameter without a gradient on some ranks
+    counts as 0 there. The ranks' parameters stay equal if they were at the start: call
+    ``broadcast_parameters``.
+    """
+    models = models_of(model)
+    return wrap(
+        optimizer,
+        lambda mixer: GradientAllreduce(mixer, num_steps_per_communication),
+        lambda: Mixer(optimizer, models, settings_for(CommunicationType.allreduce, None), exclude),
+    )
 
 
 def DistributedGradientTrackingOptimizer(  # noqa: N802

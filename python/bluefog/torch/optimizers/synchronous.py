@@ -13,7 +13,7 @@ import torch
 
 from bluefog import _core
 from bluefog.torch import _runtime
-from bluefog.torch.buckets import Bucket, tensor_of
+from bluefog.torch.gradient_buckets import GradientBucket
 from bluefog.torch.optimizers._base import BaseStep, Closure
 from bluefog.torch.optimizers._mixing import Mixer, code_of_dtype, dtype_of_code
 
@@ -151,62 +151,3 @@ class Synchronous:
         yield
         for bucket in self._gradients:
             bucket.give()
-
-
-class GradientBucket:
-    """The gradients of a bucket's parameters, laid out as these are."""
-
-    def __init__(self, bucket: Bucket) -> None:
-        self._bucket = bucket
-        self._memory = _runtime.context().allocate_shared(bucket.nbytes)
-        whole = tensor_of(self._memory, 0, bucket.nbytes)
-        self._whole = whole.view(bucket.dtype)
-        self._places = [
-            (member.tensor, self._place(whole, slot.offset, slot.nbytes, member))
-            for slot in bucket.slots
-            for member in slot.members[:1]
-        ]
-        self._tied = [
-            (member.tensor, place)
-            for slot, (_, place) in zip(bucket.slots, self._places)
-            for member in slot.members[1:]
-            if member.tensor is not slot.members[0].tensor
-        ]
-
-    @property
-    def address(self) -> int:
-        return self._memory.address
-
-    def take(self, counts: bool) -> None:
-        """Copies the gradients here; a parameter without one has the gradient 0, and so have all unless
-        they count.
-        """
-        present = [(p.grad, place) for p, place in self._places if p.grad is not None] if counts else []
-        if len(present) < len(self._places):
-            self._whole.zero_()
-        for parameter, _ in self._places + self._tied:
-            if parameter.grad is not None and parameter.grad.layout is not torch.strided:
-                raise ValueError(
-                    f"a parameter of shape {tuple(parameter.shape)} has a sparse gradient, which this "
-                    "algorithm cannot mix; make the layer with sparse=False"
-                )
-        if present:
-            torch._foreach_copy_([place for _, place in present], [grad for grad, _ in present])
-        for parameter, place in self._tied:
-            if counts and parameter.grad is not None:
-                place.add_(parameter.grad)
-
-    def give(self) -> None:
-        """Copies them back to the parameters, all of which then have one."""
-        for parameter, _ in self._places:
-            if parameter.grad is None and parameter.requires_grad:
-                parameter.grad = torch.empty_like(parameter)
-        present = [(p.grad, place) for p, place in self._places if p.grad is not None]
-        torch._foreach_copy_([grad for grad, _ in present], [place for _, place in present])
-        for parameter, _ in self._tied:  # the first of those that share memory got it all
-            if parameter.grad is not None:
-                parameter.grad.zero_()
-
-    def _place(self, whole: torch.Tensor, offset: int, nbytes: int, member: Any) -> torch.Tensor:
-        flat = whole[offset : offset + nbytes].view(self._bucket.dtype)
-        return flat.as_strided(member.shape, member.stride, flat.storage_offset())
