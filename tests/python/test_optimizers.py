@@ -13,6 +13,7 @@ JOBS: dict[str, tuple[int, dict[str, str]]] = {
     "optimizers_atc_job": (4, {"BLUEFOG_BUCKET_SIZE": "4096"}),
     "optimizers_awc_job": (4, {}),
     "optimizers_algorithms_job": (4, {"BLUEFOG_BUCKET_SIZE": "4096"}),
+    "optimizers_join_job": (4, {"BLUEFOG_BUCKET_SIZE": "4096"}),
     "optimizers_gradient_job": (4, {"BLUEFOG_BUCKET_SIZE": "4096"}),
     "optimizers_windows_job": (4, {"BLUEFOG_BUCKET_SIZE": "4096"}),
 }

@@ -174,6 +174,7 @@ from bluefog.torch.optimizers import (
     DistributedQuasiGlobalMomentumOptimizer,
     DistributedSlowMoOptimizer,
     DistributedWinPutOptimizer,
+    join,
 )
 from bluefog.torch.shared import empty_shared, is_shared, share_parameters_
 from bluefog.torch.timeline import timeline_context, timeline_end_activity, timeline_start_activity
@@ -272,6 +273,7 @@ __all__ = [
     "is_machine_topo_weighted",
     "is_shared",
     "is_topo_weighted",
+    "join",
     "load_machine_topology",
     "load_topology",
     "local_rank",

@@ -38,6 +38,7 @@ from bluefog.torch.optimizers.algorithms import (
 from bluefog.torch.optimizers.asynchronous import Asynchronous
 from bluefog.torch.optimizers.atc import AdaptThenCombine
 from bluefog.torch.optimizers.awc import AdaptWithCombine
+from bluefog.torch.optimizers.join import join
 
 __all__ = [
     "DistributedDecentLaMOptimizer",
@@ -62,6 +63,7 @@ __all__ = [
     "DistributedPullGetOptimizer",
     "DistributedPushSumOptimizer",
     "DistributedWinPutOptimizer",
+    "join",
 ]
 
 Model = Union[torch.nn.Module, Sequence[torch.nn.Module]]

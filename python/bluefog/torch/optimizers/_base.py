@@ -43,6 +43,8 @@ class Style(Protocol):
 
     #: Of the algorithm, in checkpoints.
     kind: str
+    #: Inside no_sync().
+    is_local: bool
 
     def step(self, adapt: BaseStep, closure: Closure | None) -> Any:
         """One step of the user's optimizer."""
@@ -55,6 +57,9 @@ class Style(Protocol):
 
     def close(self) -> None:
         """Removes all hooks."""
+
+    def serve(self, adapt: BaseStep) -> None:
+        """Takes part in a round of the others, without a gradient of this rank's own."""
 
     def state_dict(self) -> dict[str, Any]:
         """What the algorithm remembers on this rank, beside the round of mixing."""
@@ -212,7 +217,9 @@ class DistributedOptimizer:
                 arguments, keywords = changed
         closure = keywords.get("closure", arguments[1] if len(arguments) > 1 else None)
         with torch.autograd.profiler.record_function(f"Optimizer.step#{type(self).__name__}.step"):
-            result = self._style.step(BaseStep(self), closure)
+            base_step = BaseStep(self)
+            local = self._style.is_local
+            result = base_step(closure) if local else self._style.step(base_step, closure)
         for hook in chain(
             base._optimizer_step_post_hooks.values(), torch_optimizer._global_optimizer_post_hooks.values()
         ):
@@ -234,6 +241,20 @@ class DistributedOptimizer:
             yield
         finally:
             style.skip_synchronize = False
+
+    @contextmanager
+    def no_sync(self) -> Iterator[None]:
+        """Forwards, backwards and steps inside communicate nothing, and are not counted: gradients
+        accumulate, a ``step()`` only adapts. DistributedDataParallel has it on the model.
+        """
+        before, self._style.is_local = self._style.is_local, True
+        try:
+            yield
+        finally:
+            self._style.is_local = before
+
+    def _serve(self) -> None:
+        self._style.serve(BaseStep(self))
 
     def _awc(self, method: str) -> Any:
         if not hasattr(self._style, "synchronize"):

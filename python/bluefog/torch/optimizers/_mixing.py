@@ -109,6 +109,7 @@ class Mixer:
         self._scheduled = False
         context = _runtime.context()
         self._alone = context.size() == 1
+        self.company: Any | None = None  # in a join() block
         self.layout = ParameterBuckets(
             lambda nbytes: _runtime.context().allocate_shared(nbytes), context.bucket_size
         )
@@ -125,6 +126,11 @@ class Mixer:
     def alone(self) -> bool:
         """True in a job of one: nothing is ever communicated."""
         return self._alone
+
+    def announce_round(self) -> None:
+        """To be called before a round of this rank's own; see join.py."""
+        if self.company is not None:
+            self.company.announce()
 
     def refresh(self) -> list[str]:
         """Makes buckets and parameters agree again before they are mixed; see ParameterBuckets.restore."""

@@ -7,7 +7,7 @@ from typing import Any, Callable
 
 import torch
 
-from bluefog.torch.optimizers._base import Adapt, Closure, StepCounter
+from bluefog.torch.optimizers._base import Adapt, BaseStep, Closure, StepCounter
 from bluefog.torch.optimizers._mixing import Mixer
 from bluefog.torch.optimizers._warnings import warn_user
 
@@ -28,6 +28,7 @@ class Overlapped:
         self._round_open = False
         self._synchronized = False
         self.skip_synchronize = False
+        self.is_local = False
         self._hooks = None if mixer.alone else ForwardHooks(models, self._before_forward)
 
     def step(self, adapt: Adapt, closure: Closure | None) -> Any:
@@ -63,7 +64,14 @@ class Overlapped:
     def _bracketed(self, adapt: Adapt) -> Adapt:
         return adapt
 
+    def serve(self, adapt: BaseStep) -> None:
+        self._close_round()
+        self._begin_round()
+        self._end_round()
+
     def _before_forward(self, index: int) -> None:
+        if self.is_local:
+            return
         count = self._forwards[index] + 1
         self._counter.check(count)
         if count >= self._counter.allowed:
@@ -81,6 +89,7 @@ class Overlapped:
 
     def _open_round(self) -> None:
         if not self._round_open:
+            self._mixer.announce_round()
             self._begin_round()
             self._round_open = True
 

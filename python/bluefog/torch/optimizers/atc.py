@@ -15,7 +15,7 @@ from typing import Any, Callable
 import torch
 
 from bluefog.torch import _runtime
-from bluefog.torch.optimizers._base import Adapt, Closure, StepCounter
+from bluefog.torch.optimizers._base import Adapt, BaseStep, Closure, StepCounter
 from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer
 
 #: Base optimizers that update each parameter by itself, so that a bucket can be mixed while the next one is
@@ -43,7 +43,9 @@ class AdaptThenCombine:
     def __init__(self, mixer: Mixer, base: torch.optim.Optimizer, steps_per_communication: int) -> None:
         self._mixer = mixer
         self._base = base
-        self._backwards = BackwardCounter(StepCounter(steps_per_communication, "backward"))
+        self.is_local = False
+        counter = StepCounter(steps_per_communication, "backward")
+        self._backwards = BackwardCounter(counter, lambda: not self.is_local)
         self.parameters_added()
 
     def step(self, adapt: Adapt, closure: Closure | None) -> Any:
@@ -74,6 +76,9 @@ class AdaptThenCombine:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         pass
 
+    def serve(self, adapt: BaseStep) -> None:
+        self._mix()
+
     def _step_by_bucket(self, adapt: Adapt, closure: Closure | None) -> Any:
         loss = None
         if closure is not None:
@@ -88,7 +93,10 @@ class AdaptThenCombine:
     def _due(self) -> bool:
         self.parameters_added()  # some may have been thawed
         due = self._backwards.step_is_due()
-        return due and self._mixer.settings.communication_type is not CommunicationType.empty
+        if not due or self._mixer.settings.communication_type is CommunicationType.empty:
+            return False
+        self._mixer.announce_round()
+        return True
 
     def _mix(self) -> None:
         self._mixer.refresh()  # some optimizers assign p.data
@@ -124,8 +132,9 @@ class BackwardCounter:
     still ends a step.
     """
 
-    def __init__(self, counter: StepCounter) -> None:
+    def __init__(self, counter: StepCounter, counts: Callable[[], bool]) -> None:
         self._counter = counter
+        self._do_count = counts
         self._before_this_step = 0
         self._counts: dict[int, int] = {}
         self._handles: dict[int, Any] = {}
@@ -139,6 +148,8 @@ class BackwardCounter:
                 self._handles[id(parameter)] = register(hook)
 
     def notify(self, parameter: torch.Tensor) -> None:
+        if not self._do_count():
+            return
         count = self._counts.get(id(parameter), 0) + 1
         self._counts[id(parameter)] = count
         self._counter.check(self._before_this_step + count)

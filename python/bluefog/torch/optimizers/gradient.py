@@ -36,6 +36,8 @@ class GradientAllreduce:
         self._averaged = False  # since the last step
         self._flight = Flight()
         self.skip_synchronize = False
+        self.is_local = False
+        self._is_serving = False
         self.parameters_added()
 
     def step(self, adapt: BaseStep, closure: Closure | None) -> Any:
@@ -67,6 +69,18 @@ class GradientAllreduce:
                     register: Any = member.tensor.register_post_accumulate_grad_hook
                     self._handles.append(register(_hook(weakref.ref(self))))
 
+    def serve(self, adapt: BaseStep) -> None:
+        for averaging in self._buckets:
+            for member in averaging.bucket.members:
+                member.tensor.grad = None
+        self._is_serving = True
+        try:
+            self._average()
+        finally:
+            self._is_serving = False
+        self._averaged = False
+        adapt()
+
     def drain(self) -> None:
         self._flight.wait()
         self._flight = Flight()
@@ -83,6 +97,8 @@ class GradientAllreduce:
         pass
 
     def gradient_arrived(self, parameter: torch.Tensor) -> None:
+        if self.is_local:
+            return
         if not self._in_backward:
             self._in_backward = True
             torch.autograd.Variable._execution_engine.queue_callback(self._backward_ended)
@@ -108,6 +124,8 @@ class GradientAllreduce:
             self._start(averaging)
 
     def _start(self, averaging: _Averaging) -> None:
+        if not self._is_serving and not any(other.started for other in self._buckets):
+            self._mixer.announce_round()
         averaging.started = True
         averaging.gradients.take(True)
         bucket = averaging.bucket

@@ -7,7 +7,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Callable
 
 import torch
 
@@ -36,6 +36,7 @@ class Synchronous:
         self._mixer = mixer
         self._optimizer = optimizer
         self.kind = kind
+        self.is_local = False
         self._changes_gradients = changes_gradients
         self._depends_on_rate = depends_on_rate
         self._options: dict[str, Any] = {
@@ -58,16 +59,26 @@ class Synchronous:
                 loss = closure()
         self._mixer.refresh()
         rate = self._rate()
-        with self._gradients_in_buckets(adapt):
+        if self._is_round():
+            self._mixer.announce_round()
+        with self._gradients_in_buckets(adapt.unscale_gradients):
             for algorithm in self._algorithms:
                 algorithm.begin_step(rate)
         adapt()
-        self._mixer.refresh()  # some optimizers assign p.data
-        for algorithm in self._algorithms:
-            algorithm.end_step()
-        for bucket in self._mixer.buckets:
-            bucket.mark_changed()
+        self._end_step()
         return loss
+
+    def serve(self, adapt: BaseStep) -> None:
+        is_over = False
+        while not is_over:
+            is_over = self._is_round()
+            self._mixer.refresh()
+            with self._gradients_in_buckets(lambda: False):
+                for algorithm in self._algorithms:
+                    algorithm.begin_step(self._rate())
+            if self._changes_gradients:
+                adapt()
+            self._end_step()
 
     def parameters_added(self) -> None:
         buckets = self._mixer.buckets[self._buckets :]
@@ -124,6 +135,18 @@ class Synchronous:
         for vector, value in zip(vectors, saved):
             vector.copy_(value)
 
+    def _is_round(self) -> bool:
+        """Whether ranks mix in this step."""
+        steps = self._algorithms[0].steps_in_round if self._algorithms else 0
+        return steps + 1 >= int(self._options["steps_per_round"])
+
+    def _end_step(self) -> None:
+        self._mixer.refresh()  # some optimizers assign p.data
+        for algorithm in self._algorithms:
+            algorithm.end_step()
+        for bucket in self._mixer.buckets:
+            bucket.mark_changed()
+
     def _vectors(self) -> Iterator[torch.Tensor]:
         for algorithm in self._algorithms:
             for address, code, count in algorithm.state():
@@ -141,11 +164,12 @@ class Synchronous:
         return next(iter(rates), 0.0)
 
     @contextmanager
-    def _gradients_in_buckets(self, adapt: BaseStep) -> Iterator[None]:
+    def _gradients_in_buckets(self, prepare: Callable[[], bool]) -> Iterator[None]:
+        """`prepare` says whether this rank's gradients count."""
         if not self._changes_gradients:
             yield
             return
-        counts = adapt.unscale_gradients()
+        counts = prepare()
         for bucket in self._gradients:
             bucket.take(counts)
         yield
