@@ -31,6 +31,24 @@ STATIC_TOPOLOGIES = {
     "star": bf.StarGraph,
     "full": bf.FullyConnectedGraph,
 }
+#: Name -> factory, and whether it takes a schedule.
+ALGORITHMS = {
+    "awc": (bf.DistributedAdaptWithCombineOptimizer, True),
+    "atc": (bf.DistributedAdaptThenCombineOptimizer, True),
+    "gradient-allreduce": (bf.DistributedGradientAllreduceOptimizer, False),
+    "gradient-tracking": (bf.DistributedGradientTrackingOptimizer, True),
+    "exact-diffusion": (bf.DistributedExactDiffusionOptimizer, True),
+    "qg-momentum": (bf.DistributedQuasiGlobalMomentumOptimizer, True),
+    "decentlam": (bf.DistributedDecentLaMOptimizer, True),
+    "gradient-push": (bf.DistributedGradientPushOptimizer, True),
+    "gossip-pga": (bf.DistributedGossipPGAOptimizer, True),
+    "local-sgd": (bf.DistributedLocalSGDOptimizer, False),
+    "slowmo": (bf.DistributedSlowMoOptimizer, False),
+    "diloco": (bf.DistributedDiLoCoOptimizer, False),
+    "noloco": (bf.DistributedNoLoCoOptimizer, False),
+}
+#: They mix in every step.
+ALWAYS = ("gradient-tracking", "exact-diffusion", "qg-momentum", "decentlam")
 TEST_CHUNK = 500
 DISTANCES_PER_EPOCH = 20
 
@@ -46,14 +64,21 @@ def positive(text: str) -> int:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--topology", choices=["one-peer", *STATIC_TOPOLOGIES], default="one-peer")
-    parser.add_argument("--atc", action="store_true", help="average after the step, instead of along with it")
+    parser.add_argument("--algorithm", choices=ALGORITHMS, default="awc", help="see docs/optimizers.md")
     parser.add_argument("--epochs", type=positive, default=3)
     parser.add_argument("--batch-size", type=positive, default=32, help="images a step of each rank")
     parser.add_argument(
         "--lr", type=float, default=0.05, help="learning rate at the start; it falls to zero linearly"
     )
     parser.add_argument("--momentum", type=float, default=0.9)
-    parser.add_argument("--steps-per-communication", type=positive, default=1)
+    parser.add_argument(
+        "--steps-per-communication", type=positive, help="default: what is usual for the algorithm"
+    )
+    parser.add_argument(
+        "--label-shards",
+        type=positive,
+        help="sort the images by label, and give each rank only so many pieces of them",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--limit", type=positive, help="use only so many training images; one a rank at least"
@@ -85,17 +110,23 @@ def make_model() -> nn.Module:
 
 
 def make_optimizer(args: argparse.Namespace, model: nn.Module) -> Any:
-    """SGD that averages over the topology asked for."""
-    base = torch.optim.SGD(model.parameters(), lr=args.lr, momentum=args.momentum)
-    schedule = None
-    if args.topology == "one-peer":
-        schedule = bf.one_peer_exponential(bf.size())
-    else:
+    """SGD with the algorithm, over the topology, asked for."""
+    make, takes_schedule = ALGORITHMS[args.algorithm]
+    options: dict[str, Any] = {}
+    if args.topology != "one-peer":
         bf.set_topology(STATIC_TOPOLOGIES[args.topology](bf.size()), is_weighted=True)
-    make = bf.DistributedAdaptThenCombineOptimizer if args.atc else bf.DistributedNeighborAllreduceOptimizer
-    return make(
-        base, model=model, num_steps_per_communication=args.steps_per_communication, schedule=schedule
-    )
+    elif takes_schedule:
+        options["schedule"] = bf.one_peer_exponential(bf.size())
+    if args.steps_per_communication is not None and args.algorithm not in ALWAYS:
+        options["num_steps_per_communication"] = args.steps_per_communication
+    momentum = args.momentum
+    if args.algorithm == "qg-momentum":  # which is the algorithm's
+        options["momentum"], momentum = momentum, 0.0
+    base = torch.optim.SGD(model.parameters(), lr=args.lr, momentum=momentum)
+    try:
+        return make(base, model=model, **options)
+    except ValueError as error:
+        give_up(f"--algorithm {args.algorithm} --topology {args.topology}: {error}")
 
 
 class Evaluator:
@@ -156,9 +187,8 @@ class Trainer:
         self.loss = nn.CrossEntropyLoss()
         self.step = 0
         self.seconds = 0.0
-        style = "adapt then combine" if args.atc else "adapt with combine"
         config = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
-        self.run = Run({**config, "ranks": bf.size(), "style": style, "torch": torch.__version__})
+        self.run = Run({**config, "ranks": bf.size(), "style": args.algorithm, "torch": torch.__version__})
         self.progress: tqdm | None = None
 
     def train(self) -> Run:
@@ -250,7 +280,11 @@ def main() -> None:
         folder = find_folder(args.data)
     except FileNotFoundError as error:
         give_up(str(error))
-    train = Images.read(folder, "train").share_of(bf.rank(), bf.size(), args.seed, args.limit)
+    train = Images.read(folder, "train")
+    if args.label_shards is None:
+        train = train.share_of(bf.rank(), bf.size(), args.seed, args.limit)
+    else:
+        train = train.shards_of(bf.rank(), bf.size(), args.seed, args.label_shards, args.limit)
     if len(train) == 0:
         give_up(f"--limit {args.limit} leaves some of {bf.size()} ranks without an image")
     run = Trainer(args, train, Images.read(folder, "test")).train()

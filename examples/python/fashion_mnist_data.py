@@ -74,6 +74,18 @@ class Images(torch.utils.data.Dataset):
         own = order[rank::size][: len(order) // size]
         return Images(self.images[own].clone(), self.labels[own].clone())
 
+    def shards_of(self, rank: int, size: int, seed: int, shards: int, limit: int | None = None) -> Images:
+        """This rank's part if images are sorted by label, cut in `shards` pieces for each rank, and the
+        pieces dealt out: it sees few labels. (McMahan et al., AISTATS 2017)
+        """
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.randperm(len(self), generator=generator)[:limit]
+        chosen = chosen[torch.argsort(self.labels[chosen], stable=True)]
+        each = len(chosen) // (shards * size)
+        pieces = torch.randperm(shards * size, generator=generator)[rank * shards : (rank + 1) * shards]
+        own = torch.cat([chosen[piece * each : (piece + 1) * each] for piece in pieces.tolist()])
+        return Images(self.images[own].clone(), self.labels[own].clone())
+
 
 class EpochBatches(torch.utils.data.Sampler):
     """Index batches of one epoch, in an order that depends on seed and `epoch` only, which the user sets."""

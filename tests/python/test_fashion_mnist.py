@@ -65,7 +65,9 @@ def test_loader_processes_change_nothing(data: Path, tmp_path: Path) -> None:
 
 
 def test_leaves_a_picture_and_a_record_of_three_ranks(data: Path, tmp_path: Path) -> None:
-    job = run_example(3, tmp_path, "--data", str(data), "--epochs", "2", "--topology", "ring", "--atc")
+    job = run_example(
+        3, tmp_path, "--data", str(data), "--epochs", "2", "--topology", "ring", "--algorithm", "atc"
+    )
     record = record_of(job, tmp_path)
     assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
     assert record["config"]["ranks"] == 3 and record["config"]["topology"] == "ring"
@@ -75,6 +77,21 @@ def test_leaves_a_picture_and_a_record_of_three_ranks(data: Path, tmp_path: Path
     assert all(0 <= accuracy <= 1 for accuracy in [*last["ranks"], last["mean_model"]])
     assert record["total"]["samples"] == 1200 and record["total"]["samples_per_second"] > 0
     assert "epoch 2: accuracy of ranks" in job.stdout
+
+
+def test_an_algorithm_for_unlike_data_trains_on_shards_of_labels(data: Path, tmp_path: Path) -> None:
+    arguments = ["--topology", "ring", "--algorithm", "gradient-tracking", "--label-shards", "1"]
+    job = run_example(3, tmp_path, "--data", str(data), "--epochs", "3", "--no-plot", *arguments)
+    record = record_of(job, tmp_path)
+    assert record["config"]["style"] == "gradient-tracking"
+    assert record["evaluations"][-1]["mean_model"] > 0.9
+
+
+def test_an_algorithm_that_cannot_stand_the_topology_is_one_clear_line(data: Path, tmp_path: Path) -> None:
+    job = run_example(3, tmp_path, "--data", str(data), "--algorithm", "exact-diffusion")
+    assert job.returncode != 0
+    assert "--topology one-peer: ExactDiffusion: the schedule" in job.stderr
+    assert "Traceback" not in job.stderr
 
 
 def test_impossible_numbers_are_one_clear_line_of_each_rank(data: Path, tmp_path: Path) -> None:
