@@ -292,13 +292,14 @@ class DistributedOptimizer:
         """
         self._style.drain()
         own = state_dict.get(_STATE_KEY)
-        if own is not None and own["kind"] != self._style.kind:
+        kind = self._style.kind if own is None else own.get("kind", self._style.kind)
+        if kind != self._style.kind:
             raise ValueError(
-                f"this is the state of {own['kind']!r}, this optimizer is {self._style.kind!r}: wrap with "
+                f"this is the state of {kind!r}, this optimizer is {self._style.kind!r}: wrap with "
                 f'that algorithm, or leave out state_dict["{_STATE_KEY}"] to start this one anew'
             )
         if own is not None:
-            self._style.load_state_dict(own["state"])
+            self._style.load_state_dict(own.get("state", {}))
         self._base.load_state_dict({key: value for key, value in state_dict.items() if key != _STATE_KEY})
         if own is not None:
             self._mixer.settings.round = own["round"]
