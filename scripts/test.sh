@@ -32,6 +32,7 @@ for suite in "$@"; do
 done
 
 export PATH="$VENV/bin:$PATH"
+export TSAN_OPTIONS="suppressions=$ROOT/tests/thread_sanitizer.supp ${TSAN_OPTIONS:-}"
 built=""
 for suite in "$@"; do
   case "$suite" in
