@@ -117,7 +117,9 @@ def make_optimizer(args: argparse.Namespace, model: nn.Module) -> Any:
         bf.set_topology(STATIC_TOPOLOGIES[args.topology](bf.size()), is_weighted=True)
     elif takes_schedule:
         options["schedule"] = bf.one_peer_exponential(bf.size())
-    if args.steps_per_communication is not None and args.algorithm not in ALWAYS:
+    if args.steps_per_communication is not None:
+        if args.algorithm in ALWAYS:
+            give_up(f"--algorithm {args.algorithm} mixes in every step: leave out --steps-per-communication")
         options["num_steps_per_communication"] = args.steps_per_communication
     momentum = args.momentum
     if args.algorithm == "qg-momentum":  # which is the algorithm's

@@ -11,7 +11,7 @@ pace.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Union
+from typing import Any
 
 import torch
 
@@ -21,7 +21,7 @@ from bluefog.torch.optimizers._base import (
     settings_for,
     wrap,
 )
-from bluefog.torch.optimizers._mixing import CommunicationType, Exclusion, Mixer, models_of
+from bluefog.torch.optimizers._mixing import CommunicationType, Exclusion, Mixer, Model, models_of
 from bluefog.torch.optimizers.algorithms import (
     DistributedDecentLaMOptimizer,
     DistributedDiLoCoOptimizer,
@@ -65,8 +65,6 @@ __all__ = [
     "DistributedWinPutOptimizer",
     "join",
 ]
-
-Model = Union[torch.nn.Module, Sequence[torch.nn.Module]]
 
 
 def DistributedAdaptWithCombineOptimizer(  # noqa: N802

@@ -19,6 +19,8 @@ from bluefog.torch.slots import MIXABLE_DTYPES, collect_members
 
 #: Rank -> weight, or ranks that all get the weight 1.
 Weights = Union[Mapping[int, float], Iterable[int]]
+#: What factories take: the module that is called in training, or several.
+Model = Union[torch.nn.Module, Sequence[torch.nn.Module]]
 #: What ``exclude=`` takes: parameters, modules, and names of either.
 Exclusion = Union[torch.nn.Parameter, torch.nn.Module, str]
 

@@ -12,17 +12,15 @@ place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Union
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 
 from bluefog.torch.optimizers._base import settings_for, wrap
-from bluefog.torch.optimizers._mixing import CommunicationType, Exclusion, Mixer, models_of
+from bluefog.torch.optimizers._mixing import CommunicationType, Exclusion, Mixer, Model, models_of
 from bluefog.torch.optimizers.gradient import GradientAllreduce
 from bluefog.torch.optimizers.synchronous import Synchronous
-
-Model = Union[torch.nn.Module, Sequence[torch.nn.Module]]
 
 
 def DistributedGradientAllreduceOptimizer(  # noqa: N802

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
 from typing import Any, Callable
 
 import torch
@@ -111,7 +110,7 @@ class GradientAllreduce:
                 "backward after its bucket was on its way to the other ranks, as reentrant checkpointing "
                 "does; use checkpoint(..., use_reentrant=False)"
             )
-        averaging.arrived.add(id(parameter))
+        averaging.awaited.discard(id(parameter))
         self._start_full_buckets()
 
     def _start_full_buckets(self) -> None:
@@ -119,7 +118,7 @@ class GradientAllreduce:
         for averaging in reversed(self._buckets):
             if averaging.started:
                 continue
-            if not averaging.is_full():
+            if averaging.awaited:
                 return
             self._start(averaging)
 
@@ -154,8 +153,7 @@ class GradientAllreduce:
                 self._start(averaging)
         flight, self._flight = self._flight, Flight()
         for averaging in self._buckets:
-            averaging.started = False
-            averaging.arrived.clear()
+            averaging.start_over()
         flight.wait()
         for averaging in self._buckets:
             averaging.gradients.give()
@@ -163,19 +161,16 @@ class GradientAllreduce:
 
 
 class _Averaging:
-    """A bucket of gradients, and which of them backward has computed."""
+    """A bucket of gradients, and which of them backward has yet to compute."""
 
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
         self.gradients = GradientBucket(bucket, tells_who_has_one=True)
-        self.arrived: set[int] = set()
+        self.start_over()
+
+    def start_over(self) -> None:
         self.started = False
-
-    def is_full(self) -> bool:
-        return all(id(p) in self.arrived for p in self._parameters())
-
-    def _parameters(self) -> Iterator[torch.Tensor]:
-        return (member.tensor for member in self.bucket.members if member.tensor.requires_grad)
+        self.awaited = {id(member.tensor) for member in self.bucket.members if member.tensor.requires_grad}
 
 
 def _hook(style: weakref.ref[GradientAllreduce]) -> Callable[[torch.Tensor], None]:
