@@ -51,9 +51,9 @@ class Settings {
     option = nb::cast<T>(given_[name]);
     ++taken_;
   }
-  void require_all_taken(const std::string& kind) const {
+  void require_all_taken() const {
     if (taken_ == given_.size()) return;
-    throw InvalidArgument(kind + " does not know all of the options " +
+    throw InvalidArgument("the algorithm does not know all of the options " +
                           nb::cast<std::string>(nb::str(given_)));
   }
 
@@ -63,8 +63,9 @@ class Settings {
 };
 
 template <class Algorithm, class Options>
-std::unique_ptr<DecentralizedAlgorithm> make(Context& context, const Buckets& buckets,
-                                             const Options& options) {
+std::unique_ptr<DecentralizedAlgorithm> make(Context& context, const Buckets& buckets, const Options& options,
+                                             const Settings& settings) {
+  settings.require_all_taken();
   const nb::gil_scoped_release free_gil;
   if constexpr (std::is_constructible_v<Algorithm, Context&, const std::vector<Tensor>&,
                                         const std::vector<Tensor>&, const Options&>) {
@@ -80,28 +81,24 @@ std::unique_ptr<DecentralizedAlgorithm> make_by_name(const std::string& kind, Co
   if (kind == "quasi_global_momentum") {
     QuasiGlobalOptions options{common};
     settings.take("momentum", options.momentum);
-    settings.require_all_taken(kind);
-    return make<QuasiGlobalMomentum>(context, buckets, options);
+    return make<QuasiGlobalMomentum>(context, buckets, options, settings);
   }
   if (kind == "gossip_pga") {
     GossipPgaOptions options{common};
     settings.take("rounds_per_average", options.rounds_per_average);
-    settings.require_all_taken(kind);
-    return make<GossipPga>(context, buckets, options);
+    return make<GossipPga>(context, buckets, options, settings);
   }
   if (kind == "slow_momentum") {
     SlowMomentumOptions options{common};
     settings.take("momentum", options.momentum);
     settings.take("step_size", options.step_size);
-    settings.require_all_taken(kind);
-    return make<SlowMomentum>(context, buckets, options);
+    return make<SlowMomentum>(context, buckets, options, settings);
   }
   if (kind == "diloco") {
     DiLoCoOptions options{common};
     settings.take("momentum", options.momentum);
     settings.take("step_size", options.step_size);
-    settings.require_all_taken(kind);
-    return make<DiLoCo>(context, buckets, options);
+    return make<DiLoCo>(context, buckets, options, settings);
   }
   if (kind == "noloco") {
     NoLoCoOptions options{common};
@@ -109,15 +106,13 @@ std::unique_ptr<DecentralizedAlgorithm> make_by_name(const std::string& kind, Co
     settings.take("step_size", options.step_size);
     settings.take("attraction", options.attraction);
     settings.take("seed", options.seed);
-    settings.require_all_taken(kind);
-    return make<NoLoCo>(context, buckets, options);
+    return make<NoLoCo>(context, buckets, options, settings);
   }
-  settings.require_all_taken(kind);
-  if (kind == "gradient_tracking") return make<GradientTracking>(context, buckets, common);
-  if (kind == "exact_diffusion") return make<ExactDiffusion>(context, buckets, common);
-  if (kind == "decentlam") return make<DecentLaM>(context, buckets, common);
-  if (kind == "gradient_push") return make<StochasticGradientPush>(context, buckets, common);
-  if (kind == "local_descent") return make<LocalDescent>(context, buckets, common);
+  if (kind == "gradient_tracking") return make<GradientTracking>(context, buckets, common, settings);
+  if (kind == "exact_diffusion") return make<ExactDiffusion>(context, buckets, common, settings);
+  if (kind == "decentlam") return make<DecentLaM>(context, buckets, common, settings);
+  if (kind == "gradient_push") return make<StochasticGradientPush>(context, buckets, common, settings);
+  if (kind == "local_descent") return make<LocalDescent>(context, buckets, common, settings);
   throw InvalidArgument("no decentralized algorithm is called \"" + kind + "\"");
 }
 
@@ -156,9 +151,6 @@ void bind_decentralized(nb::module_& module, nb::class_<PyContext>& context) {
   using nb::arg;
   nb::class_<PyAlgorithm>(module, "DecentralizedAlgorithm",
                           "A synchronous algorithm over flat buckets, which must live as long as it does.")
-      .def(
-          "begin_gradient", [](PyAlgorithm& self) { self.engine().begin_gradient(); },
-          nb::call_guard<nb::gil_scoped_release>())
       .def(
           "begin_step", [](PyAlgorithm& self, double step_size) { self.engine().begin_step(step_size); },
           arg("step_size"), nb::call_guard<nb::gil_scoped_release>())
