@@ -93,6 +93,10 @@ struct BLUEFOG_API Config {
   std::string store = "auto";
   /// BLUEFOG_BUCKET_SIZE (bytes): largest bucket of parameters that optimizers lay out.
   std::size_t bucket_size = std::size_t{16} << 20;
+  /// BLUEFOG_FUSION_THRESHOLD (bytes): non-blocking operations on tensors of at most 64 KiB wait for each
+  /// other, until together they have so many bytes, somebody waits or polls, or 0.2 ms have passed. What they
+  /// tell the peers then goes together. 0: none waits.
+  std::size_t fusion_threshold = std::size_t{8} << 20;
 
   /// Reads the environment. Unknown BLUEFOG_* names get one warning each.
   /// @throws InvalidArgument for a value that cannot be read, naming the variable

@@ -55,6 +55,8 @@ class BLUEFOG_API Context {
   [[nodiscard]] int local_size() const;
   [[nodiscard]] int machine_rank() const;
   [[nodiscard]] int machine_size() const;
+  /// Hosts over which the ranks are spread; those of one share memory. Pretended machines do not count.
+  [[nodiscard]] int host_count() const;
   [[nodiscard]] const Config& config() const;
 
   /// Collective: every rank gives the same graph. `weighted`: use its weights; else the uniform mean over

@@ -61,6 +61,7 @@ void bind_membership(nb::class_<PyContext>& context) {
       .def("local_size", [](const PyContext& self) { return self.engine().local_size(); })
       .def("machine_rank", [](const PyContext& self) { return self.engine().machine_rank(); })
       .def("machine_size", [](const PyContext& self) { return self.engine().machine_size(); })
+      .def("host_count", [](const PyContext& self) { return self.engine().host_count(); })
       .def(
           "config", [](const PyContext& self) { return self.engine().config().to_map(); },
           "Every BLUEFOG_* setting with its value.")

@@ -25,26 +25,42 @@ using base::Environment;
 
 // Read by Config, or by other parts of the project, or set by bfrun for scripts.
 constexpr std::array known_names{
-    "BLUEFOG_RANK",           "BLUEFOG_SIZE",          "BLUEFOG_LOCAL_RANK",
-    "BLUEFOG_LOCAL_SIZE",     "BLUEFOG_RENDEZVOUS",    "BLUEFOG_NODES_PER_MACHINE",
-    "BLUEFOG_RANKS_OF_HOSTS", "BLUEFOG_START_TIMEOUT", "BLUEFOG_OP_TIMEOUT",
-    "BLUEFOG_STALL_WARNING",  "BLUEFOG_ARENA_SIZE",    "BLUEFOG_TIMELINE",
-    "BLUEFOG_LOG_LEVEL",      "BLUEFOG_LOG_HIDE_TIME", "BLUEFOG_STORE",
-    "BLUEFOG_BUCKET_SIZE",    "BLUEFOG_BFRUN",         "BLUEFOG_UNDO_LOG",
-    "BLUEFOG_HEARTBEAT",      "BLUEFOG_SIGUSR1",       "BLUEFOG_TRANSPORT",
-    "BLUEFOG_LISTEN",         "BLUEFOG_PORT_RANGE",    "BLUEFOG_TCP_CONNECTIONS",
-    "BLUEFOG_TCP_CONGESTION", "BLUEFOG_TCP_BUFFER",    "BLUEFOG_INSTRUCTION_SET",
-    "BLUEFOG_ENCRYPT",        "BLUEFOG_JOB_ID",        "BLUEFOG_RESTART_COUNT",
+    "BLUEFOG_RANK",
+    "BLUEFOG_SIZE",
+    "BLUEFOG_LOCAL_RANK",
+    "BLUEFOG_LOCAL_SIZE",
+    "BLUEFOG_RENDEZVOUS",
+    "BLUEFOG_NODES_PER_MACHINE",
+    "BLUEFOG_RANKS_OF_HOSTS",
+    "BLUEFOG_START_TIMEOUT",
+    "BLUEFOG_OP_TIMEOUT",
+    "BLUEFOG_STALL_WARNING",
+    "BLUEFOG_ARENA_SIZE",
+    "BLUEFOG_TIMELINE",
+    "BLUEFOG_LOG_LEVEL",
+    "BLUEFOG_LOG_HIDE_TIME",
+    "BLUEFOG_STORE",
+    "BLUEFOG_BUCKET_SIZE",
+    "BLUEFOG_BFRUN",
+    "BLUEFOG_UNDO_LOG",
+    "BLUEFOG_HEARTBEAT",
+    "BLUEFOG_SIGUSR1",
+    "BLUEFOG_TRANSPORT",
+    "BLUEFOG_LISTEN",
+    "BLUEFOG_PORT_RANGE",
+    "BLUEFOG_TCP_CONNECTIONS",
+    "BLUEFOG_TCP_CONGESTION",
+    "BLUEFOG_TCP_BUFFER",
+    "BLUEFOG_INSTRUCTION_SET",
+    "BLUEFOG_ENCRYPT",
+    "BLUEFOG_JOB_ID",
+    "BLUEFOG_RESTART_COUNT",
     "BLUEFOG_JOB_KEY_FILE",
-};
-
-// BlueFog 0.3 read this; scripts still set it.
-constexpr std::array names_of_bluefog_03{
     "BLUEFOG_FUSION_THRESHOLD",
 };
 
-// These, too, at run time or in its build. It was for Python only, whose front end says what there is instead
-// (python/bluefog/torch/old_variables.py); another warning here would be one too many.
+// BlueFog 0.3 read these, at run time or in its build. It was for Python only, whose front end says what
+// there is instead (python/bluefog/torch/old_variables.py); another warning here would be one too many.
 constexpr std::array names_that_python_answers{
     "BLUEFOG_CYCLE_TIME",
     "BLUEFOG_MPI_THREAD_LEVEL",
@@ -243,6 +259,7 @@ Config read_config(const Environment& environment) {
     reject("BLUEFOG_STORE", config.store, "plain, streaming or auto");
   }
   read_integer(environment, "BLUEFOG_BUCKET_SIZE", std::size_t{1}, config.bucket_size);
+  read_integer(environment, "BLUEFOG_FUSION_THRESHOLD", std::size_t{0}, config.fusion_threshold);
   return config;
 }
 
@@ -255,11 +272,7 @@ std::vector<std::string> warnings_about_unknown_names(const Environment& environ
     const auto same = [&](const char* other) { return name == other; };
     if (std::any_of(known_names.begin(), known_names.end(), same)) continue;
     if (std::any_of(names_that_python_answers.begin(), names_that_python_answers.end(), same)) continue;
-    if (std::any_of(names_of_bluefog_03.begin(), names_of_bluefog_03.end(), same)) {
-      warnings.push_back("the environment variable " + name + " of BlueFog 0.3 has no effect any more");
-    } else {
-      warnings.push_back("the environment variable " + name + " is unknown and has no effect: misspelt?");
-    }
+    warnings.push_back("the environment variable " + name + " is unknown and has no effect: misspelt?");
   }
   return warnings;
 }
@@ -311,6 +324,7 @@ std::map<std::string, std::string> Config::to_map() const {
       {"BLUEFOG_SIGUSR1", report_on_sigusr1 ? "1" : "0"},
       {"BLUEFOG_STORE", store},
       {"BLUEFOG_BUCKET_SIZE", std::to_string(bucket_size)},
+      {"BLUEFOG_FUSION_THRESHOLD", std::to_string(fusion_threshold)},
   };
 }
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <iterator>
+#include <set>
 #include <vector>
 
 #include <bluefog/context.hpp>
@@ -82,6 +83,12 @@ int Context::machine_rank() const {
 }
 int Context::machine_size() const {
   return static_cast<int>(impl_->machines.size());
+}
+int Context::host_count() const {
+  const auto& transport = impl_->session->transport();
+  std::set<int> hosts;
+  for (int rank = 0; rank < size(); ++rank) hosts.insert(transport.host_of(rank));
+  return static_cast<int>(hosts.size());
 }
 const Config& Context::config() const {
   return impl_->session->config();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include <bluefog/error.hpp>
 
@@ -36,6 +37,7 @@ Engine::~Engine() {
 std::shared_ptr<Operation> Engine::submit(Request request, bool is_async) {
   auto operation = std::allocate_shared<Operation>(base::RecyclingAllocator<Operation>(), std::move(request));
   operation->is_async = is_async;
+  Gathering gathering = Gathering::No;
   {
     const std::lock_guard lock(submit_mutex_);
     refuse_if_stopped(*operation);
@@ -60,8 +62,9 @@ std::shared_ptr<Operation> Engine::submit(Request request, bool is_async) {
     incoming_.push_back(operation);
     has_incoming_.store(true, std::memory_order_release);
     start_background_for(*operation);
+    gathering = gather(*operation);
   }
-  wake_for(*operation);
+  if (gathering != Gathering::GoesOn) wake_for(*operation);
   return operation;
 }
 
@@ -85,7 +88,8 @@ void Engine::wake_for(const Operation& operation) {
   if (operation.is_async) background_bell_->ring();
   if (const std::unique_lock lock(mutex_, std::try_to_lock); lock.owns_lock()) {
     // The caller of a non-blocking operation has other things to do than to mix.
-    operation.is_async ? admit() : static_cast<void>(pass());
+    const transport::Batch batch(transport_);
+    operation.is_async ? admit(!is_gathering()) : static_cast<void>(pass());
   }
   if (operation.is_async) transport_.doorbell().ring();
 }
@@ -238,10 +242,12 @@ std::string Engine::take_complaint() {
 }
 
 /// Moves submitted operations, in their order, to those in flight.
-void Engine::admit() {
+void Engine::admit(bool with_gathered) {
   if (!has_incoming_.load(std::memory_order_acquire)) return;
   const std::lock_guard lock(submit_mutex_);
   admit_errands();
+  if (!with_gathered) return;
+  end_gathering();
   while (!incoming_.empty()) {
     const std::shared_ptr<Operation>& next = incoming_.front();
     if (!post(*next)) return;
@@ -251,21 +257,32 @@ void Engine::admit() {
   has_incoming_.store(false, std::memory_order_release);
 }
 
-bool Engine::pass() {
+bool Engine::pass(bool with_gathered) {
+  transport::Batch batch(transport_);
   transport_.progress();
-  admit();
+  admit(with_gathered);
   bool moved = false;
   for (auto at = open_.begin(); at != open_.end();) {
     const std::shared_ptr<Operation> operation = *at;
-    moved = advance(*operation) || moved;
+    const bool has_moved = advance(*operation);
+    moved = moved || has_moved;
     if (operation->task.finished()) {
       at = open_.erase(at);
       finish(*operation);
     } else {
       ++at;
     }
+    // Nobody waits for the work that follows.
+    if (has_moved && !is_small(*operation)) flush(batch);
   }
+  flush(batch);
   return pass_errands() || moved;
+}
+
+/// Tells the peers, and who waits here, what this pass has done so far.
+void Engine::flush(transport::Batch& batch) {
+  batch.flush();
+  if (std::exchange(has_closed_, false)) transport_.doorbell().ring();
 }
 
 /// @returns whether the operation moved
@@ -314,7 +331,7 @@ void Engine::finish(Operation& operation) {
   const bool is_async = operation.is_async;
   operation.close(std::move(error));
   if (is_async) async_open_.fetch_sub(1, std::memory_order_acq_rel);
-  transport_.doorbell().ring();
+  has_closed_ = true;
 }
 
 Task Engine::run(Operation& operation) {
@@ -356,9 +373,11 @@ void Engine::background() {
       return is_wanted ? base::Turn::Over : base::Turn::Idle;
     });
     if (background_stop_.load()) return;
-    executor_.wait(transport_.doorbell(), false, next_alarm(), [this] {
-      const bool moved = drive();
+    const base::TimePoint until = std::min(next_alarm(), gathering_ends_.load());
+    executor_.wait(transport_.doorbell(), false, until, [this, until] {
+      const bool moved = drive_gathered();
       if (async_open_.load() == 0 || background_stop_.load()) return base::Turn::Over;
+      if (gathering_ends_.load() < until) return base::Turn::Over;
       return moved ? base::Turn::Busy : base::Turn::Idle;
     });
     const std::lock_guard lock(mutex_);

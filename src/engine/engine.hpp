@@ -89,10 +89,11 @@ class Engine {
   // --- engine.cpp: life of an operation
   [[nodiscard]] Task run(Operation& operation);
   void close_all();
-  void admit();
+  void admit(bool with_gathered = true);
   [[nodiscard]] bool advance(Operation& operation);
   [[nodiscard]] static bool is_ready(Operation& operation);
-  bool pass();
+  bool pass(bool with_gathered = true);
+  void flush(transport::Batch& batch);
   void finish(Operation& operation);
   void remember_reported(const Key& key);
   void background();
@@ -102,6 +103,14 @@ class Engine {
   void refuse_if_stopped(const Operation& operation) const;
   void start_background_for(const Operation& operation);
   void wake_for(const Operation& operation);
+
+  // --- fusion.cpp: small operations start together
+  [[nodiscard]] static bool is_small(const Operation& operation);
+  [[nodiscard]] bool is_gathering() const;
+  enum class Gathering : std::uint8_t { No, Begins, GoesOn };
+  [[nodiscard]] Gathering gather(const Operation& operation);
+  void end_gathering();
+  [[nodiscard]] bool drive_gathered();
 
   // --- errands.cpp: what is no operation between ranks
   [[nodiscard]] static std::shared_ptr<Operation> make_errand(std::shared_ptr<Errand> errand);
@@ -222,10 +231,14 @@ class Engine {
   std::deque<std::shared_ptr<Operation>> incoming_;
   std::deque<std::shared_ptr<Operation>> incoming_errands_;
   std::atomic<bool> has_incoming_{false};
+  std::size_t gathered_bytes_ = 0;  ///< of operations that wait for others
+  /// When those start at the latest; written under submit_mutex_.
+  std::atomic<base::TimePoint> gathering_ends_{base::TimePoint::max()};
 
   std::mutex mutex_;  ///< progress: everything below; taken before submit_mutex_
   std::list<std::shared_ptr<Operation>> open_;
   std::list<std::shared_ptr<Operation>> errands_;
+  bool has_closed_ = false;  ///< an operation, in this pass
   std::deque<Retired> retired_;
   std::unordered_map<std::uint64_t, std::shared_ptr<const mixing::MixingRow>> rows_;
   Accounts accounts_;

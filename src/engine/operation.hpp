@@ -105,6 +105,19 @@ struct PeerView {
   base::TimePoint missing_since{};  ///< the operation waits for this peer, among others; else the epoch
 };
 
+/// Bytes of a tensor; none for what has no tensor.
+struct MemoryRange {
+  const std::byte* begin = nullptr;
+  const std::byte* end = nullptr;
+  MemoryRange() = default;
+  explicit MemoryRange(const ConstTensor& tensor)
+      : begin(static_cast<const std::byte*>(tensor.data)),
+        end(tensor.data != nullptr ? begin + tensor.bytes() : nullptr) {}
+  [[nodiscard]] bool overlaps(const MemoryRange& other) const noexcept {
+    return begin < other.end && other.begin < end && begin != end && other.begin != other.end;
+  }
+};
+
 class Operation {
  public:
   explicit Operation(Request request);
@@ -123,6 +136,8 @@ class Operation {
   [[nodiscard]] const PeerView* find_peer(int rank) const noexcept;
 
   // Owned by the engine, under its lock.
+  MemoryRange read;
+  MemoryRange written;
   Key key{};
   std::uint64_t sequence = 0;
   SlotRef slot;

@@ -10,18 +10,9 @@ namespace bluefog::engine {
 
 namespace {
 
-bool overlap(const void* a, std::size_t a_bytes, const void* b, std::size_t b_bytes) {
-  if (a == nullptr || b == nullptr) return false;  // barriers have no tensors
-  const auto* first = static_cast<const std::byte*>(a);
-  const auto* second = static_cast<const std::byte*>(b);
-  return a_bytes > 0 && b_bytes > 0 && first < second + b_bytes && second < first + a_bytes;
-}
-
 /// Whether one of two operations writes what the other reads or writes.
-bool conflict(const Request& a, const Request& b) {
-  return overlap(a.output.data, a.output.bytes(), b.output.data, b.output.bytes()) ||
-         overlap(a.output.data, a.output.bytes(), b.input.data, b.input.bytes()) ||
-         overlap(a.input.data, a.input.bytes(), b.output.data, b.output.bytes());
+bool conflict(const Operation& a, const Operation& b) {
+  return a.written.overlaps(b.written) || a.written.overlaps(b.read) || a.read.overlaps(b.written);
 }
 
 }  // namespace
@@ -60,11 +51,15 @@ bool Engine::acquire_slot(SlotRef& slot) {
 
 void Engine::refuse_overlap(Operation& operation) const {
   Request& request = operation.request();
+  if (request.local_error) return;
+  operation.read = MemoryRange(request.input);
+  operation.written = MemoryRange(request.output);
   for (const auto& other : open_) {
-    if (request.local_error || !conflict(request, other->request())) continue;
+    if (!conflict(operation, *other)) continue;
     request.local_error = std::make_exception_ptr(
         InvalidArgument(operation.describe(rank_) + ": its tensors overlap those of " +
                         other->describe(rank_) + ", which is still in flight; wait for that first"));
+    return;
   }
 }
 

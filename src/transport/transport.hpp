@@ -189,6 +189,12 @@ class Transport {
   /// Rings a peer that shares memory: words that are no post's have changed.
   virtual void nudge(int peer) = 0;
 
+  // --- batches: what concerns many operations goes together
+  /// Until end_batch(), peers that show() concerns may be rung later and once, and small messages wait for
+  /// each other.
+  virtual void begin_batch() {}
+  virtual void end_batch() {}
+
   // --- the decision of a meeting, kept in the slot of its lowest member
   [[nodiscard]] virtual Decision decision(const SlotRef& at) const = 0;
   /// Moves Open to `wanted`; gives what the decision is afterwards.
@@ -201,6 +207,23 @@ class Transport {
 
  protected:
   Transport() = default;
+};
+
+/// A batch, as long as it lives.
+class Batch {
+ public:
+  explicit Batch(Transport& transport) : transport_(transport) { transport_.begin_batch(); }
+  ~Batch() { transport_.end_batch(); }
+  Batch(const Batch&) = delete;
+  Batch& operator=(const Batch&) = delete;
+  /// What has been gathered goes now.
+  void flush() {
+    transport_.end_batch();
+    transport_.begin_batch();
+  }
+
+ private:
+  Transport& transport_;
 };
 
 }  // namespace bluefog::transport

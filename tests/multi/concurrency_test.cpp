@@ -204,6 +204,45 @@ TEST_P(Concurrency, AHandleMayBeDropped) {
   });
 }
 
+/// Threads, so that one can wait for another without the engine.
+class Gathering : public testing::TestWithParam<Ranks> {};
+
+TEST_P(Gathering, ASmallOperationHappensThoughItsCallerDoesNotWait) {
+  std::atomic<bool> has_ended{false};
+  run_job(GetParam(), 2, [&has_ended](Context& context) {
+    std::vector<float> x(16, static_cast<float>(context.rank()));
+    if (context.rank() == 0) {
+      Handle handle = context.neighbor_allreduce_async(std::span<const float>(x), std::span(x));
+      has_ended.wait(false);
+      handle.wait();
+    } else {
+      context.neighbor_allreduce(std::span<const float>(x), std::span(x));
+      has_ended = true;
+      has_ended.notify_all();
+    }
+    EXPECT_EQ(x, std::vector<float>(16, 0.5F));
+  });
+}
+
+TEST_P(Gathering, EndsAtTheThresholdOrAtOnceWithoutOne) {
+  for (const std::size_t threshold : {std::size_t{0}, std::size_t{100}}) {
+    Config config = test_config();
+    config.fusion_threshold = threshold;
+    const auto body = [](Context& context) {
+      std::vector<std::vector<float>> tensors(20, std::vector<float>(16, static_cast<float>(context.rank())));
+      std::vector<Handle> handles;
+      for (auto& x : tensors)
+        handles.push_back(context.neighbor_allreduce_async(std::span<const float>(x), std::span(x)));
+      for (Handle& handle : handles) handle.wait();
+      for (const auto& x : tensors) EXPECT_EQ(x, std::vector<float>(16, 0.5F));
+    };
+    run_job(GetParam(), 2, body, config);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Threads, Gathering, testing::Values(Ranks::Threads, Ranks::TcpThreads),
+                         testing::PrintToStringParamName());
+
 std::vector<JobSize> crowded_jobs() {
   if (is_reduced()) {
     return {{Ranks::Threads, 3},    {Ranks::Processes, 2}, {Ranks::SimulatedPairs, 3},

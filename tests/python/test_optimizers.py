@@ -5,38 +5,47 @@ from __future__ import annotations
 import pytest
 from ranks import checks_of, once, run_checks
 
-#: Script -> number of ranks, and settings.
-JOBS: dict[str, tuple[int, dict[str, str]]] = {
-    "optimizers_alone_job": (1, {}),
-    "optimizers_buckets_job": (2, {}),
-    "optimizers_wrapper_job": (3, {}),
-    "optimizers_atc_job": (4, {"BLUEFOG_BUCKET_SIZE": "4096"}),
-    "optimizers_awc_job": (4, {}),
-    "optimizers_algorithms_job": (4, {"BLUEFOG_BUCKET_SIZE": "4096"}),
-    "optimizers_join_job": (4, {"BLUEFOG_BUCKET_SIZE": "4096"}),
-    "optimizers_gradient_job": (4, {"BLUEFOG_BUCKET_SIZE": "4096"}),
-    "optimizers_windows_job": (4, {"BLUEFOG_BUCKET_SIZE": "4096"}),
+SMALL_BUCKETS = {"BLUEFOG_BUCKET_SIZE": "4096"}
+SEVERAL_HOSTS = {"BLUEFOG_TRANSPORT": "tcp"}
+
+#: Name -> script (optimizers_<it>_job.py), number of ranks, and settings.
+JOBS: dict[str, tuple[str, int, dict[str, str]]] = {
+    "alone": ("alone", 1, {}),
+    "buckets": ("buckets", 2, {}),
+    "wrapper": ("wrapper", 3, {}),
+    "atc": ("atc", 4, SMALL_BUCKETS),
+    "atc_in_backward": ("atc_in_backward", 4, SMALL_BUCKETS),
+    "awc": ("awc", 4, {}),
+    "awc_over_hosts": ("awc", 4, SEVERAL_HOSTS),
+    "algorithms": ("algorithms", 4, SMALL_BUCKETS),
+    "join": ("join", 4, SMALL_BUCKETS),
+    "gradient": ("gradient", 4, SMALL_BUCKETS),
+    "windows": ("windows", 4, SMALL_BUCKETS),
 }
+
+
+def script_of(name: str) -> str:
+    return f"optimizers_{name}_job"
 
 
 @pytest.fixture(scope="session")
 def outcomes(tmp_path_factory):
     @once
-    def of_job(script: str):
-        count, settings = JOBS[script]
-        return run_checks(count, tmp_path_factory.mktemp(script), script, **settings)
+    def of_job(job: str):
+        script, count, settings = JOBS[job]
+        return run_checks(count, tmp_path_factory.mktemp(job), script_of(script), **settings)
 
     return of_job
 
 
 CASES = [
-    pytest.param(script, name, id=f"{script[11:-4]}-{name[6:]}")
-    for script in JOBS
-    for name in checks_of(script)
+    pytest.param(job, script_of(script), name, id=f"{job}-{name[6:]}")
+    for job, (script, _, _) in JOBS.items()
+    for name in checks_of(script_of(script))
 ]
 
 
-@pytest.mark.parametrize(("script", "name"), CASES)
-def test_on_every_rank(outcomes, script, name):
-    for rank, report in enumerate(outcomes(script)):
+@pytest.mark.parametrize(("job", "script", "name"), CASES)
+def test_on_every_rank(outcomes, job, script, name):
+    for rank, report in enumerate(outcomes(job)):
         assert report[script][name] == "", f"rank {rank}: {report[script][name]}"

@@ -206,6 +206,28 @@ TEST_F(Board, ShowsWhatIsPublishedUntilItIsReclaimed) {
   EXPECT_TRUE(peer().row(stale, post_).empty());
 }
 
+TEST_F(Board, ABatchRingsEachPeerOnceAndAtItsEnd) {
+  base::Doorbell& bell = peer().doorbell();
+  const auto rings = [&bell, before = bell.announce()] {
+    const std::uint32_t seen = bell.announce() - before;
+    bell.leave();
+    return seen;
+  };
+  const SlotRef slot = publish(Key{5, 0});
+  owner().show(1, slot);
+  EXPECT_EQ(rings(), 1U);
+  {
+    Batch batch(owner());
+    for (int i = 0; i < 3; ++i) owner().show(1, slot);
+    EXPECT_EQ(rings(), 1U);
+    batch.flush();
+    EXPECT_EQ(rings(), 2U);
+    owner().show(1, slot);
+  }
+  EXPECT_EQ(rings(), 3U);
+  bell.leave();
+}
+
 TEST_F(Board, RemembersTheLatestOfAnyNumberOfStreams) {
   constexpr std::uint64_t streams = 20'000;
   for (std::uint64_t stream = 1; stream <= streams; ++stream) {

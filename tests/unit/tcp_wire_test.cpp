@@ -3,9 +3,12 @@
 #include "transport/tcp/tcp_wire.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <filesystem>
 #include <iterator>
+#include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -15,6 +18,7 @@
 
 #include <bluefog/error.hpp>
 
+#include "transport/tcp/connection.hpp"
 #include "transport/tcp/frame.hpp"
 #include "transport/tcp/link.hpp"
 #include "unit/wires.hpp"
@@ -64,8 +68,11 @@ TEST_P(Order, IsKeptOverAllConnections) {
   });
   constexpr std::uint64_t count = 600;
   const auto talk = [](Station& from, int to) {
-    for (std::uint64_t i = 0; i < count; ++i)
+    for (std::uint64_t i = 0; i < count; ++i) {
+      if (i % 20 == 0) from.wire->begin_batch();
       from.wire->send(to, chunk(i, i % 3 == 0 ? 1 + i : 20'000 + 100 * i));
+      if (i % 20 == 15) from.wire->end_batch();
+    }
   };
   std::thread other([&] { talk(stations[1], 0); });  // so both may dial
   talk(stations[0], 1);
@@ -81,6 +88,52 @@ INSTANTIATE_TEST_SUITE_P(All, Order,
                            return std::to_string(info.param.for_data) +
                                   (info.param.are_encrypted ? "Encrypted" : "Plain");
                          });
+
+/// A connection whose other end tells system calls apart.
+class Calls : public testing::Test {
+ protected:
+  Calls() {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, ends.data()), 0);
+    other_ = base::UniqueFd(ends[1]);
+    Opened opened{std::make_shared<Socket>(io_, base::UniqueFd(ends[0])), nullptr};
+    connection_.emplace(std::move(opened), PeerFacts{1, 2}, Role::Control);
+  }
+  /// Bytes of the next system call; -1 if there was none.
+  ssize_t next_call() {
+    std::array<std::byte, 2 * most_held_bytes> bytes;
+    return ::recv(other_.get(), bytes.data(), bytes.size(), 0);
+  }
+
+  asio::io_context io_;
+  base::UniqueFd other_;
+  std::optional<Connection> connection_;
+  const std::vector<std::byte> head_ = std::vector<std::byte>(30);
+};
+
+TEST_F(Calls, HeldMessagesAreWrittenByOne) {
+  for (int i = 0; i < 10; ++i) connection_->hold(head_, remote::Payload(70));
+  EXPECT_EQ(next_call(), -1);
+  EXPECT_EQ(connection_->unsent_bytes(), 1000U);
+  connection_->write_held();
+  EXPECT_EQ(next_call(), 1000);
+  EXPECT_EQ(next_call(), -1);
+  connection_->write_held();
+  EXPECT_EQ(next_call(), -1);
+}
+
+TEST_F(Calls, AMessageThatDoesNotWaitComesBehindThoseThatDo) {
+  connection_->hold(head_, remote::Payload(70));
+  connection_->send(head_, remote::Payload(5));
+  EXPECT_EQ(next_call(), 100);
+  EXPECT_EQ(next_call(), 35);
+}
+
+TEST_F(Calls, ManyBytesDoNotWait) {
+  std::size_t held = 0;
+  for (; held < most_held_bytes; held += 1030) connection_->hold(head_, remote::Payload(1000));
+  EXPECT_EQ(next_call(), static_cast<ssize_t>(held));
+}
 
 TEST(Overtaking, KeepsTheOrder) {
   Link link({1, 2});

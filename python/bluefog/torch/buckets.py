@@ -57,7 +57,7 @@ class Bucket:
         self._allocate = allocate
         self._memory = allocate(end)
         self._second: SharedMemory | None = None
-        self._whole: tuple[torch.Tensor, ...] | None = None  # both buffers, made when first needed
+        self._whole: tuple[torch.Tensor, torch.Tensor] | None = None  # both buffers, made when first needed
         for slot in self.slots:
             self._point(slot, slot.members[0].tensor.detach())
 
@@ -89,11 +89,33 @@ class Bucket:
         """Copies the second buffer over all parameters of this bucket, as an in-place change that autograd
         sees.
         """
-        if self._whole is None:
-            self._whole = tuple(tensor_of(m, 0, self.nbytes) for m in (self._memory, self.second_buffer))
-        parameters, mixed = self._whole
+        parameters, mixed = self._both_buffers()
         parameters.copy_(mixed)
         self.mark_changed()
+
+    def fill_second_buffer(self) -> None:
+        """Copies the parameters there."""
+        parameters, copies = self._both_buffers()
+        copies.copy_(parameters)
+
+    def places_in_second_buffer(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Every parameter of this bucket, and its place in the second buffer, laid out like it."""
+        _, copies = self._both_buffers()
+        places = []
+        for slot in self.slots:
+            flat = copies[slot.offset : slot.offset + slot.nbytes].view(self.dtype)
+            for member in slot.members:
+                place = flat.as_strided(member.shape, member.stride, flat.storage_offset())
+                places.append((member.tensor, place))
+        return places
+
+    def _both_buffers(self) -> tuple[torch.Tensor, torch.Tensor]:
+        if self._whole is None:
+            self._whole = (
+                tensor_of(self._memory, 0, self.nbytes),
+                tensor_of(self.second_buffer, 0, self.nbytes),
+            )
+        return self._whole
 
     def mark_changed(self) -> None:
         """Tells autograd that the parameters changed in place, so that graphs that saved them refuse a

@@ -99,6 +99,9 @@ class Wire {
   virtual void send(int peer, Message message) = 0;
   /// Whether chunks for a peer go on their way at once; else they had better wait where they lie.
   [[nodiscard]] virtual bool has_room(int /*peer*/) { return true; }
+  /// Until end_batch(), small messages, but no notes, may wait for each other.
+  virtual void begin_batch() {}
+  virtual void end_batch() {}
   /// Tells several peers that this rank has left.
   virtual void send_left(std::span<const int> peers) {
     for (const int peer : peers) send(peer, {});

@@ -45,6 +45,15 @@ void SplitTransport::show(int peer, const SlotRef& at) {
   shares_memory(peer) ? near_.show(peer, at) : remote_.show(peer, at.slot);
 }
 
+void SplitTransport::begin_batch() {
+  near_.begin_batch();
+  wire_.begin_batch();
+}
+void SplitTransport::end_batch() {
+  near_.end_batch();
+  wire_.end_batch();
+}
+
 void SplitTransport::reclaim(const SlotRef& own, const Key& key) {
   near_.reclaim(own, key);
   remote_.reclaim(own.slot, key);

@@ -41,6 +41,8 @@ class SplitTransport : public Transport {
   void set_consumed(const SlotRef& own, std::uint64_t chunks) override;
   void set_reason(const SlotRef& own, const Reason& reason) override;
   void show(int peer, const SlotRef& at) override;
+  void begin_batch() override;
+  void end_batch() override;
   void nudge(int peer) override { near_.nudge(peer); }
   void send_note(int peer, const Note& note) override;
   [[nodiscard]] bool has_room_for_notes(int peer) override { return wire_.has_room(peer); }

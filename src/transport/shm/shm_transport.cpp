@@ -93,6 +93,7 @@ ShmTransport::ShmTransport(int rank, int size, std::shared_ptr<Arena> arena, Map
       out_of_reach_(static_cast<std::size_t>(size)),
       boards_(static_cast<std::size_t>(size)),
       lost_(static_cast<std::size_t>(size)) {
+  bells_.contains.resize(static_cast<std::size_t>(size));
   if (size > most_ranks) {
     throw InvalidArgument("a job can have at most " + std::to_string(most_ranks) + " ranks, not " +
                           std::to_string(size));
@@ -147,6 +148,15 @@ std::string ShmTransport::why_lost(int peer) const {
 void ShmTransport::set_lost(int peer) {
   lost_[static_cast<std::size_t>(peer)].store(true, std::memory_order_release);
   own().doorbell.ring();
+}
+
+void ShmTransport::end_batch() {
+  bells_.is_open = false;
+  for (const int peer : bells_.peers) {
+    bells_.contains[static_cast<std::size_t>(peer)] = false;
+    ring(peer);
+  }
+  bells_.peers.clear();
 }
 
 void ShmTransport::leave() {

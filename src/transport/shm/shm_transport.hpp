@@ -39,7 +39,9 @@ class ShmTransport final : public Transport {
   [[nodiscard]] int rank() const override { return rank_; }
   [[nodiscard]] int size() const override { return size_; }
   [[nodiscard]] base::Doorbell& doorbell() override { return doorbell_; }
-  void show(int peer, const SlotRef&) override { ring(peer); }
+  void show(int peer, const SlotRef&) override { bells_.is_open ? bells_.add(peer) : ring(peer); }
+  void begin_batch() override { bells_.is_open = true; }
+  void end_batch() override;
   void nudge(int peer) override { ring(peer); }
   [[nodiscard]] bool shares_memory(int) const override { return true; }
   [[nodiscard]] int host_of(int) const override { return 0; }
@@ -101,6 +103,18 @@ class ShmTransport final : public Transport {
   /// How often the owner has used a stream, as far as its board remembers.
   [[nodiscard]] static std::uint64_t calls_of(const Header& board, std::uint64_t stream);
 
+  /// Peers to ring at the end of a batch.
+  struct BatchOfBells {
+    bool is_open = false;
+    std::vector<int> peers;
+    std::vector<bool> contains;  ///< by rank
+    void add(int peer) {
+      const auto at = static_cast<std::size_t>(peer);
+      if (!contains[at]) peers.push_back(peer);
+      contains[at] = true;
+    }
+  };
+
   int rank_;
   int size_;
   std::shared_ptr<Arena> arena_;
@@ -111,6 +125,7 @@ class ShmTransport final : public Transport {
   mutable std::vector<std::string> out_of_reach_;     ///< why, of ranks whose arenas cannot be mapped
   mutable std::vector<std::atomic<Header*>> boards_;  ///< once they are mapped
   mutable std::vector<std::atomic<bool>> lost_;
+  BatchOfBells bells_;
   std::vector<std::uint32_t> free_slots_;  ///< last in, first out: few rings are ever touched
   std::unordered_map<std::uint32_t, SharedMemory> large_rows_;  ///< rows that do not fit in their slot
 };

@@ -104,6 +104,24 @@ ssize_t write_parts(const Connection& connection, Parts& parts, std::size_t coun
 }  // namespace
 
 void Connection::send(const std::vector<std::byte>& head, remote::Payload payload) {
+  write_held();
+  write(head, std::move(payload));
+}
+
+void Connection::hold(const std::vector<std::byte>& head, const remote::Payload& payload) {
+  if (is_broken || is_ending) return;
+  held.insert(held.end(), head.begin(), head.end());
+  held.insert(held.end(), payload.data(), payload.data() + payload.size());
+  if (held.size() >= most_held_bytes) write_held();
+}
+
+void Connection::write_held() {
+  if (held.empty()) return;
+  write(held, {});
+  held.clear();
+}
+
+void Connection::write(const std::vector<std::byte>& head, remote::Payload payload) {
   if (is_broken || is_ending) return;
   std::size_t sent = 0;
   if (queue.empty()) {
@@ -147,6 +165,7 @@ void Connection::flush() {
   }
   if (!is_broken) return;
   queue.clear();
+  held.clear();
   queued_bytes = 0;
   if (tls != nullptr) tls->drop_unsent();
 }

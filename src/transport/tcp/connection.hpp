@@ -22,6 +22,9 @@ struct Outgoing {
   [[nodiscard]] std::size_t left() const { return head.size() + payload.size() - sent; }
 };
 
+/// Messages that wait for each other are written when they are so many bytes.
+inline constexpr std::size_t most_held_bytes = std::size_t{64} << 10;
+
 /// What is written is guarded by the link; the rest belongs to the event loop.
 struct Connection {
   Connection(Opened opened, const PeerFacts& peer, Role role)
@@ -29,13 +32,19 @@ struct Connection {
 
   /// Writes at once what the socket takes; keeps the rest. Takes a copy of the head if it must.
   void send(const std::vector<std::byte>& head, remote::Payload payload);
-  /// Writes what waits, as far as the socket takes it.
+  /// Lets a message wait for write_held(), flush() or send(), which come before long.
+  void hold(const std::vector<std::byte>& head, const remote::Payload& payload);
+  /// Writes what hold() took, by one system call.
+  void write_held();
+  /// Writes what waits for the socket, as far as that takes it.
   void flush();
   /// No more is written: the peer sees the end once it has read all.
   void finish();
+  /// Writes at once what the socket takes; keeps the rest, as a copy.
+  void write(const std::vector<std::byte>& head, remote::Payload payload);
   /// What waits here, outside of the kernel.
   [[nodiscard]] std::size_t unsent_bytes() const {
-    return queued_bytes + (tls != nullptr ? tls->unsent() : 0);
+    return held.size() + queued_bytes + (tls != nullptr ? tls->unsent() : 0);
   }
   /// Where the next bytes of the network go.
   [[nodiscard]] std::span<std::byte> space() { return tls != nullptr ? tls->space() : reader.space(); }
@@ -44,10 +53,11 @@ struct Connection {
   std::unique_ptr<TlsSession> tls;  ///< none: what is written goes as it is
   std::deque<Outgoing> queue;
   std::size_t queued_bytes = 0;
-  bool is_broken = false;    ///< for writing; reading will tell why
-  bool is_ending = false;    ///< the end is encrypted, but may wait
-  bool is_finished = false;  ///< nothing more is written
-  bool is_waiting = false;   ///< until the socket takes more
+  std::vector<std::byte> held;  ///< behind the queue; keeps its memory
+  bool is_broken = false;       ///< for writing; reading will tell why
+  bool is_ending = false;       ///< the end is encrypted, but may wait
+  bool is_finished = false;     ///< nothing more is written
+  bool is_waiting = false;      ///< until the socket takes more
 
   FrameReader reader;
   bool has_ended = false;      ///< the peer sends no more on it

@@ -12,6 +12,7 @@ namespace {
 /// Larger chunks go by the data connections, and nothing else does: names and texts are always encrypted. A
 /// tensor that comes with its announcement does not leave it, for two messages take twice the time.
 constexpr std::size_t small_bytes = std::size_t{4} << 10;
+static_assert(small_bytes < most_held_bytes);
 /// So much may wait before chunks stay where they are; and so little before they come again.
 constexpr std::size_t full_bytes = std::size_t{4} << 20;
 constexpr std::size_t drained_bytes = std::size_t{1} << 20;
@@ -23,21 +24,33 @@ constexpr std::size_t most_early_bytes = std::size_t{1} << 30;
 
 // --- Link: any thread
 
-bool Link::send(remote::Message message) {
+bool Link::send(remote::Message message, bool may_wait) {
   const std::lock_guard lock(mutex_);
   if (state_ == State::Closed) return false;
   const bool is_first = state_ == State::Idle;
   if (is_first) state_ = State::Wanted;
-  send_locked(std::move(message));
+  send_locked(std::move(message), may_wait);
   return is_first;
 }
 
-void Link::send_locked(remote::Message message) {
+void Link::write_held() {
+  if (!holds_messages_.exchange(false)) return;
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::Up) return;
+  control_->write_held();
+  wait_if_full(*control_);
+}
+
+void Link::send_locked(remote::Message message, bool may_wait) {
   const std::uint64_t sequence = message.may_overtake() ? 0 : ++sent_;
   head_.clear();
   encode(message, sequence, head_);
   if (state_ == State::Up) {
     Connection& connection = connection_for(message);  // before its payload is moved
+    if (may_wait && message.payload.size() <= small_bytes) {
+      holds_messages_ = true;
+      return connection.hold(head_, message.payload);
+    }
     return write(connection, head_, std::move(message.payload));
   }
   message.payload.own();

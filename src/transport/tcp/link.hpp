@@ -31,8 +31,11 @@ class Link {
   explicit Link(const PeerFacts& facts) : peer(facts) {}
 
   // --- any thread
-  /// Writes a message at once, or keeps it. @returns whether the link has to be opened now
-  [[nodiscard]] bool send(remote::Message message);
+  /// Writes a message at once, or keeps it. @param may_wait  for write_held(), if it is small
+  /// @returns whether the link has to be opened now
+  [[nodiscard]] bool send(remote::Message message, bool may_wait = false);
+  /// Writes the messages that have waited.
+  void write_held();
   /// Says that this rank has left, to a peer that knows it.
   void leave();
   /// Whether more chunks had better not wait here already; if not, somebody is told when that changes.
@@ -76,12 +79,12 @@ class Link {
 
  private:
   [[nodiscard]] Connection& connection_for(const remote::Message& message);
-  void send_locked(remote::Message message);
-  void send_one(remote::Message message);
+  void send_locked(remote::Message message, bool may_wait = false);
   void write(Connection& connection, const std::vector<std::byte>& head, remote::Payload payload);
   void wait_if_full(Connection& connection);
   [[nodiscard]] std::size_t unsent_bytes() const;
 
+  std::atomic<bool> holds_messages_{false};
   mutable std::mutex mutex_;
   State state_ = State::Idle;
   std::shared_ptr<Connection> control_;

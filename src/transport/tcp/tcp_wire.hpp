@@ -54,6 +54,8 @@ class TcpWire final : public remote::Wire {
   ~TcpWire() override;
 
   void send(int peer, remote::Message message) override;
+  void begin_batch() override;
+  void end_batch() override;
   [[nodiscard]] bool has_room(int peer) override;
   /// Tells those peers that know of this rank.
   void send_left(std::span<const int> peers) override;

@@ -65,8 +65,19 @@ TcpWire::Impl::~Impl() {
 
 void TcpWire::Impl::send(int peer, remote::Message message) {
   Link& to = *link(peer);
-  if (to.send(std::move(message))) {
+  // Notes come from threads that know of no batch.
+  const bool may_wait = message.kind != remote::Message::Kind::Note && is_batching_;
+  holds_messages_ = holds_messages_ || may_wait;
+  if (to.send(std::move(message), may_wait)) {
     asio::post(io_, [this, &to] { spawn(to, open(to)); });
+  }
+}
+
+void TcpWire::Impl::end_batch() {
+  is_batching_ = false;
+  if (!std::exchange(holds_messages_, false)) return;
+  for (const auto& link : links_) {
+    if (link != nullptr) link->write_held();
   }
 }
 
@@ -340,6 +351,12 @@ void TcpWire::send(int peer, remote::Message message) {
 }
 bool TcpWire::has_room(int peer) {
   return impl_->link(peer)->has_room();
+}
+void TcpWire::begin_batch() {
+  impl_->begin_batch();
+}
+void TcpWire::end_batch() {
+  impl_->end_batch();
 }
 void TcpWire::send_left(std::span<const int> peers) {
   impl_->leave(peers);

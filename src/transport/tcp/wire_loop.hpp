@@ -32,6 +32,8 @@ class TcpWire::Impl {
   // --- any thread
   [[nodiscard]] Link* link(int peer) { return links_[static_cast<std::size_t>(peer)].get(); }
   void send(int peer, remote::Message message);
+  void begin_batch() { is_batching_ = true; }
+  void end_batch();
   void leave(std::span<const int> peers);
   void set_note_sink(NoteSink* sink);
   [[nodiscard]] bool has_news() const { return has_news_.load(std::memory_order_acquire); }
@@ -91,6 +93,8 @@ class TcpWire::Impl {
   Doorman doorman_;
   std::atomic<bool> is_leaving_{false};
   bool is_finishing_ = false;
+  std::atomic<bool> is_batching_{false};
+  bool holds_messages_ = false;  ///< of this batch; for the thread that has begun it
 
   std::mutex news_mutex_;
   std::vector<News> news_;

@@ -1,4 +1,6 @@
-"""Adapt with combine: when averaging starts, what step() takes, and how forwards are counted. For 4 ranks."""
+"""Adapt with combine: when averaging starts, what step() takes, and how forwards are counted. For 4 ranks, on
+one host and on several.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,19 @@ EVERYBODY = bf.CommunicationType.allreduce
 
 
 def in_flight(optimizer) -> bool:
-    return optimizer._style._flight is not None
+    return optimizer._style._round_open
+
+
+def check_parameters_are_read_during_the_forward_only_over_hosts() -> None:
+    over_hosts = bf._runtime.context().host_count() > 1
+    for overlap, expected in ((None, over_hosts), (True, True), (False, False)):
+        model = two_layers(bf.rank())
+        mean = mean_over_ranks(vector(model))
+        optimizer = wrapped(AWC, sgd(model, lr=0.0), model, communication_type=EVERYBODY, overlap=overlap)
+        model(inputs(1)).sum().backward()
+        assert (optimizer._style._flight is not None) == expected
+        optimizer.step()
+        assert_close(vector(model), mean)
 
 
 def check_gradients_are_those_at_the_old_parameters() -> None:

@@ -37,6 +37,7 @@ from bluefog.torch.optimizers.algorithms import (
 )
 from bluefog.torch.optimizers.asynchronous import Asynchronous
 from bluefog.torch.optimizers.atc import AdaptThenCombine
+from bluefog.torch.optimizers.atc_in_backward import AdaptThenCombineInBackward
 from bluefog.torch.optimizers.awc import AdaptWithCombine
 from bluefog.torch.optimizers.join import join
 
@@ -74,6 +75,7 @@ def DistributedAdaptWithCombineOptimizer(  # noqa: N802
     num_steps_per_communication: int = 1,
     schedule: Any | None = None,
     exclude: Iterable[Exclusion] = (),
+    overlap: bool | None = None,
 ) -> Any:
     """Wraps an optimizer for adapt with combine: w <- Combine(w) - lr * g(w), gradients at the old
     parameters.
@@ -97,6 +99,9 @@ def DistributedAdaptWithCombineOptimizer(  # noqa: N802
             ``self_weight`` and ``src_weights`` and ``dst_weights``, or ``src_machine_weights`` and
             ``dst_machine_weights``.
         exclude: Parameters, modules, or names of either, that stay this rank's own.
+        overlap: Average while gradients are computed (True), into a second buffer, which ``step()`` copies
+            in; or in place, inside ``step()`` (False). The results are the same. Default: overlap if the
+            ranks are on several hosts; on one there is no network to hide, and the copy costs more.
 
     Returns:
         An instance of a subclass of the optimizer's class.
@@ -110,7 +115,7 @@ def DistributedAdaptWithCombineOptimizer(  # noqa: N802
     models = models_of(model)
     return wrap(
         optimizer,
-        lambda mixer: AdaptWithCombine(mixer, models, num_steps_per_communication),
+        lambda mixer: AdaptWithCombine(mixer, models, num_steps_per_communication, overlap),
         lambda: _mixer(optimizer, models, communication_type, schedule, exclude),
     )
 
@@ -122,16 +127,24 @@ def DistributedAdaptThenCombineOptimizer(  # noqa: N802
     num_steps_per_communication: int = 1,
     schedule: Any | None = None,
     exclude: Iterable[Exclusion] = (),
+    step_in_backward: bool = False,
 ) -> Any:
     """Wraps an optimizer for adapt then combine: w <- Combine(w - lr * g(w)), all of it in ``step()``.
 
     `num_steps_per_communication` counts backwards; a step without any counts as one. Arguments, result and
     errors are otherwise those of DistributedAdaptWithCombineOptimizer.
+
+    `step_in_backward` adapts and mixes each bucket of parameters as soon as backward has all its gradients,
+    in a second buffer, and hides the network behind the rest of backward. ``step()`` takes the results. Not
+    with clipping and other changes between backward and step, which come too late; closures, a GradScaler
+    and a second backward before ``step()`` are refused. For optimizers of torch that update each parameter by
+    itself.
     """
     models = models_of(model)
+    style = AdaptThenCombineInBackward if step_in_backward else AdaptThenCombine
     return wrap(
         optimizer,
-        lambda mixer: AdaptThenCombine(mixer, optimizer, num_steps_per_communication),
+        lambda mixer: style(mixer, optimizer, num_steps_per_communication),
         lambda: _mixer(optimizer, models, communication_type, schedule, exclude),
     )
 

@@ -33,6 +33,11 @@ class BaseStep:
     def __call__(self, closure: Closure | None = None) -> Any:
         return self._optimizer._adapt(closure)
 
+    @property
+    def is_scaled(self) -> bool:
+        """Whether a GradScaler makes this step."""
+        return getattr(self._optimizer, "found_inf", None) is not None
+
     def unscale_gradients(self) -> bool:
         """Does what a GradScaler asked for, once; False if it found an inf, so that no step will be made."""
         return self._optimizer._unscale_gradients()
@@ -313,9 +318,7 @@ class DistributedOptimizer:
         """
         if not self._unscale_gradients():
             return None
-        step: Any = type(self._base).step
-        if getattr(step, "hooked", False):
-            step = step.__wrapped__
+        step = bare_step(self._base)
         return step(self._base) if closure is None else step(self._base, closure)
 
     def _unscale_gradients(self) -> bool:
@@ -355,6 +358,12 @@ class DistributedWindowOptimizer(DistributedOptimizer):
     @property
     def _asynchronous(self) -> Any:
         return self._style
+
+
+def bare_step(base: torch.optim.Optimizer) -> Any:
+    """The step of the base's class, a function, without hooks and what schedulers put around it."""
+    step: Any = type(base).step
+    return step.__wrapped__ if getattr(step, "hooked", False) else step
 
 
 class StepCounter:

@@ -6,7 +6,7 @@ import enum
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Callable, Union
+from typing import Any, Union
 
 import torch
 
@@ -108,7 +108,6 @@ class Mixer:
         self._number = next(_constructed)
         self._refused = _ids_of(exclude, models)
         self._warned_sum = False
-        self._scheduled = False
         context = _runtime.context()
         self._alone = context.size() == 1
         self.company: Any | None = None  # in a join() block
@@ -133,6 +132,10 @@ class Mixer:
         """To be called before a round of this rank's own; see join.py."""
         if self.company is not None:
             self.company.announce()
+
+    def shares_memory_with_all(self) -> bool:
+        """Whether all ranks are on this host."""
+        return bool(_runtime.context().host_count() == 1)
 
     def refresh(self) -> list[str]:
         """Makes buckets and parameters agree again before they are mixed; see ParameterBuckets.restore."""
@@ -169,51 +172,18 @@ class Mixer:
             list(chosen.values()), [member for key, member in members.items() if key not in chosen]
         )
 
-    def start(self, buckets: Sequence[Bucket], in_place: bool) -> Flight:
-        """Starts to mix these buckets, into themselves or into their second buffers."""
-        call = self._call(asynchronous=True)
-        return Flight([(bucket, call(bucket, in_place)) for bucket in buckets])
-
-    def mix(self, in_place: bool) -> None:
-        """Mixes all buckets on the caller's thread, in place or into their second buffers."""
-        call = self._call(asynchronous=False)
-        for bucket in self.buckets:
-            call(bucket, in_place)
-
-    def round_completed(self) -> None:
-        """The round that was started last is over for all buckets: the schedule advances, if it was used."""
-        if self._scheduled:
-            self.settings.round += 1
+    def next_round(self) -> MixingRound:
+        """The round that the settings describe now; what users assign later is for rounds after it."""
+        operation, arguments = self._operation()
+        return MixingRound(self, self._names, operation, arguments)
 
     @property
     def name(self) -> str:
         """Equal on all ranks, and of no other optimizer."""
         return f"optimizer.{self._number}"
 
-    def _call(self, asynchronous: bool) -> Callable[[Bucket, bool], Any]:
-        context = _runtime.context()
-        operation, arguments = self._operation()
-        function = getattr(context, operation + ("_async" if asynchronous else ""))
-
-        def call(bucket: Bucket, in_place: bool) -> Any:
-            output = bucket.address if in_place else bucket.second_buffer.address
-            code = code_of_dtype(bucket.mixing_dtype)
-            extra = {"keep": bucket} if asynchronous else {}
-            return function(
-                bucket.address,
-                output,
-                code,
-                [bucket.count],
-                name=self._names[id(bucket)],
-                **arguments,
-                **extra,
-            )
-
-        return call
-
     def _operation(self) -> tuple[str, dict[str, Any]]:
         kind = self.settings.communication_type
-        self._scheduled = kind is not CommunicationType.allreduce
         if kind is CommunicationType.neighbor_allreduce:
             arguments = self.settings.neighbor_arguments()
             self._warn_about_row_sum(arguments, "src_weights", "dst_weights")
@@ -235,6 +205,52 @@ class Mixer:
         if abs(total - 1) > 1e-6:
             self._warned_sum = True
             warn_user(f"self_weight and {sources} sum to {total:g}, not to 1: mixing scales the parameters")
+
+
+class Way(enum.Enum):
+    """From where to where a bucket is mixed."""
+
+    in_place = enum.auto()
+    into_second_buffer = enum.auto()
+    in_second_buffer = enum.auto()
+
+
+def _memory(bucket: Bucket, way: Way) -> tuple[int, int, int, list[int]]:
+    """Addresses of input and output, dtype and shape, for the engine."""
+    source = bucket.second_buffer.address if way is Way.in_second_buffer else bucket.address
+    target = bucket.address if way is Way.in_place else bucket.second_buffer.address
+    return source, target, code_of_dtype(bucket.mixing_dtype), [bucket.count]
+
+
+class MixingRound:
+    """One round of mixing: every bucket once, with the same ranks."""
+
+    def __init__(
+        self, mixer: Mixer, names: Mapping[int, str], operation: str, arguments: dict[str, Any]
+    ) -> None:
+        self._mixer = mixer
+        self._names = names
+        self._operation = operation
+        self._arguments = arguments
+
+    def start(self, buckets: Iterable[Bucket], way: Way) -> Flight:
+        """Starts to mix these buckets."""
+        call = getattr(_runtime.context(), self._operation + "_async")
+        return Flight([(b, call(*_memory(b, way), keep=b, **self._named(b))) for b in buckets])
+
+    def mix(self, way: Way) -> None:
+        """Mixes all buckets on the caller's thread."""
+        call = getattr(_runtime.context(), self._operation)
+        for bucket in self._mixer.buckets:
+            call(*_memory(bucket, way), **self._named(bucket))
+
+    def complete(self) -> None:
+        """The round is over for all buckets: the schedule advances, if the round followed one."""
+        if self._operation != "allreduce":
+            self._mixer.settings.round += 1
+
+    def _named(self, bucket: Bucket) -> dict[str, Any]:
+        return {"name": self._names[id(bucket)], **self._arguments}
 
 
 @dataclass

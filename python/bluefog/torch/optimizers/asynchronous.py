@@ -81,7 +81,6 @@ class Asynchronous(Overlapped):
             _runtime.engine().barrier()  # of a round that has begun
         for mixing in self._mixings:
             mixing.end_exchange()
-        self._mixer.round_completed()
 
     def _bracketed(self, adapt: Adapt) -> Adapt:
         def step(closure: Closure | None = None) -> Any:

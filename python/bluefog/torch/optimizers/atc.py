@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Callable
 
 import torch
 
 from bluefog.torch import _runtime
+from bluefog.torch.buckets import Bucket
 from bluefog.torch.optimizers._base import Adapt, BaseStep, Closure, StepCounter
-from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer
+from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer, MixingRound, Way
 
 #: Base optimizers that update each parameter by itself, so that a bucket can be mixed while the next one is
 #: adapted.
@@ -45,10 +46,10 @@ class AdaptThenCombine:
         self._base = base
         self.is_local = False
         counter = StepCounter(steps_per_communication, "backward")
-        self._backwards = BackwardCounter(counter, lambda: not self.is_local)
+        self._backwards = BackwardCounter(counter, lambda: not self.is_local, self._gradient_arrived)
         self.parameters_added()
 
-    def step(self, adapt: Adapt, closure: Closure | None) -> Any:
+    def step(self, adapt: BaseStep, closure: Closure | None) -> Any:
         if self._mixer.alone:
             return adapt(closure)
         _runtime.context()  # raises while this rank is suspended, before anything is adapted
@@ -79,6 +80,9 @@ class AdaptThenCombine:
     def serve(self, adapt: BaseStep) -> None:
         self._mix()
 
+    def _gradient_arrived(self, parameter: torch.Tensor, backwards: int) -> None:
+        """In a backward: the parameter has the gradient of so many backwards since the last round."""
+
     def _step_by_bucket(self, adapt: Adapt, closure: Closure | None) -> Any:
         loss = None
         if closure is not None:
@@ -100,29 +104,33 @@ class AdaptThenCombine:
 
     def _mix(self) -> None:
         self._mixer.refresh()  # some optimizers assign p.data
-        self._mixer.mix(in_place=True)
-        self._finish()
+        mixing = self._mixer.next_round()
+        mixing.mix(Way.in_place)
+        self._finish(mixing)
 
     def _adapt_and_mix_by_bucket(self, adapt: Adapt) -> None:
+        mixing = self._mixer.next_round()
         flight = Flight()
-        mixed: set[int] = set()
         try:
             for bucket in self._mixer.buckets:
-                own = {id(member.tensor) for member in bucket.members}
-                mixed |= own
-                with _narrowed(self._base, lambda p, own=own: id(p) in own):  # type: ignore[misc]
+                with narrowed_to(self._base, bucket):
                     adapt()
-                flight.join(self._mixer.start([bucket], in_place=True))
-            with _narrowed(self._base, lambda p: id(p) not in mixed):
-                adapt()
+                flight.join(mixing.start([bucket], Way.in_place))
+            self._adapt_the_rest(adapt)
         finally:
             flight.wait()
-        self._finish()
+        self._finish(mixing)
 
-    def _finish(self) -> None:
+    def _adapt_the_rest(self, adapt: Adapt) -> None:
+        """What is in no bucket."""
+        mixed = {id(member.tensor) for member in self._mixer.layout.members}
+        with _narrowed(self._base, lambda p: id(p) not in mixed):
+            adapt()
+
+    def _finish(self, mixing: MixingRound) -> None:
         for bucket in self._mixer.buckets:
             bucket.mark_changed()
-        self._mixer.round_completed()
+        mixing.complete()
 
 
 class BackwardCounter:
@@ -132,9 +140,16 @@ class BackwardCounter:
     still ends a step.
     """
 
-    def __init__(self, counter: StepCounter, counts: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        counter: StepCounter,
+        counts: Callable[[], bool],
+        then: Callable[[torch.Tensor, int], None] | None = None,
+    ) -> None:
+        """then: gets every parameter that has its gradient, and its backwards since the last round."""
         self._counter = counter
         self._do_count = counts
+        self._then = weakref.WeakMethod(then) if then is not None else None
         self._before_this_step = 0
         self._counts: dict[int, int] = {}
         self._handles: dict[int, Any] = {}
@@ -153,6 +168,9 @@ class BackwardCounter:
         count = self._counts.get(id(parameter), 0) + 1
         self._counts[id(parameter)] = count
         self._counter.check(self._before_this_step + count)
+        then = self._then() if self._then is not None else None
+        if then is not None:
+            then(parameter, self._before_this_step + count)
 
     def step_is_due(self) -> bool:
         """Ends a step; true if there have been enough backwards since the last time that it was."""
@@ -176,6 +194,12 @@ def _accumulation_hook(counter: weakref.ref[BackwardCounter]) -> Callable[[torch
             target.notify(parameter)
 
     return hook
+
+
+def narrowed_to(base: torch.optim.Optimizer, bucket: Bucket) -> AbstractContextManager[None]:
+    """Lets the base optimizer see the parameters of a bucket only."""
+    own = {id(member.tensor) for member in bucket.members}
+    return _narrowed(base, lambda p: id(p) in own)
 
 
 @contextmanager
