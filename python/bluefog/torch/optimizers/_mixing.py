@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import enum
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Callable, Union
 
@@ -106,7 +107,6 @@ class Mixer:
         self._optimizer = optimizer
         self._models = list(models)
         self._number = next(_constructed)
-        self._refused = _ids_of(exclude, models)
         self._warned_sum = False
         self._scheduled = False
         context = _runtime.context()
@@ -117,7 +117,9 @@ class Mixer:
         )
         self._seen = 0
         self._names: dict[int, str] = {}  # what the engine knows the buckets by
-        _check_schedule(settings)
+        with self._told_to_others():
+            self._refused = _ids_of(exclude, models)
+            _check_schedule(settings)
         self.adopt_new()
 
     @property
@@ -143,22 +145,33 @@ class Mixer:
     def adopt_new(self) -> None:
         """Lays out the optimizer's parameters that have no slot yet. Collective if there are any."""
         parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
-        check_parameters(parameters, self._models)
+        with self._told_to_others():
+            check_parameters(parameters, self._models)
         self._seen = len(parameters)
         if self._alone:
             return
         fresh = [p for p in parameters if id(p) not in self._refused and not self.layout.holds(p)]
         if not fresh:
             return
-        name = f"{self.name}.layout"
-        try:
+        with self._told_to_others():
             made = self._adopt(fresh)
-        except ValueError:
-            _exchange(_NO_LAYOUT, 0, name)  # the other ranks wait for this comparison
+        try:
+            _compare_with_other_ranks(self.layout.layout_hash(), checksum_of(made), self._layout_name)
+        except MismatchError:
+            self.layout.forget(made)
             raise
-        _compare_with_other_ranks(self.layout.layout_hash(), checksum_of(made), name)
         prefix = f"{self.name}.{self.layout.layout_hash():x}"
         self._names = {id(bucket): f"{prefix}.{index}" for index, bucket in enumerate(self.buckets)}
+
+    @contextmanager
+    def _told_to_others(self) -> Iterator[None]:
+        """A ValueError of this rank is one of all ranks, which wait to compare their layouts with its own."""
+        try:
+            yield
+        except ValueError:
+            if not self._alone:
+                _exchange(_NO_LAYOUT, 0, self._layout_name)
+            raise
 
     def _adopt(self, parameters: Sequence[torch.Tensor]) -> list[Bucket]:
         members = {id(member.tensor): member for member in collect_members(self._models)}
@@ -189,6 +202,10 @@ class Mixer:
     def name(self) -> str:
         """Equal on all ranks, and of no other optimizer."""
         return f"optimizer.{self._number}"
+
+    @property
+    def _layout_name(self) -> str:
+        return f"{self.name}.layout"
 
     def _call(self, asynchronous: bool) -> Callable[[Bucket, bool], Any]:
         context = _runtime.context()

@@ -10,6 +10,7 @@ import torch
 from bluefog.torch import _runtime
 from bluefog.torch.buckets import Bucket
 from bluefog.torch.gradient_buckets import GradientBucket
+from bluefog.torch.optimizers._backward import BackwardWatch
 from bluefog.torch.optimizers._base import BaseStep, Closure, StepCounter
 from bluefog.torch.optimizers._mixing import Flight, Mixer, code_of_dtype
 
@@ -19,24 +20,25 @@ class GradientAllreduce:
     when that backward ends, every ``grad`` is the mean over all ranks.
 
     So what comes between backward and step(), clipping or a GradScaler, sees the mean. A step() without J
-    backwards before it averages what there is.
+    backwards before it averages what there is. What a backward that failed has left is sent as zeros, and
+    forgotten, when the next one begins: the other ranks wait for all buckets of a round.
     """
 
     kind = "gradient_allreduce"
 
-    def __init__(self, mixer: Mixer, steps_per_communication: int) -> None:
+    def __init__(self, mixer: Mixer, models: list[torch.nn.Module], steps_per_communication: int) -> None:
         self._mixer = mixer
         self._counter = StepCounter(steps_per_communication, "backward")
         self._buckets: list[_Averaging] = []
         self._of_parameter: dict[int, _Averaging] = {}
         self._handles: list[Any] = []
         self._backwards = 0  # since the last step
-        self._in_backward = False
         self._averaged = False  # since the last step
         self._flight = Flight()
         self.skip_synchronize = False
         self.is_local = False
         self._is_serving = False
+        self._watch = None if mixer.alone else BackwardWatch(models, self._backward_ended, self._give_up)
         self.parameters_added()
 
     def step(self, adapt: BaseStep, closure: Closure | None) -> Any:
@@ -48,7 +50,9 @@ class GradientAllreduce:
                 loss = closure()
         if not self._averaged and not self.skip_synchronize:
             self._average()
-        self._backwards, self._averaged, self._in_backward = 0, False, False
+        else:
+            self._refresh()
+        self._backwards, self._averaged = 0, False
         result = adapt()
         return result if closure is None else loss
 
@@ -85,6 +89,8 @@ class GradientAllreduce:
         self._flight = Flight()
 
     def close(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
@@ -96,11 +102,9 @@ class GradientAllreduce:
         pass
 
     def gradient_arrived(self, parameter: torch.Tensor) -> None:
-        if self.is_local:
+        if self.is_local or self._watch is None:
             return
-        if not self._in_backward:
-            self._in_backward = True
-            torch.autograd.Variable._execution_engine.queue_callback(self._backward_ended)
+        self._watch.gradient_arrived()
         if self._backwards + 1 != self._counter.allowed:
             return
         averaging = self._of_parameter[id(parameter)]
@@ -122,11 +126,11 @@ class GradientAllreduce:
                 return
             self._start(averaging)
 
-    def _start(self, averaging: _Averaging) -> None:
+    def _start(self, averaging: _Averaging, counts: bool = True) -> None:
+        averaging.gradients.take(counts)
         if not self._is_serving and not any(other.started for other in self._buckets):
             self._mixer.announce_round()
         averaging.started = True
-        averaging.gradients.take(True)
         bucket = averaging.bucket
         handle = _runtime.context().allreduce_async(
             averaging.gradients.address,
@@ -140,7 +144,6 @@ class GradientAllreduce:
         self._flight.join(Flight([(bucket, handle)]))
 
     def _backward_ended(self) -> None:
-        self._in_backward = False
         self._backwards += 1
         self._counter.check(self._backwards)
         self._averaged = False
@@ -148,16 +151,32 @@ class GradientAllreduce:
             self._average()
 
     def _average(self) -> None:
-        for averaging in reversed(self._buckets):
-            if not averaging.started:
-                self._start(averaging)
-        flight, self._flight = self._flight, Flight()
-        for averaging in self._buckets:
-            averaging.start_over()
-        flight.wait()
+        self._refresh()
+        self._finish_round()
         for averaging in self._buckets:
             averaging.gradients.give()
         self._averaged = True
+
+    def _give_up(self) -> None:
+        if any(averaging.started for averaging in self._buckets):
+            self._finish_round(counts=False)
+        for averaging in self._buckets:
+            averaging.start_over()
+
+    def _finish_round(self, counts: bool = True) -> None:
+        for averaging in reversed(self._buckets):
+            if not averaging.started:
+                self._start(averaging, counts)
+        flight, self._flight = self._flight, Flight()
+        for averaging in self._buckets:
+            averaging.start_over()
+        if self._watch is not None:
+            self._watch.forget()
+        flight.wait()
+
+    def _refresh(self) -> None:
+        self._mixer.refresh()
+        self.parameters_added()
 
 
 class _Averaging:
