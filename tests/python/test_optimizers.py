@@ -10,6 +10,7 @@ JOBS: dict[str, tuple[int, dict[str, str]]] = {
     "optimizers_alone_job": (1, {}),
     "optimizers_buckets_job": (2, {}),
     "optimizers_wrapper_job": (3, {}),
+    "optimizers_training_job": (2, {"BLUEFOG_BUCKET_SIZE": "64"}),
     "optimizers_mistakes_job": (2, {"BLUEFOG_BUCKET_SIZE": "64"}),
     "optimizers_atc_job": (4, {"BLUEFOG_BUCKET_SIZE": "4096"}),
     "optimizers_awc_job": (4, {}),

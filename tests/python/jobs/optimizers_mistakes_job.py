@@ -6,7 +6,7 @@ from typing import Any
 
 import bluefog.torch as bf
 import torch
-from bluefog.common.errors import MismatchError
+from bluefog.common.errors import MismatchError, PeerLostError
 from job import assert_usable, raises
 from optimizer_checks import (
     ATC,
@@ -71,6 +71,19 @@ def check_what_is_refused_on_one_rank_is_an_error_on_all() -> None:
                 with raises(MismatchError, r"does not agree with \[0\]"):
                     make(sgd(model), model)
             assert_trains(model, make(sgd(model), model))
+
+
+def check_ranks_that_join_anew_agree_on_optimizers() -> None:
+    """Also where one has made an optimizer that the others have not."""
+    model = two_layers(1)
+    if bf.rank() == 0:
+        with raises(PeerLostError):
+            for _ in range(3):
+                AWC(sgd(model), model)
+    bf.shutdown()
+    bf.init()
+    for make in ALL:
+        assert_trains(model, make(sgd(model), model))
 
 
 def check_a_group_that_is_refused_on_one_rank_is_taken_back_on_all() -> None:

@@ -12,31 +12,31 @@ from bluefog.torch.optimizers._overlapped import NoHook
 
 
 class BackwardWatch:
-    """Tells when a backward that has accumulated gradients ends, and of one that has failed as the next
-    begins.
+    """Tells when a backward begins, and when one that has accumulated gradients ends.
 
     Reentrant checkpointing runs backwards inside a backward. Hooks on the models' outputs make sure that the
     outermost one is watched, also where its first gradient comes from an inner one.
     """
 
     def __init__(
-        self, models: list[torch.nn.Module], ended: Callable[[], None], failed: Callable[[], None]
+        self, models: list[torch.nn.Module], began: Callable[[bool], None], ended: Callable[[], None]
     ) -> None:
+        """`began` is told whether the backward before has failed in the middle."""
         # The models outlive the optimizer: hooks must not keep it alive.
+        self._began = weakref.WeakMethod(began)
         self._ended = weakref.WeakMethod(ended)
-        self._failed = weakref.WeakMethod(failed)
         self._end: Callable[[], _End | None] = _nothing  # that autograd will call, or drops if backward fails
         self._has_gradients = False
         hook = _OutputHook(weakref.WeakMethod(self.begin))
         self._handles = [model.register_forward_hook(hook) for model in models]
 
     def begin(self) -> None:
-        """To be called in a backward: its end will be told."""
+        """To be called in a backward, as often as one likes."""
         if self._end() is not None:
             return
-        failed = self._failed()
-        if self._has_gradients and failed is not None:
-            failed()
+        began, has_failed = self._began(), self._has_gradients
+        if began is not None:
+            began(has_failed)
         self._has_gradients = False
         end = _End(self)
         self._end = weakref.ref(end)

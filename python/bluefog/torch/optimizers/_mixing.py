@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,7 +24,6 @@ Model = Union[torch.nn.Module, Sequence[torch.nn.Module]]
 #: What ``exclude=`` takes: parameters, modules, and names of either.
 Exclusion = Union[torch.nn.Parameter, torch.nn.Module, str]
 
-_constructed = itertools.count()
 _NO_LAYOUT = -1  # hashes are not negative
 
 
@@ -106,7 +104,7 @@ class Mixer:
         self.settings = settings
         self._optimizer = optimizer
         self._models = list(models)
-        self._number = next(_constructed)
+        self._number = _numbers.next()
         self._warned_sum = False
         self._scheduled = False
         context = _runtime.context()
@@ -170,7 +168,7 @@ class Mixer:
             yield
         except ValueError:
             if not self._alone:
-                _exchange(_NO_LAYOUT, 0, self._layout_name)
+                _exchange([_NO_LAYOUT, 0], self._layout_name)
             raise
 
     def _adopt(self, parameters: Sequence[torch.Tensor]) -> list[Bucket]:
@@ -355,18 +353,41 @@ def _ids_of(exclude: Iterable[Exclusion], models: Sequence[torch.nn.Module]) -> 
     return excluded
 
 
-def _exchange(layout_hash: int, checksum: int, name: str) -> torch.Tensor:
-    """Both numbers of every rank, a row each."""
-    own = torch.tensor([[layout_hash, checksum]])
+def _exchange(numbers: list[int], name: str) -> torch.Tensor:
+    """The numbers of every rank, a row each."""
+    own = torch.tensor([numbers])
     gathered = _runtime.context().allgather(
         own.data_ptr(), code_of_dtype(own.dtype), list(own.shape), name=name
     )
     return _runtime.tensor_from_gathered(gathered, own.dtype)
 
 
+class _Numbers:
+    """Numbers the optimizers, equally on all ranks.
+
+    A rank may have made some that others have not, when an error on one of them made all join anew: the first
+    of a membership takes the largest number that any rank has come to.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._agreed_in = 0
+
+    def next(self) -> int:
+        joined = _runtime.basics.times_joined
+        if joined != self._agreed_in and _runtime.context().size() > 1:
+            self._next = int(_exchange([self._next], "optimizer.numbers").max())
+        self._agreed_in = joined
+        self._next += 1
+        return self._next - 1
+
+
+_numbers = _Numbers()
+
+
 def _compare_with_other_ranks(layout_hash: int, checksum: int, name: str) -> None:
     """Raises if ranks laid out different buckets; warns if their new parameters have different values."""
-    every = _exchange(layout_hash, checksum, name)
+    every = _exchange([layout_hash, checksum], name)
     if (every[:, 0] != layout_hash).any():
         different = (every[:, 0] != layout_hash).nonzero().flatten().tolist()
         raise MismatchError(

@@ -15,7 +15,7 @@ from typing import Any, Callable
 import torch
 
 from bluefog.torch import _runtime
-from bluefog.torch.optimizers._base import Adapt, BaseStep, Closure, StepCounter
+from bluefog.torch.optimizers._base import BaseStep, Closure, StepCounter
 from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer
 
 #: Base optimizers that update each parameter by itself, so that a bucket can be mixed while the next one is
@@ -48,7 +48,7 @@ class AdaptThenCombine:
         self._backwards = BackwardCounter(counter, lambda: not self.is_local)
         self.parameters_added()
 
-    def step(self, adapt: Adapt, closure: Closure | None) -> Any:
+    def step(self, adapt: BaseStep, closure: Closure | None) -> Any:
         if self._mixer.alone:
             return adapt(closure)
         _runtime.context()  # raises while this rank is suspended, before anything is adapted
@@ -79,7 +79,7 @@ class AdaptThenCombine:
     def serve(self, adapt: BaseStep) -> None:
         self._mix()
 
-    def _step_by_bucket(self, adapt: Adapt, closure: Closure | None) -> Any:
+    def _step_by_bucket(self, adapt: BaseStep, closure: Closure | None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -103,7 +103,8 @@ class AdaptThenCombine:
         self._mixer.mix(in_place=True)
         self._finish()
 
-    def _adapt_and_mix_by_bucket(self, adapt: Adapt) -> None:
+    def _adapt_and_mix_by_bucket(self, adapt: BaseStep) -> None:
+        adapt.unscale_gradients()  # of all buckets, while the base sees them
         flight = Flight()
         mixed: set[int] = set()
         try:

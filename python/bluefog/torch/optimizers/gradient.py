@@ -31,14 +31,16 @@ class GradientAllreduce:
         self._counter = StepCounter(steps_per_communication, "backward")
         self._buckets: list[_Averaging] = []
         self._of_parameter: dict[int, _Averaging] = {}
-        self._handles: list[Any] = []
+        self._handles: dict[int, Any] = {}
         self._backwards = 0  # since the last step
         self._averaged = False  # since the last step
         self._flight = Flight()
         self.skip_synchronize = False
         self.is_local = False
         self._is_serving = False
-        self._watch = None if mixer.alone else BackwardWatch(models, self._backward_ended, self._give_up)
+        self._watch = (
+            None if mixer.alone else BackwardWatch(models, self._backward_began, self._backward_ended)
+        )
         self.parameters_added()
 
     def step(self, adapt: BaseStep, closure: Closure | None) -> Any:
@@ -66,11 +68,16 @@ class GradientAllreduce:
             return
         for bucket in self._mixer.buckets[len(self._buckets) :]:
             self._buckets.append(_Averaging(bucket))
-            for member in bucket.members:
-                self._of_parameter[id(member.tensor)] = self._buckets[-1]
-                if member.tensor.requires_grad:
+            self._of_parameter.update((id(member.tensor), self._buckets[-1]) for member in bucket.members)
+        self._hook_parameters()
+
+    def _hook_parameters(self) -> None:
+        """Those that need a gradient and have no hook yet: some may have been thawed."""
+        for averaging in self._buckets:
+            for member in averaging.bucket.members:
+                if member.tensor.requires_grad and id(member.tensor) not in self._handles:
                     register: Any = member.tensor.register_post_accumulate_grad_hook
-                    self._handles.append(register(_hook(weakref.ref(self))))
+                    self._handles[id(member.tensor)] = register(_hook(weakref.ref(self)))
 
     def serve(self, adapt: BaseStep) -> None:
         for averaging in self._buckets:
@@ -91,7 +98,7 @@ class GradientAllreduce:
     def close(self) -> None:
         if self._watch is not None:
             self._watch.close()
-        for handle in self._handles:
+        for handle in self._handles.values():
             handle.remove()
         self._handles.clear()
 
@@ -143,6 +150,13 @@ class GradientAllreduce:
         )
         self._flight.join(Flight([(bucket, handle)]))
 
+    def _backward_began(self, one_has_failed: bool) -> None:
+        if one_has_failed and any(averaging.started for averaging in self._buckets):
+            self._finish_round(counts=False)
+        self._hook_parameters()
+        for averaging in self._buckets:
+            averaging.start_over()
+
     def _backward_ended(self) -> None:
         self._backwards += 1
         self._counter.check(self._backwards)
@@ -157,19 +171,13 @@ class GradientAllreduce:
             averaging.gradients.give()
         self._averaged = True
 
-    def _give_up(self) -> None:
-        if any(averaging.started for averaging in self._buckets):
-            self._finish_round(counts=False)
-        for averaging in self._buckets:
-            averaging.start_over()
-
     def _finish_round(self, counts: bool = True) -> None:
         for averaging in reversed(self._buckets):
             if not averaging.started:
                 self._start(averaging, counts)
         flight, self._flight = self._flight, Flight()
         for averaging in self._buckets:
-            averaging.start_over()
+            averaging.started = False
         if self._watch is not None:
             self._watch.forget()
         flight.wait()
@@ -185,7 +193,8 @@ class _Averaging:
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
         self.gradients = GradientBucket(bucket, tells_who_has_one=True)
-        self.start_over()
+        self.started = False
+        self.awaited: set[int] = set()
 
     def start_over(self) -> None:
         self.started = False
