@@ -35,7 +35,7 @@ def adam(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(model.parameters(), lr=1e-3)
 
 
-#: Every synchronous algorithm, with a base, and with settings for which it does all that it can in a few steps.
+#: Every synchronous algorithm, with a base, and settings with which a few steps show all that it does.
 OPTIMIZERS: dict[str, tuple[Any, Callable[[nn.Module], torch.optim.Optimizer], dict[str, Any]]] = {
     "AdaptWithCombine": (AWC, momentum, {}),
     "AdaptThenCombine": (ATC, adam, {}),
