@@ -1,7 +1,7 @@
 """Exact algorithms around torch's optimizers, where the numbers of steps are known. For 16 ranks.
 
-The problem is that of tests/multi/least_squares.hpp. Rank 0 alone takes the steps that lead to the optimum, by
-the formulas, and all ranks together the first of them: many processes on a few CPUs are slow.
+The problem is that of tests/multi/least_squares.hpp. Rank 0 alone takes the steps that lead to the optimum,
+by the formulas, and all ranks together the first of them: many processes on a few CPUs are slow.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def steps_needed(xs: Iterator[torch.Tensor], problem: Problem) -> int:
 def expect(
     expected: int, make: Any, method: Any, lr: float, schedule: bf.Schedule, compared: int | None = None
 ) -> None:
-    """The formula takes so many steps, and ranks are where it says after each of the `compared` first ones."""
+    """The formula takes so many steps, and ranks are where it says after each of the first ones."""
     problem = Problem()
     steps = compared or expected
     xs = list(itertools.islice(method(problem, matrices_of(schedule), lr), steps))

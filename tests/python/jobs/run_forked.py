@@ -1,4 +1,7 @@
-"""As run.py, for many ranks: usage: run_forked.py RANKS SCRIPT. One process imports torch and forks them all."""
+"""As run.py, for many ranks: one process imports torch and forks them all.
+
+usage: run_forked.py RANKS SCRIPT
+"""
 
 from __future__ import annotations
 
