@@ -107,12 +107,12 @@ def mean_model(model: Model) -> Iterator[Model]:
 
 
 def average_buffers(model: torch.nn.Module | Sequence[torch.nn.Module]) -> None:
-    """Gives every rank the mean of all ranks' floating buffers, such as running statistics, and the maximum of
-    those of integers and booleans, such as counters, in place. Collective.
+    """Gives every rank the mean of all ranks' floating buffers, such as running statistics, and the maximum
+    of those of integers and booleans, such as counters, in place. Collective.
 
     Optimizers leave buffers to each rank, because normalization in training mode does not read them. Call it
-    before a rank's own model is evaluated or saved, or now and then. Each memory counts once; a buffer that is
-    tied to a parameter stays as it is, for that is the optimizer's.
+    before a rank's own model is evaluated or saved, or now and then. Each memory counts once; a buffer that
+    is tied to a parameter stays as it is, for that is the optimizer's.
 
     Args:
         model: a module or a list of modules, the same on all ranks.

@@ -213,7 +213,7 @@ def check_in_a_round_of_averaging_it_is_an_error_of_step() -> None:
 
 
 def with_buffers(rank: int) -> nn.Module:
-    """Statistics and counters, a buffer in two modules, one tied to a parameter, and odd layouts and dtypes."""
+    """Statistics, counters, a buffer in two modules, one tied to a parameter, odd layouts and dtypes."""
     model = make_model(rank)
     wide = torch.arange(2.0 * 3 * 4 * 4).reshape(2, 3, 4, 4).to(memory_format=torch.channels_last)
     shared = torch.full((3,), float(rank))

@@ -355,6 +355,91 @@ def check_layers_without_gradient_and_thawed_ones() -> None:
     assert model.idle.weight.grad is not None and torch.isfinite(vector(model)).all()
 
 
+class Odd(nn.Module):
+    """Of several dtypes and layouts, with a weight that two layers share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 3, 2).to(memory_format=torch.channels_last)
+        self.turned = nn.Parameter(torch.empty(4, 9).t())
+        self.tied = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+        self.tied[1].weight = self.tied[0].weight
+        self.head = nn.Linear(4, 2).double()
+        self.phase = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
+        seeded(self, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x.reshape(5, 1, 2, 2).repeat(1, 1, 2, 2)).flatten(1)[:, :9] @ self.turned
+        for layer in self.tied:
+            x = torch.tanh(layer(x))
+        return self.head(x.double()) * (1 + self.phase.abs() + self.phase.imag)
+
+
+def check_dtypes_layouts_and_shared_layers() -> None:
+    layouts = [(p.dtype, p.stride()) for p in Odd().parameters()]
+    for make in MAKERS:
+        own = Odd()
+        kept = dict(own.named_parameters())
+        optimizer = distributed(make, sgd(own), own)
+        list(plain_loop(own, optimizer, bf.rank()))
+        assert all(kept[name] is p for name, p in own.named_parameters())
+        assert [(p.dtype, p.stride()) for p in own.parameters()] == layouts
+        assert own.tied[0].weight is own.tied[1].weight
+    for base in (sgd, lambda m: torch.optim.AdamW(m.parameters(), lr=0.01)):
+        expect_as_by_torch(plain_loop, base, model=Odd)
+
+
+def check_several_models_with_one_optimizer() -> None:
+    """Adversaries, say: two roots, each with a loss of its own."""
+
+    def loop(model: nn.Module, optimizer: Any, rank: int) -> Iterator[str]:
+        for t in range(STEPS):
+            optimizer.zero_grad()
+            hidden = model["a"](inputs(10 * t + rank))
+            (model["b"](hidden).square().mean() + 0.1 * hidden.abs().mean()).backward()
+            yield BACKWARD
+            yield NEXT_STEP
+            optimizer.step()
+            yield STEPPED
+
+    def two_models() -> nn.ModuleDict:
+        return seeded(nn.ModuleDict({"a": nn.Linear(4, 3), "b": nn.Linear(3, 2)}), 1)
+
+    class Named(nn.Module):  # names must differ between models
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x)
+
+    for make in MAKERS:
+        own = two_models()
+        roots = nn.ModuleDict({"a": own["a"], "b": Named(own["b"])})
+        kind = {} if make is GRADIENTS else {"communication_type": bf.CommunicationType.allreduce}
+        optimizer = make(sgd(own, momentum=0.9), [roots["a"], roots["b"]], **kind)
+        list(loop(roots, optimizer, bf.rank()))
+        every = [two_models() for _ in range(bf.size())]
+        run_all(make, loop, every, [sgd(each, momentum=0.9) for each in every])
+        assert_close(vector(own), vector(every[bf.rank()]), 1e-6)
+
+
+def check_wrapped_in_mid_run_with_a_state() -> None:
+    """The base is older than the parameters' layout, and has stepped before."""
+
+    def stepped(model: nn.Module) -> torch.optim.Optimizer:
+        base = torch.optim.Adam(model.parameters(), lr=0.01, amsgrad=True)
+        for t in range(2):
+            base.zero_grad()
+            loss_of(model, 7, t).backward()
+            base.step()
+        model.to(memory_format=torch.channels_last)
+        model.load_state_dict({name: value.clone() for name, value in model.state_dict().items()})
+        return base
+
+    expect_as_by_torch(plain_loop, stepped, model=Odd)
+
+
 def check_gradients_of_gradients() -> None:
     """torch.autograd.grad accumulates nothing, and is no backward that counts."""
 

@@ -52,8 +52,6 @@ class GradientAllreduce:
                 loss = closure()
         if not self._averaged and not self.skip_synchronize:
             self._average()
-        else:
-            self._refresh()
         self._backwards, self._averaged = 0, False
         result = adapt()
         return result if closure is None else loss
@@ -64,9 +62,10 @@ class GradientAllreduce:
             self._average()
 
     def parameters_added(self) -> None:
-        if self._mixer.alone:
+        new = self._mixer.buckets[len(self._buckets) :]
+        if self._mixer.alone or not new:
             return
-        for bucket in self._mixer.buckets[len(self._buckets) :]:
+        for bucket in new:
             self._buckets.append(_Averaging(bucket))
             self._of_parameter.update((id(member.tensor), self._buckets[-1]) for member in bucket.members)
         self._hook_parameters()
