@@ -57,7 +57,20 @@ def run_ranks(
 
     Returns what each rank wrote with job.report(). Fails, with the output, if the job does not end well.
     """
-    job = [find_bfrun(), "-np", str(count), sys.executable, *command]
+    return _run(
+        count, directory, [find_bfrun(), "-np", str(count), sys.executable, *command], timeout, variables
+    )
+
+
+def run_forked_checks(count: int, directory: pathlib.Path, script: str) -> list[Any]:
+    """As run_checks, for many ranks: forks of one process that has imported torch."""
+    forked = [sys.executable, str(HERE / "jobs" / "run_forked.py"), str(count), script]
+    return _run(count, directory, forked, 280, {"OMP_NUM_THREADS": "1"})
+
+
+def _run(
+    count: int, directory: pathlib.Path, job: list[str], timeout: float, variables: dict[str, str]
+) -> list[Any]:
     settings = environment(JOB_DIRECTORY=str(directory), BLUEFOG_OP_TIMEOUT="60", **variables)
     output = directory / "output.txt"
     with output.open("w") as stream:

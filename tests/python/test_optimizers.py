@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from ranks import checks_of, once, run_checks
 
+TINY_BUCKETS = {"BLUEFOG_BUCKET_SIZE": "64"}
 SMALL_BUCKETS = {"BLUEFOG_BUCKET_SIZE": "4096"}
 SEVERAL_HOSTS = {"BLUEFOG_TRANSPORT": "tcp"}
 
@@ -13,6 +14,8 @@ JOBS: dict[str, tuple[str, int, dict[str, str]]] = {
     "alone": ("alone", 1, {}),
     "buckets": ("buckets", 2, {}),
     "wrapper": ("wrapper", 3, {}),
+    "training": ("training", 2, TINY_BUCKETS),
+    "mistakes": ("mistakes", 2, TINY_BUCKETS),
     "atc": ("atc", 4, SMALL_BUCKETS),
     "atc_in_backward": ("atc_in_backward", 4, SMALL_BUCKETS),
     "awc": ("awc", 4, {}),

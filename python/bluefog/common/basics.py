@@ -30,6 +30,7 @@ class BlueFogBasics:
         self._suspended = False
         self._lock = threading.Lock()
         self._registered_at_exit = False
+        self.times_joined = 0
 
     def init(self, topology_fn: Callable[[int], nx.DiGraph] | None = None, is_weighted: bool = False) -> None:
         """Joins the job that bfrun, torchrun, mpirun or srun started, else a job of one; sets the topology.
@@ -49,6 +50,7 @@ class BlueFogBasics:
         with self._lock:
             if self._context is None or self._context.is_shut_down():
                 self._context = _core.Context()
+                self.times_joined += 1
                 self._machine_topology = None
                 self._suspended = False
                 if not self._registered_at_exit:

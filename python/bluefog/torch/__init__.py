@@ -98,7 +98,7 @@ from bluefog.torch.basics import (
     suspend,
     unified_mpi_window_model_supported,
 )
-from bluefog.torch.consensus import consensus_distance, mean_model
+from bluefog.torch.consensus import average_buffers, consensus_distance, mean_model
 from bluefog.torch.ops.collective import (
     allgather,
     allgather_nonblocking,
@@ -244,6 +244,7 @@ __all__ = [
     "allreduce_nonblocking",
     "allreduce_nonblocking_",
     "allreduce_parameters",
+    "average_buffers",
     "barrier",
     "base_k_plus_one",
     "broadcast",

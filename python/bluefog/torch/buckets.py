@@ -190,6 +190,12 @@ class ParameterBuckets:
         self._known.update(id(member.tensor) for member in self._empty)
         return made
 
+    def forget(self, buckets: Sequence[Bucket]) -> None:
+        """Gives up buckets that adopt() has just made. Their parameters stay where they are."""
+        self.buckets = [bucket for bucket in self.buckets if bucket not in buckets]
+        self._places = [place for place in self._places if place[0] not in buckets]
+        self._known.difference_update(id(member.tensor) for bucket in buckets for member in bucket.members)
+
     @property
     def members(self) -> Iterable[Member]:
         return (member for bucket in self.buckets for member in bucket.members)

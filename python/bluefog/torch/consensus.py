@@ -1,4 +1,4 @@
-"""How far the ranks' models are apart, and the model in their middle."""
+"""How far the ranks' models are apart, the model in their middle, and their buffers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import torch
 
 from bluefog.torch.ops.collective import allreduce
 from bluefog.torch.optimizers._mixing import models_of
-from bluefog.torch.utility import as_reals, distinct_tensors, maximum_over_ranks
+from bluefog.torch.utility import allreduce_parameters, as_reals, distinct_tensors, maximum_over_ranks
 
-__all__ = ["consensus_distance", "mean_model"]
+__all__ = ["average_buffers", "consensus_distance", "mean_model"]
 
 Model = TypeVar("Model", bound=Union[torch.nn.Module, Sequence[torch.nn.Module]])
 Tensors = Union[Mapping[str, torch.Tensor], Iterable[Union[torch.Tensor, tuple[str, torch.Tensor]]]]
@@ -104,3 +104,24 @@ def mean_model(model: Model) -> Iterator[Model]:
         with torch.no_grad():
             for tensor, value in own:
                 tensor.copy_(value)
+
+
+def average_buffers(model: torch.nn.Module | Sequence[torch.nn.Module]) -> None:
+    """Gives every rank the mean of all ranks' floating buffers, such as running statistics, and the maximum
+    of those of integers and booleans, such as counters, in place. Collective.
+
+    Optimizers leave buffers to each rank, because normalization in training mode does not read them. Call it
+    before a rank's own model is evaluated or saved, or now and then. Each memory counts once; a buffer that
+    is tied to a parameter stays as it is, for that is the optimizer's.
+
+    Args:
+        model: a module or a list of modules, the same on all ranks.
+
+    Raises:
+        TypeError: it is neither.
+        ValueError: shapes or dtypes differ between ranks (MismatchError).
+    """
+    models = models_of(model)
+    of_parameters = {p.untyped_storage().data_ptr() for module in models for p in module.parameters()}
+    buffers = [buffer for module in models for buffer in module.buffers() if buffer.numel() > 0]
+    allreduce_parameters([b for b in buffers if b.untyped_storage().data_ptr() not in of_parameters])

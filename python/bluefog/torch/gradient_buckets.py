@@ -75,7 +75,8 @@ class GradientBucket:
             if parameter.grad is None and parameter.requires_grad and self._someone_has(index):
                 parameter.grad = torch.empty_like(parameter)
         present = [(p.grad, place) for p, place in self._places if p.grad is not None]
-        torch._foreach_copy_([grad for grad, _ in present], [place for _, place in present])
+        if present:
+            torch._foreach_copy_([grad for grad, _ in present], [place for _, place in present])
         for parameter, _ in self._tied:  # the first of those that share memory got it all
             if parameter.grad is not None:
                 parameter.grad.zero_()

@@ -1,4 +1,4 @@
-"""Checks of consensus_distance and mean_model."""
+"""Checks of consensus_distance, mean_model and average_buffers."""
 
 from __future__ import annotations
 
@@ -210,3 +210,81 @@ def check_in_a_round_of_averaging_it_is_an_error_of_step() -> None:
     with raises(RuntimeError, "were changed between the forward"):
         optimizer.step()
     train_step(model, optimizer, inputs(1))
+
+
+def with_buffers(rank: int) -> nn.Module:
+    """Statistics, counters, a buffer in two modules, one tied to a parameter, odd layouts and dtypes."""
+    model = make_model(rank)
+    wide = torch.arange(2.0 * 3 * 4 * 4).reshape(2, 3, 4, 4).to(memory_format=torch.channels_last)
+    shared = torch.full((3,), float(rank))
+    model.register_buffer("wide", wide * (rank + 1))
+    model.register_buffer("complex", torch.complex(torch.tensor([rank + 1.0]), torch.tensor([-1.0 * rank])))
+    model.register_buffer("passing", torch.full((2,), 2.0 * rank, dtype=torch.float64), persistent=False)
+    model.register_buffer("nothing", None)
+    model.register_buffer("empty", torch.empty(0))
+    model.register_buffer("shared", shared)
+    model[0].register_buffer("again", shared)
+    model[2].register_buffer("tied", model[2].weight.data)
+    return model
+
+
+def buffers_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: buffer for name, buffer in model.named_buffers() if not name.endswith("tied")}
+
+
+def check_buffers_are_averaged_on_request() -> None:
+    for several in (False, True):
+        models = [with_buffers(rank) for rank in range(bf.size())]
+        model = models[bf.rank()]
+        expected = {
+            name: torch.stack([buffers_of(m)[name].to(torch.complex128) for m in models])
+            for name in buffers_of(model)
+        }
+        parameters, versions = vector(model), [p._version for p in model.parameters()]
+        objects = {name: (id(b), b.data_ptr(), b.stride()) for name, b in model.named_buffers()}
+        for _ in range(2):  # what is equal on all ranks stays so
+            assert bf.average_buffers([model, model[0]] if several else model) is None
+            for name, buffer in buffers_of(model).items():
+                values = expected[name]
+                exact = buffer.is_floating_point() or buffer.is_complex()
+                mixed = values.mean(0) if exact else values.real.amax(0)
+                mixed = mixed if buffer.is_complex() else mixed.real
+                assert_close(buffer, mixed.to(buffer.dtype))
+        assert {name: (id(b), b.data_ptr(), b.stride()) for name, b in model.named_buffers()} == objects
+        assert model.shared is model[0].again and model.wide.is_contiguous(memory_format=torch.channels_last)
+        assert_equal(vector(model), parameters)
+        assert [p._version for p in model.parameters()] == versions
+
+
+def check_buffers_that_cannot_be_averaged() -> None:
+    for wrong in (3, [], ["model"], torch.ones(3), with_buffers(0).buffers()):
+        with raises(TypeError, "torch.nn.Module"):
+            bf.average_buffers(wrong)
+    bf.average_buffers(nn.Linear(2, 2))
+    if bf.size() > 1:
+        model = nn.BatchNorm1d(2 if bf.rank() == 0 else 3)
+        with raises(MismatchError):
+            bf.average_buffers(model)
+    assert_usable()
+
+
+def check_optimizers_leave_buffers_to_each_rank() -> None:
+    """Running statistics are of a rank's own data, until they are averaged; that disturbs no training."""
+    for make in (AWC, ATC, bf.DistributedGradientAllreduceOptimizer, bf.DistributedExactDiffusionOptimizer):
+        bf.set_topology(bf.RingGraph(bf.size()))
+        ends = []
+        for averages in (False, True):
+            torch.manual_seed(1)
+            model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3, momentum=1.0), nn.Linear(3, 2))
+            optimizer = make(sgd(model), model)
+            for t in range(3):
+                x = inputs(10 * t + bf.rank(), 6, 4)
+                own = model[0](x).detach().mean(0)
+                train_step(model, optimizer, x)
+                assert_close(model[1].running_mean, own)
+                if averages:
+                    bf.average_buffers(model)
+                    assert_close(model[1].running_mean, bf.allreduce(own))
+            assert model[1].num_batches_tracked.item() == 3
+            ends.append(vector(model))
+        assert_equal(*ends)

@@ -306,11 +306,15 @@ def check_a_checkpoint_of_another_algorithm_is_refused() -> None:
 
 def check_a_checkpoint_of_other_parameters_is_refused() -> None:
     ring()
-    model, other = two_layers(1), nn.Linear(3, 3)
-    saved = bf.DistributedExactDiffusionOptimizer(sgd(seeded(other, 1)), other).state_dict()
+    model = two_layers(1)
     optimizer = bf.DistributedExactDiffusionOptimizer(sgd(model), model)
-    with raises(ValueError, "does not fit these parameters"):
-        optimizer.load_state_dict(saved)
+    for other, text in (
+        (nn.Linear(3, 3), "parameter group that doesn't match"),
+        (nn.Sequential(nn.Linear(4, 9), nn.Linear(9, 2)), "does not fit these parameters"),
+    ):
+        saved = bf.DistributedExactDiffusionOptimizer(sgd(seeded(other, 1)), other).state_dict()
+        with raises(ValueError, text):
+            optimizer.load_state_dict(saved)
 
 
 def check_schedules_that_an_algorithm_cannot_stand_are_refused() -> None:

@@ -182,6 +182,38 @@ def check_added_group_is_mixed() -> None:
         assert len(optimizer.param_groups) == 2
 
 
+def check_a_group_added_to_the_base_is_mixed() -> None:
+    """As whoever holds the base does, which the wrapper cannot see."""
+    makers = (
+        *STYLES,
+        bf.DistributedGradientAllreduceOptimizer,
+        bf.DistributedLocalSGDOptimizer,
+        bf.DistributedWinPutOptimizer,
+    )
+    for make in makers:
+        model = two_layers(1)
+        base = torch.optim.SGD(model[0].parameters(), lr=0.1)
+        optimizer = make(base, model, num_steps_per_communication=1)
+        train_step(model, optimizer, inputs(bf.rank()))
+        base.add_param_group({"params": model[2].parameters(), "lr": 0.1})
+        train_step(model, optimizer, inputs(bf.rank()))
+        if make is AWC or make is bf.DistributedWinPutOptimizer:  # which mix before they adapt
+            for group in optimizer.param_groups:
+                group["lr"] = 0.0
+            seeded(model, bf.rank())
+            before = spread(model[2])
+            for _ in range(3):
+                train_step(model, optimizer, inputs(1))
+                bf.barrier()
+            assert spread(model[2]) < 0.6 * before, make.__name__
+        elif make is ATC:
+            optimizer.communication_type = bf.CommunicationType.allreduce
+            train_step(model, optimizer, inputs(bf.rank()))
+            assert spread(model) == 0, make.__name__
+        else:
+            assert spread(model) == 0, make.__name__
+
+
 def check_excluded_parameters_stay_personal() -> None:
     for chosen in (["2"], ["2.weight", "2.bias"], None):
         model = two_layers(bf.rank())

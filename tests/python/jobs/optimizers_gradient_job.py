@@ -86,13 +86,13 @@ def check_buckets_are_on_their_way_before_backward_ends() -> None:
     optimizer = MAKE(sgd(model), model)
     style = optimizer._style
     started_early: list[int] = []
-    end = style._backward_ended
+    average = style._average
 
-    def backward_ended() -> None:
+    def average_as_backward_ends() -> None:
         started_early.append(sum(averaging.started for averaging in style._buckets))
-        end()
+        average()
 
-    style._backward_ended = backward_ended
+    style._average = average_as_backward_ends
     model(torch.ones(2, 40)).sum().backward()
     assert len(style._buckets) > 2 and started_early == [len(style._buckets)], started_early
     assert_close(model[0].weight.grad, of_all_ranks(model[0].weight.grad).mean(0))

@@ -295,7 +295,6 @@ class DistributedOptimizer:
         Raises:
             ValueError: It is of another algorithm, or of other parameters; nothing is changed.
         """
-        self._style.drain()
         own = state_dict.get(_STATE_KEY)
         kind = self._style.kind if own is None else own.get("kind", self._style.kind)
         if kind != self._style.kind:
@@ -303,9 +302,15 @@ class DistributedOptimizer:
                 f"this is the state of {kind!r}, this optimizer is {self._style.kind!r}: wrap with "
                 f'that algorithm, or leave out state_dict["{_STATE_KEY}"] to start this one anew'
             )
-        if own is not None:
-            self._style.load_state_dict(own.get("state", {}))
+        before = self._base.state_dict()
         self._base.load_state_dict({key: value for key, value in state_dict.items() if key != _STATE_KEY})
+        if own is not None:
+            try:
+                self._style.load_state_dict(own.get("state", {}))
+            except ValueError:
+                self._base.load_state_dict(before)
+                raise
+        self._style.drain()
         if own is not None:
             self._mixer.settings.round = own["round"]
 

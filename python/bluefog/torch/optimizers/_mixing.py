@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import enum
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Union
 
@@ -24,7 +24,6 @@ Model = Union[torch.nn.Module, Sequence[torch.nn.Module]]
 #: What ``exclude=`` takes: parameters, modules, and names of either.
 Exclusion = Union[torch.nn.Parameter, torch.nn.Module, str]
 
-_constructed = itertools.count()
 _NO_LAYOUT = -1  # hashes are not negative
 
 
@@ -105,8 +104,7 @@ class Mixer:
         self.settings = settings
         self._optimizer = optimizer
         self._models = list(models)
-        self._number = next(_constructed)
-        self._refused = _ids_of(exclude, models)
+        self._number = _numbers.next()
         self._warned_sum = False
         context = _runtime.context()
         self._alone = context.size() == 1
@@ -116,7 +114,9 @@ class Mixer:
         )
         self._seen = 0
         self._names: dict[int, str] = {}  # what the engine knows the buckets by
-        _check_schedule(settings)
+        with self._told_to_others():
+            self._refused = _ids_of(exclude, models)
+            _check_schedule(settings)
         self.adopt_new()
 
     @property
@@ -146,22 +146,33 @@ class Mixer:
     def adopt_new(self) -> None:
         """Lays out the optimizer's parameters that have no slot yet. Collective if there are any."""
         parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
-        check_parameters(parameters, self._models)
+        with self._told_to_others():
+            check_parameters(parameters, self._models)
         self._seen = len(parameters)
         if self._alone:
             return
         fresh = [p for p in parameters if id(p) not in self._refused and not self.layout.holds(p)]
         if not fresh:
             return
-        name = f"{self.name}.layout"
-        try:
+        with self._told_to_others():
             made = self._adopt(fresh)
-        except ValueError:
-            _exchange(_NO_LAYOUT, 0, name)  # the other ranks wait for this comparison
+        try:
+            _compare_with_other_ranks(self.layout.layout_hash(), checksum_of(made), self._layout_name)
+        except MismatchError:
+            self.layout.forget(made)
             raise
-        _compare_with_other_ranks(self.layout.layout_hash(), checksum_of(made), name)
         prefix = f"{self.name}.{self.layout.layout_hash():x}"
         self._names = {id(bucket): f"{prefix}.{index}" for index, bucket in enumerate(self.buckets)}
+
+    @contextmanager
+    def _told_to_others(self) -> Iterator[None]:
+        """A ValueError of this rank is one of all ranks, which wait to compare their layouts with its own."""
+        try:
+            yield
+        except ValueError:
+            if not self._alone:
+                _exchange([_NO_LAYOUT, 0], self._layout_name)
+            raise
 
     def _adopt(self, parameters: Sequence[torch.Tensor]) -> list[Bucket]:
         members = {id(member.tensor): member for member in collect_members(self._models)}
@@ -181,6 +192,10 @@ class Mixer:
     def name(self) -> str:
         """Equal on all ranks, and of no other optimizer."""
         return f"optimizer.{self._number}"
+
+    @property
+    def _layout_name(self) -> str:
+        return f"{self.name}.layout"
 
     def _operation(self) -> tuple[str, dict[str, Any]]:
         kind = self.settings.communication_type
@@ -354,18 +369,41 @@ def _ids_of(exclude: Iterable[Exclusion], models: Sequence[torch.nn.Module]) -> 
     return excluded
 
 
-def _exchange(layout_hash: int, checksum: int, name: str) -> torch.Tensor:
-    """Both numbers of every rank, a row each."""
-    own = torch.tensor([[layout_hash, checksum]])
+def _exchange(numbers: list[int], name: str) -> torch.Tensor:
+    """The numbers of every rank, a row each."""
+    own = torch.tensor([numbers])
     gathered = _runtime.context().allgather(
         own.data_ptr(), code_of_dtype(own.dtype), list(own.shape), name=name
     )
     return _runtime.tensor_from_gathered(gathered, own.dtype)
 
 
+class _Numbers:
+    """Numbers the optimizers, equally on all ranks.
+
+    A rank may have made some that others have not, when an error on one of them made all join anew: the first
+    of a membership takes the largest number that any rank has come to.
+    """
+
+    def __init__(self) -> None:
+        self._next = 0
+        self._agreed_in = 0
+
+    def next(self) -> int:
+        joined = _runtime.basics.times_joined
+        if joined != self._agreed_in and _runtime.context().size() > 1:
+            self._next = int(_exchange([self._next], "optimizer.numbers").max())
+        self._agreed_in = joined
+        self._next += 1
+        return self._next - 1
+
+
+_numbers = _Numbers()
+
+
 def _compare_with_other_ranks(layout_hash: int, checksum: int, name: str) -> None:
     """Raises if ranks laid out different buckets; warns if their new parameters have different values."""
-    every = _exchange(layout_hash, checksum, name)
+    every = _exchange([layout_hash, checksum], name)
     if (every[:, 0] != layout_hash).any():
         different = (every[:, 0] != layout_hash).nonzero().flatten().tolist()
         raise MismatchError(

@@ -169,9 +169,11 @@ class _ForwardHook:
             notify(self._index)
 
     def __reduce__(self) -> Any:
-        return _NoHook, ()
+        return NoHook, ()
 
 
-class _NoHook:
-    def __call__(self, module: torch.nn.Module, _: Any) -> None:
+class NoHook:
+    """What a hook becomes in a copy of a model."""
+
+    def __call__(self, *_: Any) -> None:
         pass

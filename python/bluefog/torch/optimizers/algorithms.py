@@ -40,7 +40,7 @@ def DistributedGradientAllreduceOptimizer(  # noqa: N802
     models = models_of(model)
     return wrap(
         optimizer,
-        lambda mixer: GradientAllreduce(mixer, num_steps_per_communication),
+        lambda mixer: GradientAllreduce(mixer, models, num_steps_per_communication),
         lambda: Mixer(optimizer, models, settings_for(CommunicationType.allreduce, None), exclude),
     )
 

@@ -68,6 +68,7 @@ class Asynchronous(Overlapped):
     def _begin_round(self) -> None:
         _runtime.context()  # raises while this rank is suspended
         self._mixer.refresh()
+        self.parameters_added()
         settings = self._mixer.settings
         for mixing in self._mixings:
             mixing.begin_exchange(

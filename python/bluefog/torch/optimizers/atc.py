@@ -83,7 +83,7 @@ class AdaptThenCombine:
     def _gradient_arrived(self, parameter: torch.Tensor, backwards: int) -> None:
         """In a backward: the parameter has the gradient of so many backwards since the last round."""
 
-    def _step_by_bucket(self, adapt: Adapt, closure: Closure | None) -> Any:
+    def _step_by_bucket(self, adapt: BaseStep, closure: Closure | None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -108,7 +108,8 @@ class AdaptThenCombine:
         mixing.mix(Way.in_place)
         self._finish(mixing)
 
-    def _adapt_and_mix_by_bucket(self, adapt: Adapt) -> None:
+    def _adapt_and_mix_by_bucket(self, adapt: BaseStep) -> None:
+        adapt.unscale_gradients()  # of all buckets, while the base sees them
         mixing = self._mixer.next_round()
         flight = Flight()
         try:

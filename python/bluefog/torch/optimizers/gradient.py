@@ -10,6 +10,7 @@ import torch
 from bluefog.torch import _runtime
 from bluefog.torch.buckets import Bucket
 from bluefog.torch.gradient_buckets import GradientBucket
+from bluefog.torch.optimizers._backward import BackwardWatch
 from bluefog.torch.optimizers._base import BaseStep, Closure, StepCounter
 from bluefog.torch.optimizers._mixing import Flight, Mixer, code_of_dtype
 
@@ -19,24 +20,27 @@ class GradientAllreduce:
     when that backward ends, every ``grad`` is the mean over all ranks.
 
     So what comes between backward and step(), clipping or a GradScaler, sees the mean. A step() without J
-    backwards before it averages what there is.
+    backwards before it averages what there is. What a backward that failed has left is sent as zeros, and
+    forgotten, when the next one begins: the other ranks wait for all buckets of a round.
     """
 
     kind = "gradient_allreduce"
 
-    def __init__(self, mixer: Mixer, steps_per_communication: int) -> None:
+    def __init__(self, mixer: Mixer, models: list[torch.nn.Module], steps_per_communication: int) -> None:
         self._mixer = mixer
         self._counter = StepCounter(steps_per_communication, "backward")
         self._buckets: list[_Averaging] = []
         self._of_parameter: dict[int, _Averaging] = {}
-        self._handles: list[Any] = []
+        self._handles: dict[int, Any] = {}
         self._backwards = 0  # since the last step
-        self._in_backward = False
         self._averaged = False  # since the last step
         self._flight = Flight()
         self.skip_synchronize = False
         self.is_local = False
         self._is_serving = False
+        self._watch = (
+            None if mixer.alone else BackwardWatch(models, self._backward_began, self._backward_ended)
+        )
         self.parameters_added()
 
     def step(self, adapt: BaseStep, closure: Closure | None) -> Any:
@@ -48,7 +52,7 @@ class GradientAllreduce:
                 loss = closure()
         if not self._averaged and not self.skip_synchronize:
             self._average()
-        self._backwards, self._averaged, self._in_backward = 0, False, False
+        self._backwards, self._averaged = 0, False
         result = adapt()
         return result if closure is None else loss
 
@@ -58,15 +62,21 @@ class GradientAllreduce:
             self._average()
 
     def parameters_added(self) -> None:
-        if self._mixer.alone:
+        new = self._mixer.buckets[len(self._buckets) :]
+        if self._mixer.alone or not new:
             return
-        for bucket in self._mixer.buckets[len(self._buckets) :]:
+        for bucket in new:
             self._buckets.append(_Averaging(bucket))
-            for member in bucket.members:
-                self._of_parameter[id(member.tensor)] = self._buckets[-1]
-                if member.tensor.requires_grad:
+            self._of_parameter.update((id(member.tensor), self._buckets[-1]) for member in bucket.members)
+        self._hook_parameters()
+
+    def _hook_parameters(self) -> None:
+        """Those that need a gradient and have no hook yet: some may have been thawed."""
+        for averaging in self._buckets:
+            for member in averaging.bucket.members:
+                if member.tensor.requires_grad and id(member.tensor) not in self._handles:
                     register: Any = member.tensor.register_post_accumulate_grad_hook
-                    self._handles.append(register(_hook(weakref.ref(self))))
+                    self._handles[id(member.tensor)] = register(_hook(weakref.ref(self)))
 
     def serve(self, adapt: BaseStep) -> None:
         for averaging in self._buckets:
@@ -85,7 +95,9 @@ class GradientAllreduce:
         self._flight = Flight()
 
     def close(self) -> None:
-        for handle in self._handles:
+        if self._watch is not None:
+            self._watch.close()
+        for handle in self._handles.values():
             handle.remove()
         self._handles.clear()
 
@@ -96,11 +108,9 @@ class GradientAllreduce:
         pass
 
     def gradient_arrived(self, parameter: torch.Tensor) -> None:
-        if self.is_local:
+        if self.is_local or self._watch is None:
             return
-        if not self._in_backward:
-            self._in_backward = True
-            torch.autograd.Variable._execution_engine.queue_callback(self._backward_ended)
+        self._watch.gradient_arrived()
         if self._backwards + 1 != self._counter.allowed:
             return
         averaging = self._of_parameter[id(parameter)]
@@ -122,11 +132,11 @@ class GradientAllreduce:
                 return
             self._start(averaging)
 
-    def _start(self, averaging: _Averaging) -> None:
+    def _start(self, averaging: _Averaging, counts: bool = True) -> None:
+        averaging.gradients.take(counts)
         if not self._is_serving and not any(other.started for other in self._buckets):
             self._mixer.announce_round()
         averaging.started = True
-        averaging.gradients.take(True)
         bucket = averaging.bucket
         handle = _runtime.context().allreduce_async(
             averaging.gradients.address,
@@ -139,8 +149,14 @@ class GradientAllreduce:
         )
         self._flight.join(Flight([(bucket, handle)]))
 
+    def _backward_began(self, one_has_failed: bool) -> None:
+        if one_has_failed and any(averaging.started for averaging in self._buckets):
+            self._finish_round(counts=False)
+        self._hook_parameters()
+        for averaging in self._buckets:
+            averaging.start_over()
+
     def _backward_ended(self) -> None:
-        self._in_backward = False
         self._backwards += 1
         self._counter.check(self._backwards)
         self._averaged = False
@@ -148,16 +164,26 @@ class GradientAllreduce:
             self._average()
 
     def _average(self) -> None:
-        for averaging in reversed(self._buckets):
-            if not averaging.started:
-                self._start(averaging)
-        flight, self._flight = self._flight, Flight()
-        for averaging in self._buckets:
-            averaging.start_over()
-        flight.wait()
+        self._refresh()
+        self._finish_round()
         for averaging in self._buckets:
             averaging.gradients.give()
         self._averaged = True
+
+    def _finish_round(self, counts: bool = True) -> None:
+        for averaging in reversed(self._buckets):
+            if not averaging.started:
+                self._start(averaging, counts)
+        flight, self._flight = self._flight, Flight()
+        for averaging in self._buckets:
+            averaging.started = False
+        if self._watch is not None:
+            self._watch.forget()
+        flight.wait()
+
+    def _refresh(self) -> None:
+        self._mixer.refresh()
+        self.parameters_added()
 
 
 class _Averaging:
@@ -166,7 +192,8 @@ class _Averaging:
     def __init__(self, bucket: Bucket) -> None:
         self.bucket = bucket
         self.gradients = GradientBucket(bucket, tells_who_has_one=True)
-        self.start_over()
+        self.started = False
+        self.awaited: set[int] = set()
 
     def start_over(self) -> None:
         self.started = False

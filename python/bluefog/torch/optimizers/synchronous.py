@@ -57,7 +57,7 @@ class Synchronous:
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._mixer.refresh()
+        self._refresh()
         rate = self._rate()
         if self._is_round():
             self._mixer.announce_round()
@@ -72,7 +72,7 @@ class Synchronous:
         is_over = False
         while not is_over:
             is_over = self._is_round()
-            self._mixer.refresh()
+            self._refresh()
             with self._gradients_in_buckets(lambda: False):
                 for algorithm in self._algorithms:
                     algorithm.begin_step(self._rate())
@@ -134,6 +134,10 @@ class Synchronous:
             algorithm.resume(state["round"], state["steps_in_round"])
         for vector, value in zip(vectors, saved):
             vector.copy_(value)
+
+    def _refresh(self) -> None:
+        self._mixer.refresh()
+        self.parameters_added()
 
     def _is_round(self) -> bool:
         """Whether ranks mix in this step."""
