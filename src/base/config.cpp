@@ -38,15 +38,12 @@ constexpr std::array known_names{
     "BLUEFOG_JOB_KEY_FILE",
 };
 
-// BlueFog 0.3 read this; scripts still set it.
-constexpr std::array names_of_bluefog_03{
-    "BLUEFOG_FUSION_THRESHOLD",
-};
-
-// These, too, at run time or in its build. It was for Python only, whose front end says what there is instead
-// (python/bluefog/torch/old_variables.py); another warning here would be one too many.
+// BlueFog 0.3 read these, at run time or in its build; scripts still set them. It was for Python only, whose
+// front end says what there is instead (python/bluefog/torch/old_variables.py); another warning here would be
+// one too many.
 constexpr std::array names_that_python_answers{
     "BLUEFOG_CYCLE_TIME",
+    "BLUEFOG_FUSION_THRESHOLD",
     "BLUEFOG_MPI_THREAD_LEVEL",
     "BLUEFOG_MAX_WIN_SENT_LENGTH",
     "BLUEFOG_OPS_ON_CPU",
@@ -255,11 +252,7 @@ std::vector<std::string> warnings_about_unknown_names(const Environment& environ
     const auto same = [&](const char* other) { return name == other; };
     if (std::any_of(known_names.begin(), known_names.end(), same)) continue;
     if (std::any_of(names_that_python_answers.begin(), names_that_python_answers.end(), same)) continue;
-    if (std::any_of(names_of_bluefog_03.begin(), names_of_bluefog_03.end(), same)) {
-      warnings.push_back("the environment variable " + name + " of BlueFog 0.3 has no effect any more");
-    } else {
-      warnings.push_back("the environment variable " + name + " is unknown and has no effect: misspelt?");
-    }
+    warnings.push_back("the environment variable " + name + " is unknown and has no effect: misspelt?");
   }
   return warnings;
 }
@@ -273,6 +266,8 @@ Config Config::from_environment() {
     static std::mutex mutex;
     static std::set<std::string> given;
     const std::lock_guard lock(mutex);
+    log::configure(log::parse_level(config.log_level).value_or(log::Level::warning), config.log_hide_time,
+                   config.rank);  // the warnings below heed them too
     auto warnings = base::warnings_about_unknown_names(environment);
     std::ranges::move(base::warnings_about_other_launchers(environment), std::back_inserter(warnings));
     for (const std::string& warning : warnings) {

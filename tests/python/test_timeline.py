@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from ranks import environment, find_bfrun
+from ranks import environment, find_bfrun, run_python
 
 SCRIPT = """
 import torch
@@ -43,5 +43,8 @@ def test_without_a_timeline_activities_say_so(tmp_path):
         "import bluefog.torch as bf\nbf.init()\n"
         "assert bf.timeline_start_activity('x', 'y') is False\n"
         "assert bf.timeline_end_activity('x') is False\n"
+        "with bf.timeline_context('x', 'y'):\n    pass\n"
     )
-    subprocess.run([sys.executable, str(script)], env=environment(), check=True, timeout=120)
+    done = run_python(script.read_text())
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the timeline is off: start with bfrun --timeline-filename") == 1

@@ -14,6 +14,7 @@ _BUILD_OF_NCCL = "NCCL and CUDA are not used; tensors of GPUs pass through the m
 
 ANSWERS: dict[str, str] = {
     "BLUEFOG_CYCLE_TIME": "there are no cycles to wait for; an operation starts when it is called",
+    "BLUEFOG_FUSION_THRESHOLD": "optimizers lay parameters out in buckets of up to BLUEFOG_BUCKET_SIZE bytes",
     "BLUEFOG_MPI_THREAD_LEVEL": "there is no MPI; operations may be called from any thread",
     "BLUEFOG_MAX_WIN_SENT_LENGTH": "windows take transfers of any length",
     "BLUEFOG_OPS_ON_CPU": "operations always run on the CPU; tensors of GPUs are copied there and back",
