@@ -104,7 +104,7 @@ class Mixer:
     ) -> None:
         self.settings = settings
         self._optimizer = optimizer
-        self._models = list(models)
+        self.models = list(models)
         self._number = next(_constructed)
         self._refused = _ids_of(exclude, models)
         self._warned_sum = False
@@ -143,7 +143,7 @@ class Mixer:
     def adopt_new(self) -> None:
         """Lays out the optimizer's parameters that have no slot yet. Collective if there are any."""
         parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
-        check_parameters(parameters, self._models)
+        check_parameters(parameters, self.models)
         self._seen = len(parameters)
         if self._alone:
             return
@@ -161,7 +161,7 @@ class Mixer:
         self._names = {id(bucket): f"{prefix}.{index}" for index, bucket in enumerate(self.buckets)}
 
     def _adopt(self, parameters: Sequence[torch.Tensor]) -> list[Bucket]:
-        members = {id(member.tensor): member for member in collect_members(self._models)}
+        members = {id(member.tensor): member for member in collect_members(self.models)}
         chosen = {id(p): members[id(p)] for p in parameters}
         for key, member in members.items():
             member.excluded = key in self._refused
