@@ -1,6 +1,6 @@
 # Every recipe is one script of scripts/; the scripts set up what they need, so any target may be the first.
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test test-cpp test-python test-cluster test-asan test-tsan fuzz benchmark benchmark-hosts format lint clean
+.PHONY: help setup build quickstart test test-cpp test-python test-cluster test-old-torch test-asan test-tsan fuzz benchmark benchmark-hosts format lint clean
 
 # NP: number of ranks of the quickstart.  TORCH: which torch to install (see `make help`).
 NP ?= 4
@@ -29,6 +29,8 @@ test-python:  ## run the Python tests
 	@scripts/test.sh python
 test-cluster: ## run the tests that need daemons, network namespaces or MPI
 	@scripts/test.sh cluster
+test-old-torch: ## run the Python tests of operations and optimizers on the oldest torch, or on TORCH
+	@scripts/test_old_torch.sh
 test-asan:    ## run the C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	@scripts/test.sh asan
 test-tsan:    ## run the C++ tests under ThreadSanitizer

@@ -153,7 +153,7 @@ class BLUEFOG_API Context {
   [[nodiscard]] Stats stats() const;
 
   /// Marks an activity of the user's in the timeline (Config::timeline), in the row `name`. @returns false
-  /// without a timeline
+  /// without a timeline, and after shutdown()
   bool timeline_start_activity(const std::string& name, const std::string& activity);
   /// Ends the activity that was started last in that row. @returns false if there is none
   bool timeline_end_activity(const std::string& name);

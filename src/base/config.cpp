@@ -59,8 +59,9 @@ constexpr std::array known_names{
     "BLUEFOG_FUSION_THRESHOLD",
 };
 
-// BlueFog 0.3 read these, at run time or in its build. It was for Python only, whose front end says what
-// there is instead (python/bluefog/torch/old_variables.py); another warning here would be one too many.
+// BlueFog 0.3 read these, at run time or in its build; scripts still set them. It was for Python only, whose
+// front end says what there is instead (python/bluefog/torch/old_variables.py); another warning here would be
+// one too many.
 constexpr std::array names_that_python_answers{
     "BLUEFOG_CYCLE_TIME",
     "BLUEFOG_MPI_THREAD_LEVEL",
@@ -286,6 +287,8 @@ Config Config::from_environment() {
     static std::mutex mutex;
     static std::set<std::string> given;
     const std::lock_guard lock(mutex);
+    log::configure(log::parse_level(config.log_level).value_or(log::Level::warning), config.log_hide_time,
+                   config.rank);  // the warnings below heed them too
     auto warnings = base::warnings_about_unknown_names(environment);
     std::ranges::move(base::warnings_about_other_launchers(environment), std::back_inserter(warnings));
     for (const std::string& warning : warnings) {

@@ -198,8 +198,7 @@ Stats Context::stats() const {
 
 bool Context::timeline_start_activity(const std::string& name, const std::string& activity) {
   trace::Timeline* timeline = impl_->session->timeline();
-  if (timeline != nullptr) timeline->begin(name, activity);
-  return timeline != nullptr;
+  return timeline != nullptr && timeline->begin(name, activity);
 }
 
 bool Context::timeline_end_activity(const std::string& name) {

@@ -278,6 +278,7 @@ void Session::shutdown() {
   watch_.reset();
   rendezvous_.reset();
   report_.reset();
+  if (timeline_ != nullptr) timeline_->close();
 }
 
 Annex& Session::annex(base::FunctionRef<std::unique_ptr<Annex>()> make) {

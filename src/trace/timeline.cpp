@@ -42,12 +42,20 @@ Timeline::Timeline(const std::string& prefix, int rank) {
 
 Timeline::~Timeline() {
   stop_listening();
+  close();
+}
+
+void Timeline::close() {
+  const std::lock_guard lock(mutex_);
+  if (file_ == nullptr) return;
   std::fputs("\n]\n", file_);
   std::fclose(file_);
+  file_ = nullptr;
 }
 
 /// What the parent has not written yet, it writes itself.
 void Timeline::in_child() noexcept {
+  if (file_ == nullptr) return;
   ::__fpurge(file_);
   ::close(::fileno(file_));
 }
@@ -55,19 +63,23 @@ void Timeline::in_child() noexcept {
 void Timeline::record(std::string_view name, std::string_view activity, base::TimePoint begin,
                       base::TimePoint end) {
   const std::lock_guard lock(mutex_);
+  if (file_ == nullptr) return;
   const int row = row_of(name.empty() ? std::string("unnamed") : std::string(name));
   write(event('X', activity, row, microseconds(begin)) +
         ", \"dur\": " + std::to_string(microseconds(end) - microseconds(begin)) + "}");
 }
 
-void Timeline::begin(const std::string& name, std::string_view activity) {
+bool Timeline::begin(const std::string& name, std::string_view activity) {
   const std::lock_guard lock(mutex_);
+  if (file_ == nullptr) return false;
   ++open_[name];
   write(event('B', activity, row_of(name), microseconds(std::chrono::steady_clock::now())) + "}");
+  return true;
 }
 
 bool Timeline::end(const std::string& name) {
   const std::lock_guard lock(mutex_);
+  if (file_ == nullptr) return false;
   const auto open = open_.find(name);
   if (open == open_.end() || open->second == 0) return false;
   --open->second;

@@ -19,10 +19,14 @@ class Timeline final : private base::ForkListener {
   Timeline(const std::string& prefix, int rank);
   ~Timeline();
 
+  /// Completes the file. What happens afterwards is not on record.
+  void close();
+
   /// An activity that has ended. An empty name goes to the row of the unnamed operations.
   void record(std::string_view name, std::string_view activity, base::TimePoint begin, base::TimePoint end);
   /// An activity of the user's, from begin() to end() of the same name.
-  void begin(const std::string& name, std::string_view activity);
+  /// @returns false after close()
+  bool begin(const std::string& name, std::string_view activity);
   /// @returns false if none is open
   bool end(const std::string& name);
 
@@ -32,7 +36,7 @@ class Timeline final : private base::ForkListener {
   [[nodiscard]] int row_of(const std::string& name);
 
   std::mutex mutex_;
-  std::FILE* file_;
+  std::FILE* file_;  // null after close()
   bool first_ = true;
   std::map<std::string, int> rows_;
   std::map<std::string, int> open_;

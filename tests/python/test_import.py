@@ -142,6 +142,24 @@ print(bf.local_size(), bf.local_rank(), bf.machine_size(), bf.machine_rank(), bf
     assert outcome(source, BLUEFOG_NODES_PER_MACHINE="1") == "1 0 1 0 True"
 
 
+def test_what_is_built_can_be_asked():
+    source = """
+from bluefog.common import util
+print(util.extension_available("torch"), util.extension_available("tensorflow", verbose=True))
+print(util.mpi_built(), util.mpi_built(verbose=True))
+util.check_extension("bluefog.common", "path/of/a/module.py", "name")
+try:
+    util.check_extension("bluefog.torch", __name__, "mpi_lib")
+except ImportError as error:
+    print(error)
+"""
+    here, there = outcome(source).splitlines(), outcome(BLOCK_TORCH + source).splitlines()
+    assert here[:2] == ["bluefog.tensorflow: No module named 'bluefog.tensorflow'", "True False"]
+    assert here[2:] == ["BlueFog is built without MPI.", "False False"]
+    assert there[1] == "False False"
+    assert there[4].startswith("bluefog.torch needs PyTorch 2.1 or newer, which is not installed")
+
+
 def test_the_environment_is_set_for_a_while():
     import os
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from ranks import run_python, run_ranks
 
-#: All that BlueFog 0.3 read, without BLUEFOG_FUSION_THRESHOLD, and what they are set to here.
+#: What still means what it did, and what it is set to here.
 HONOURED = {
     "BLUEFOG_TIMELINE": "",
     "BLUEFOG_LOG_LEVEL": "warning",
     "BLUEFOG_LOG_HIDE_TIME": "1",
+    "BLUEFOG_FUSION_THRESHOLD": "4096",
     "BLUEFOG_NODES_PER_MACHINE": "1",
     "BLUEFOG_START_TIMEOUT": "99",
 }
 ANSWERED = """
-BLUEFOG_CYCLE_TIME BLUEFOG_MPI_THREAD_LEVEL BLUEFOG_MAX_WIN_SENT_LENGTH BLUEFOG_OPS_ON_CPU BLUEFOG_WIN_ON_GPU
+BLUEFOG_CYCLE_TIME BLUEFOG_MPI_THREAD_LEVEL BLUEFOG_MAX_WIN_SENT_LENGTH
+BLUEFOG_OPS_ON_CPU BLUEFOG_WIN_ON_GPU
 BLUEFOG_ALLREDUCE_BY_MPI BLUEFOG_ALLGATHER_BY_MPI BLUEFOG_BROADCAST_BY_MPI BLUEFOG_NEIGHBOR_ALLREDUCE_BY_MPI
 BLUEFOG_NEIGHBOR_ALLGATHER_BY_MPI BLUEFOG_WIN_OPS_BY_MPI BLUEFOG_NUM_FINALIZER_THREADS
 BLUEFOG_SLEEP_USEC_FOR_WIN_PASSIVE BLUEFOG_WITH_NCCL BLUEFOG_NCCL_HOME BLUEFOG_NCCL_INCLUDE BLUEFOG_NCCL_LIB
@@ -76,3 +80,26 @@ print(sorted(context().config().items()))
     for pair in variables.items():
         assert str(pair) in done.stdout
     assert (tmp_path / "timeline-0.json").exists()
+
+
+def log_of(**variables: str) -> str:
+    """What a rank logs that finds a misspelt variable, a warning."""
+    source = "import bluefog.torch as bf\nbf.init()\nbf.shutdown()\n"
+    done = run_python(source, BLUEFOG_LOG_LEVLE="debug", **variables)
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_the_level_of_the_log_counts():
+    assert "warning: " in log_of() and "debug: " not in log_of()
+    for level in ("debug", "DEBUG"):
+        assert "debug: " in log_of(BLUEFOG_LOG_LEVEL=level)
+    for level in ("error", "fatal"):
+        assert log_of(BLUEFOG_LOG_LEVEL=level) == ""
+
+
+def test_log_lines_have_times_unless_they_are_hidden():
+    time = r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}\] "
+    line = r"\[bluefog rank 0\] warning: the environment variable BLUEFOG_LOG_LEVLE is unknown.*\n"
+    assert re.fullmatch(time + line, log_of())
+    assert re.fullmatch(line, log_of(BLUEFOG_LOG_HIDE_TIME="1"))

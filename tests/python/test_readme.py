@@ -17,10 +17,10 @@ CMAKE_SNIPPETS = re.findall(r"```cmake\n(.*?)```", README, re.DOTALL)
 BUILD = REPOSITORY / "build/release"
 
 
-def run_ranks(ranks: int, *command: str) -> str:
+def run_ranks(ranks: int, *command: str, **variables: str) -> str:
     job = subprocess.run(
         [find_bfrun(), "-np", str(ranks), "--tag-output", *command],
-        env=environment(LD_LIBRARY_PATH=str(BUILD / "src")),
+        env=environment(LD_LIBRARY_PATH=str(BUILD / "src"), **variables),
         text=True,
         capture_output=True,
         timeout=120,
@@ -38,9 +38,26 @@ def test_the_readme_has_the_promised_snippets() -> None:
 
 @pytest.mark.parametrize("number", [0, 1])
 def test_training_snippet_learns(number: int, tmp_path: pathlib.Path) -> None:
-    script = tmp_path / "snippet.py"
-    script.write_text(PYTHON_SNIPPETS[number])
-    losses = [float(loss) for loss in re.findall(r"loss ([\d.]+)", run_ranks(4, sys.executable, str(script)))]
+    assert_learns(PYTHON_SNIPPETS[number], tmp_path)
+
+
+@pytest.mark.parametrize("ranks_of_a_machine", ["1", "2"])
+def test_the_dynamic_snippet_learns_under_both_names_and_on_small_machines(
+    ranks_of_a_machine: str, tmp_path: pathlib.Path
+) -> None:
+    snippet = PYTHON_SNIPPETS[1]
+    if ranks_of_a_machine == "2":
+        for old, new in (("send_neighbors", "dst_weights"), ("neighbor_weights", "src_weights")):
+            assert snippet.count(f"optimizer.{old} =") == 1
+            snippet = snippet.replace(f"optimizer.{old} =", f"optimizer.{new} =")
+    assert_learns(snippet, tmp_path, BLUEFOG_NODES_PER_MACHINE=ranks_of_a_machine)
+
+
+def assert_learns(snippet: str, directory: pathlib.Path, **variables: str) -> None:
+    script = directory / "snippet.py"
+    script.write_text(snippet)
+    output = run_ranks(4, sys.executable, str(script), **variables)
+    losses = [float(loss) for loss in re.findall(r"loss ([\d.]+)", output)]
     assert len(losses) == 4
     assert max(losses) < 0.69, "no better than guessing between two classes"
 

@@ -13,6 +13,7 @@ WEIGHTS = "self_weight=None, src_weights=None, dst_weights=None, enable_topo_che
 MACHINE_WEIGHTS = (
     "self_weight=None, src_machine_weights=None, dst_machine_weights=None, enable_topo_check=False, name=None"
 )
+STEPS = "num_steps_per_communication=1"
 
 #: As BlueFog 0.3 declares them.
 SIGNATURES = {
@@ -69,6 +70,17 @@ SIGNATURES = {
     "GetInnerOuterRingDynamicSendRecvRanks": "world_size, local_size, self_rank",
     "GetInnerOuterExpo2DynamicSendRecvRanks": "world_size, local_size, self_rank",
     **dict.fromkeys(
+        """DistributedGradientAllreduceOptimizer DistributedAllreduceOptimizer
+        DistributedNeighborAllreduceOptimizer DistributedHierarchicalNeighborAllreduceOptimizer
+        DistributedPullGetOptimizer DistributedPushSumOptimizer""".split(),
+        f"optimizer, model, {STEPS}",
+    ),
+    **dict.fromkeys(
+        ("DistributedAdaptWithCombineOptimizer", "DistributedAdaptThenCombineOptimizer"),
+        f"optimizer, model, communication_type=CommunicationType.neighbor_allreduce, {STEPS}",
+    ),
+    "DistributedWinPutOptimizer": f"optimizer, model, {STEPS}, window_prefix=None",
+    **dict.fromkeys(
         """shutdown suspend resume size rank local_size local_rank machine_size machine_rank is_homogeneous
         load_topology load_machine_topology in_neighbor_ranks out_neighbor_ranks in_neighbor_machine_ranks
         out_neighbor_machine_ranks is_topo_weighted is_machine_topo_weighted mpi_threads_supported
@@ -107,7 +119,9 @@ ALL = {**SIGNATURES, **{name: SIGNATURES[other] for name, other in SAME.items()}
 
 
 def declared(signature: str) -> list[Parameter]:
-    names: dict[str, object] = {}
+    from bluefog.torch import CommunicationType
+
+    names: dict[str, object] = {"CommunicationType": CommunicationType}
     exec(f"def function({signature}): pass", names)
     function = names["function"]
     assert callable(function)
@@ -130,16 +144,34 @@ def test_arguments_are_those_of_old(name):
     assert all(p.default is not Parameter.empty for p in further), "a call of old lacks an argument"
 
 
+def test_communication_types_are_those_of_old():
+    from bluefog.torch import CommunicationType
+
+    assert {member.name: member.value for member in CommunicationType} == {
+        "neighbor_allreduce": "neighbor.allreduce",
+        "hierarchical_neighbor_allreduce": "hierarchical.neighbor.allreduce",
+        "allreduce": "allreduce",
+        "empty": "empty",
+    }
+
+
+#: What the module of operations had, beside its own helpers.
+OF_MPI_OPS = [
+    name
+    for name in ALL
+    if name[0].islower()
+    and name not in ("broadcast_parameters", "allreduce_parameters", "broadcast_optimizer_state")
+]
+
+
 def test_modules_that_scripts_import_from():
     import bluefog.torch as bf
     from bluefog.common import topology_util as graphs
-    from bluefog.torch import mpi_ops, topology_util, utility
+    from bluefog.torch import mpi_ops, optimizers, topology_util, utility
 
     for module, names in (
-        (
-            mpi_ops,
-            "neighbor_allreduce win_put pair_gossip is_topo_weighted suspend resume win_lock init size",
-        ),
+        (mpi_ops, " ".join(OF_MPI_OPS)),
+        (optimizers, "CommunicationType " + " ".join(name for name in ALL if name.endswith("Optimizer"))),
         (utility, "broadcast_parameters allreduce_parameters broadcast_optimizer_state"),
         (topology_util, "InferSourceFromDestinationRanks ExponentialGraph GetRecvWeights"),
         (graphs, "ExponentialGraph GetRecvWeights IsRegularGraph"),
@@ -147,4 +179,15 @@ def test_modules_that_scripts_import_from():
         for name in names.split():
             assert getattr(module, name) is getattr(bf, name)
     assert topology_util.isPowerOf is graphs.isPowerOf
-    assert callable(utility.deprecated_function_arg)
+
+
+def test_an_argument_that_is_no_more_says_what_there_is_instead():
+    from bluefog.torch.utility import deprecated_function_arg
+
+    @deprecated_function_arg("weights", fix="use src_weights")
+    def function(tensor, src_weights=None):
+        return tensor, src_weights
+
+    assert function(1, src_weights=2) == (1, 2)
+    with pytest.raises(TypeError, match=r"function\(\) has no argument 'weights' any more: use src_weights"):
+        function(1, weights=2)

@@ -104,6 +104,15 @@ def test_wrong_arguments_of_graphs_are_assertion_errors():
         lambda: topology_util.ExponentialGraph(8, base=1),
         lambda: topology_util.ExponentialGraph(8, base=2.0),
         lambda: topology_util.ExponentialGraph(0),
+        lambda: topology_util.ExponentialTwoGraph(0),
+        lambda: topology_util.SymmetricExponentialGraph(8, base=1),
+        lambda: topology_util.SymmetricExponentialGraph(8, base=4.0),
+        lambda: topology_util.isPowerOf(8, 1),
+        lambda: topology_util.isPowerOf(8, 2.0),
+        lambda: topology_util.FullyConnectedGraph(-1),
+        lambda: topology_util.GetInnerOuterRingDynamicSendRecvRanks(6, 4, 0),
+        lambda: topology_util.GetInnerOuterExpo2DynamicSendRecvRanks(6, 4, 0),
+        lambda: topology_util.GetInnerOuterExpo2DynamicSendRecvRanks(6, 0, 0),
         lambda: topology_util.MeshGrid2DGraph(6, shape=(2, 2)),
         lambda: topology_util.RingGraph(4, connect_style=3),
         lambda: topology_util.StarGraph(4, center_rank=4),
@@ -120,6 +129,9 @@ def test_powers_are_exact():
             assert topology_util.isPowerOf(base**exponent, base)
             assert not topology_util.isPowerOf(base**exponent + 1, base) or base**exponent + 1 == base
     assert not topology_util.isPowerOf(0, 2)
+    for base, power in ((3, 3**5), (10, 10**3)):  # powers that a logarithm in floating point misses
+        graph = topology_util.ExponentialGraph(power + 1, base)
+        assert power in graph.successors(0) and power - 1 not in graph.successors(0)
 
 
 def test_weights_seen_by_receivers_and_by_senders():
@@ -173,6 +185,28 @@ def test_inner_outer_ring():
     """Two machines of three: in round 0 local rank 0 goes out, 1 and 2 exchange inside."""
     rounds = [next(topology_util.GetInnerOuterRingDynamicSendRecvRanks(6, 3, rank)) for rank in range(6)]
     assert rounds == [([3], [3]), ([2], [2]), ([1], [1]), ([0], [0]), ([5], [5]), ([4], [4])]
+
+
+@pytest.mark.parametrize(("machines", "local_size"), [(2, 3), (4, 4), (5, 3), (3, 6), (9, 4)])
+def test_inner_outer_expo2(machines, local_size):
+    """In round t local rank t mod L goes out; distances double, and inside they jump over who is out."""
+    size = machines * local_size
+    farthest_out, farthest_in = (machines - 1).bit_length() - 1, (local_size - 2).bit_length() - 1
+    for rank in range(size):
+        generator = topology_util.GetInnerOuterExpo2DynamicSendRecvRanks(size, local_size, rank)
+        machine, local = divmod(rank, local_size)
+        for t, (send, recv) in zip(range(12), generator):
+            out = t % local_size
+            if local == out:
+                step = 2 ** (t % (farthest_out + 1)) * local_size
+                assert (send, recv) == ([(rank + step) % size], [(rank - step) % size])
+                continue
+            step = 2 ** (t % (farthest_in + 1))
+            ahead = step + (step >= (out - local) % local_size)
+            behind = step + (step >= (local - out) % local_size)
+            first = machine * local_size
+            assert send == [first + (local + ahead) % local_size]
+            assert recv == [first + (local - behind) % local_size]
 
 
 GENERATORS = {

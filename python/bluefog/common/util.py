@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Iterator
 
-__all__ = ["env", "extension_available", "is_running_from_ipython", "mpi_built"]
+__all__ = ["check_extension", "env", "extension_available", "is_running_from_ipython", "mpi_built"]
 
 
 @contextlib.contextmanager
@@ -25,18 +26,28 @@ def env(**variables: str | None) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def mpi_built() -> bool:
-    """False: BlueFog does not use MPI."""
+def mpi_built(verbose: bool = False) -> bool:
+    """False: BlueFog does not use MPI. ``verbose`` says so on stdout."""
+    if verbose:
+        print("BlueFog is built without MPI.")
     return False
 
 
-def extension_available(ext_base_name: str) -> bool:
-    """True if the front end of that name ("torch") can be imported."""
-    import importlib
+def check_extension(ext_name: str, *_: str) -> None:
+    """Raises ImportError, which says why, if the module of that name ("bluefog.torch") cannot be imported.
 
+    BlueFog 0.3 took the path of its extension beside; it has no effect.
+    """
+    importlib.import_module(ext_name)
+
+
+def extension_available(ext_base_name: str, verbose: bool = False) -> bool:
+    """True if the front end of that name ("torch") can be imported. ``verbose`` says why not, on stdout."""
     try:
-        importlib.import_module(f"bluefog.{ext_base_name}")
-    except ImportError:
+        check_extension(f"bluefog.{ext_base_name}")
+    except ImportError as error:
+        if verbose:
+            print(f"bluefog.{ext_base_name}: {error}")
         return False
     return True
 

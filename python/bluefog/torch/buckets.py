@@ -256,7 +256,7 @@ def tensor_of(memory: SharedMemory, offset: int, nbytes: int) -> torch.Tensor:
 def _increment_versions(tensors: Sequence[torch.Tensor]) -> None:
     try:
         torch.autograd.graph.increment_version(tensors)
-    except TypeError:  # older torch takes one tensor at a time
+    except (TypeError, RuntimeError):  # older torch takes one tensor at a time
         for tensor in tensors:
             torch.autograd.graph.increment_version(tensor)
 

@@ -7,3 +7,4 @@ from bluefog.torch.ops.handles import *  # noqa: F403
 from bluefog.torch.ops.neighbor import *  # noqa: F403
 from bluefog.torch.ops.window_transfers import *  # noqa: F403
 from bluefog.torch.ops.windows import *  # noqa: F403
+from bluefog.torch.timeline import *  # noqa: F403

@@ -14,6 +14,7 @@ from bluefog.common.errors import InvalidArgumentError, MismatchError
 from bluefog.torch._runtime import basics
 from bluefog.torch.ops.collective import allgather, broadcast_
 from bluefog.torch.optimizers._base import DistributedOptimizer
+from bluefog.torch.optimizers._checkpoint import KEY, without_memory
 
 __all__ = ["broadcast_optimizer_state"]
 
@@ -52,7 +53,7 @@ def broadcast_optimizer_state(optimizer: torch.optim.Optimizer, root_rank: int) 
     data, problem = torch.empty(0, dtype=torch.uint8), None
     if basics.rank() == root:
         try:
-            data = _pickled(_without_vectors(optimizer.state_dict()))
+            data = _pickled(_without_memory(optimizer.state_dict()))
         except Exception as error:  # the others wait, and are told
             problem = error
     count = _agreed_count(optimizer, root, _UNREADABLE if problem else data.numel())
@@ -63,17 +64,14 @@ def broadcast_optimizer_state(optimizer: torch.optim.Optimizer, root_rank: int) 
     if basics.rank() == root:
         broadcast_(data, root)
         if isinstance(optimizer, DistributedOptimizer):
-            optimizer.load_state_dict(_without_vectors(optimizer.state_dict()))
+            optimizer.load_state_dict(_without_memory(optimizer.state_dict()))
     else:
         _load(optimizer, _unpickled(broadcast_(torch.empty(count, dtype=torch.uint8), root)))
 
 
-def _without_vectors(state: dict[str, Any]) -> dict[str, Any]:
+def _without_memory(state: dict[str, Any]) -> dict[str, Any]:
     """Without what a distributed optimizer's algorithm remembers, which is each rank's own."""
-    own = state.get("bluefog")
-    if own is None:
-        return state
-    return {**state, "bluefog": {**own, "state": {k: v for k, v in own["state"].items() if k != "vectors"}}}
+    return {**state, KEY: without_memory(state[KEY])} if KEY in state else state
 
 
 def _agreed_count(optimizer: torch.optim.Optimizer, root: int, own: int) -> int:

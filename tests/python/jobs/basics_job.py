@@ -80,6 +80,17 @@ def check_topologies_come_back_with_their_neighbors() -> None:
     assert_usable()
 
 
+def check_whether_weights_are_used_can_be_asked() -> None:
+    assert bf.is_topo_weighted() is bf.is_machine_topo_weighted() is False
+    bf.init(bf.RingGraph, is_weighted=True)
+    assert (bf.is_topo_weighted(), bf.is_machine_topo_weighted()) == (True, False)
+    bf.set_topology(bf.RingGraph(bf.size()))  # an equal graph, without its weights
+    bf.set_machine_topology(bf.RingGraph(bf.machine_size()), is_weighted=True)
+    assert (bf.is_topo_weighted(), bf.is_machine_topo_weighted()) == (False, True)
+    bf.set_machine_topology(bf.RingGraph(bf.machine_size()))
+    assert bf.is_machine_topo_weighted() is False
+
+
 def check_what_is_no_graph_of_the_ranks_is_refused() -> None:
     named = nx.relabel_nodes(bf.RingGraph(bf.size()), {0: "zero"})
     for wrong in (nx.Graph(bf.RingGraph(bf.size())), "ring", nx.MultiDiGraph(bf.RingGraph(bf.size())), named):

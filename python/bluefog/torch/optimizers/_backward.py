@@ -6,9 +6,8 @@ import weakref
 from typing import Any, Callable
 
 import torch
-from torch.utils._pytree import tree_flatten
 
-from bluefog.torch.optimizers._overlapped import NoHook
+from bluefog.torch.forwards import NoHook, is_compiling, tensors_in
 
 
 class BackwardWatch:
@@ -77,10 +76,10 @@ class _OutputHook:
         self._begin = begin
 
     def __call__(self, module: torch.nn.Module, _: Any, output: Any) -> None:
-        if torch.compiler.is_compiling() or torch._C._current_graph_task_id() != -1:
+        if is_compiling() or torch._C._current_graph_task_id() != -1:
             return
-        for tensor in tree_flatten(output)[0]:
-            if isinstance(tensor, torch.Tensor) and tensor.grad_fn is not None:
+        for tensor in tensors_in(output):
+            if tensor.grad_fn is not None:
                 tensor.register_hook(self._backward_is_here)  # type: ignore[no-untyped-call]
 
     def _backward_is_here(self, _: torch.Tensor) -> None:

@@ -4,8 +4,6 @@ style.
 
 from __future__ import annotations
 
-import types
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -14,14 +12,18 @@ from typing import Any, Callable, Protocol
 import torch
 from torch.optim import optimizer as torch_optimizer
 
-from bluefog.torch.optimizers._mixing import CommunicationType, Mixer, MixingSettings, Weights
+from bluefog.torch.optimizers import _checkpoint
+from bluefog.torch.optimizers._mixing import CommunicationType, Mixer, Weights
 from bluefog.torch.optimizers._warnings import warn_user
+from bluefog.torch.timeline import ModelActivities
 
 Closure = Callable[[], Any]
 #: Runs the base optimizer's update, for all parameters or for the given ones only.
 Adapt = Callable[..., Any]
 
-_STATE_KEY = "bluefog"
+#: torch puts hooks around the step of a class by a wrapper that always has this code. (Its mark ``hooked``
+#: does not tell: torch.compile of torch 2.1 sets it on steps without.)
+_CODE_OF_HOOKED_STEPS = torch.optim.Optimizer.profile_hook_step(lambda optimizer: None).__code__
 
 
 class BaseStep:
@@ -98,7 +100,17 @@ class DistributedOptimizer:
     """
 
     _OWN = frozenset(
-        {"_base", "_style", "_mixer", "step", "_opt_called", "grad_scale", "found_inf", "__weakref__"}
+        {
+            "_base",
+            "_style",
+            "_mixer",
+            "_activities",
+            "step",
+            "_opt_called",
+            "grad_scale",
+            "found_inf",
+            "__weakref__",
+        }
     )
     # GradScaler then always calls step() and leaves unscaling and skipping to it: a rank that found an inf
     # has to mix all the same, since its neighbours wait for it.
@@ -107,6 +119,7 @@ class DistributedOptimizer:
     _base: torch.optim.Optimizer
     _style: Style
     _mixer: Mixer
+    _activities: ModelActivities
 
     state = property(lambda self: self._base.state, lambda self, value: setattr(self._base, "state", value))
     param_groups = property(
@@ -211,7 +224,7 @@ class DistributedOptimizer:
             What the base optimizer's step returns.
         """
         base = self._base
-        setattr(base, "_opt_called", True)  # noqa: B010  # a scheduler that was made before the wrapper looks for it
+        self._tell_schedulers()
         arguments: tuple[Any, ...] = (self, closure) if closure is not None else (self,)
         keywords: dict[str, Any] = {}
         for hook in chain(
@@ -258,6 +271,22 @@ class DistributedOptimizer:
         finally:
             self._style.is_local = before
 
+    def turn_on_timeline(self) -> bool:
+        """From now on the models' forwards and backwards are on record in the timeline, as activities FORWARD
+        and GRADIENT COMPT. in a row of each model. With ``BLUEFOG_TIMELINE`` they are from the start.
+
+        The hooks are on the modules that were given to the factory, and see training-mode forwards with
+        gradients; of a model that is compiled, give the compiled one, for what is traced has no hooks.
+
+        Returns:
+            False, with an error in the log, if the timeline is off.
+        """
+        return self._activities.turn_on()
+
+    def turn_off_timeline(self) -> None:
+        """Removes the hooks of turn_on_timeline(). Rounds of mixing stay on record."""
+        self._activities.turn_off()
+
     def _serve(self) -> None:
         self._style.serve(BaseStep(self))
 
@@ -280,30 +309,28 @@ class DistributedOptimizer:
 
     def state_dict(self) -> dict[str, Any]:
         """The base optimizer's state, and under "bluefog" this rank's part of the algorithm's: its kind, the
-        number of mixing rounds, which says where the schedule is, and what it remembers.
+        number of mixing rounds, which says where the schedule is, what it remembers, and of which rank of how
+        many it is. Every rank saves its own.
         """
-        own = {
-            "kind": self._style.kind,
-            "round": self._mixer.settings.round,
-            "state": self._style.state_dict(),
-        }
-        return {**self._base.state_dict(), _STATE_KEY: own}
+        own = _checkpoint.own_state(self._style.kind, self._mixer.settings.round, self._style.state_dict())
+        return {**self._base.state_dict(), _checkpoint.KEY: own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes what state_dict() gave, or the state of a plain optimizer of the base's class.
+        """Takes what state_dict() gave on this rank, or the state of a plain optimizer of the base's class.
+
+        With another number of ranks than it was saved with, what the algorithm remembers starts anew; a
+        warning says so. The parameters should then be the mean of all ranks': save them inside
+        ``bluefog.torch.mean_model()``.
 
         Raises:
-            ValueError: It is of another algorithm, or of other parameters; nothing is changed.
+            ValueError: It is of another algorithm, of other parameters, or holds what the algorithm
+                remembers on another rank; nothing is changed.
         """
-        own = state_dict.get(_STATE_KEY)
-        kind = self._style.kind if own is None else own.get("kind", self._style.kind)
-        if kind != self._style.kind:
-            raise ValueError(
-                f"this is the state of {kind!r}, this optimizer is {self._style.kind!r}: wrap with "
-                f'that algorithm, or leave out state_dict["{_STATE_KEY}"] to start this one anew'
-            )
+        own = state_dict.get(_checkpoint.KEY)
+        if own is not None:
+            own = _checkpoint.fitting(own, self._style.kind)
         before = self._base.state_dict()
-        self._base.load_state_dict({key: value for key, value in state_dict.items() if key != _STATE_KEY})
+        self._base.load_state_dict({k: value for k, value in state_dict.items() if k != _checkpoint.KEY})
         if own is not None:
             try:
                 self._style.load_state_dict(own.get("state", {}))
@@ -316,6 +343,12 @@ class DistributedOptimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._base.__setstate__(state)
+
+    def _tell_schedulers(self) -> None:
+        """One that was made before the wrapper looks at the base for whether there was a step."""
+        self._base._opt_called = True  # type: ignore[attr-defined]
+        if hasattr(self._base, "_step_count"):  # what torch before 2.4 looks at
+            self._base._step_count += 1
 
     def _adapt(self, closure: Closure | None = None) -> Any:
         """The step of the base's class, without hooks and without what schedulers put around the
@@ -368,62 +401,4 @@ class DistributedWindowOptimizer(DistributedOptimizer):
 def bare_step(base: torch.optim.Optimizer) -> Any:
     """The step of the base's class, a function, without hooks and what schedulers put around it."""
     step: Any = type(base).step
-    return step.__wrapped__ if getattr(step, "hooked", False) else step
-
-
-class StepCounter:
-    """Warns once when there were more forwards or backwards before a step than
-    ``num_steps_per_communication``.
-    """
-
-    def __init__(self, allowed: int, what: str) -> None:
-        if not isinstance(allowed, int) or isinstance(allowed, bool) or allowed < 1:
-            raise ValueError(f"num_steps_per_communication must be a positive integer, not {allowed!r}")
-        self.allowed = allowed
-        self._what = what
-        self._warned = False
-
-    def check(self, count: int) -> None:
-        if count > self.allowed and not self._warned:
-            self._warned = True
-            warn_user(
-                f"Unexpected behavior: {count} {self._what} passes since the last communication, more than "
-                f"num_steps_per_communication={self.allowed}. Call optimizer.step() after each, or set it "
-                f"to the number of {self._what} passes between communications."
-            )
-
-
-def wrap(
-    base: torch.optim.Optimizer,
-    make_style: Callable[[Mixer], Style],
-    make_mixer: Callable[[], Mixer],
-    mixin: type[DistributedOptimizer] = DistributedOptimizer,
-) -> torch.optim.Optimizer | Any:
-    """An instance of a subclass of the base's class that mixes in every step, made without running
-    ``__init__``.
-    """
-    if not isinstance(base, torch.optim.Optimizer):
-        raise TypeError(f"optimizer must be a torch.optim.Optimizer, not {type(base).__name__}")
-    if isinstance(base, DistributedOptimizer):
-        raise ValueError("this optimizer is distributed already")
-    if isinstance(base, (torch.optim.LBFGS, torch.optim.SparseAdam)):
-        raise ValueError(
-            f"{type(base).__name__} cannot be made distributed: it evaluates the model several times a "
-            "step, or "
-            "updates parts of parameters only"
-        )
-    kind = types.new_class(type(base).__name__, (mixin, type(base)))
-    wrapper: Any = object.__new__(kind)
-    object.__setattr__(wrapper, "_base", base)
-    mixer = make_mixer()
-    wrapper._mixer = mixer
-    style = make_style(mixer)
-    wrapper._style = style
-    weakref.finalize(wrapper, style.close)
-    return wrapper
-
-
-def settings_for(communication_type: CommunicationType, schedule: Any | None) -> MixingSettings:
-    settings = MixingSettings(schedule=schedule)
-    settings.set_type(communication_type)
-    return settings
+    return step.__wrapped__ if getattr(step, "__code__", None) is _CODE_OF_HOOKED_STEPS else step

@@ -103,7 +103,7 @@ class Mixer:
     ) -> None:
         self.settings = settings
         self._optimizer = optimizer
-        self._models = list(models)
+        self.models = list(models)
         self._number = _numbers.next()
         self._warned_sum = False
         context = _runtime.context()
@@ -147,7 +147,7 @@ class Mixer:
         """Lays out the optimizer's parameters that have no slot yet. Collective if there are any."""
         parameters = [p for group in self._optimizer.param_groups for p in group["params"]]
         with self._told_to_others():
-            check_parameters(parameters, self._models)
+            check_parameters(parameters, self.models)
         self._seen = len(parameters)
         if self._alone:
             return
@@ -175,7 +175,7 @@ class Mixer:
             raise
 
     def _adopt(self, parameters: Sequence[torch.Tensor]) -> list[Bucket]:
-        members = {id(member.tensor): member for member in collect_members(self._models)}
+        members = {id(member.tensor): member for member in collect_members(self.models)}
         chosen = {id(p): members[id(p)] for p in parameters}
         for key, member in members.items():
             member.excluded = key in self._refused

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any, Callable
 
 import torch
 
-from bluefog.torch.optimizers._base import Adapt, BaseStep, Closure, StepCounter
+from bluefog.torch.forwards import ForwardHooks
+from bluefog.torch.optimizers._base import Adapt, BaseStep, Closure
+from bluefog.torch.optimizers._counter import StepCounter
 from bluefog.torch.optimizers._mixing import Mixer
 from bluefog.torch.optimizers._warnings import warn_user
 
@@ -50,10 +51,15 @@ class Overlapped:
             self._hooks.remove()
 
     def state_dict(self) -> dict[str, Any]:
-        return {}
+        return {"forwards": list(self._forwards)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
+        forwards = state.get("forwards", [0] * len(self._forwards))
+        if len(forwards) != len(self._forwards):
+            raise ValueError(
+                f"this state is of {len(forwards)} models, this optimizer has {len(self._forwards)}"
+            )
+        self._forwards = list(forwards)
 
     def _begin_round(self) -> None:
         raise NotImplementedError
@@ -131,49 +137,3 @@ def combine_then_adapt(combine: Callable[[], None], adapt: Adapt, closure: Closu
     if not combined:
         combine()
     return result
-
-
-class ForwardHooks:
-    """Calls `notify(index)` before each training-mode forward of models[index] that records gradients."""
-
-    def __init__(self, models: list[torch.nn.Module], notify: Callable[[int], None]) -> None:
-        # The models outlive the optimizer: hooks must not keep it alive.
-        method = weakref.WeakMethod(notify)
-        self._handles = [
-            model.register_forward_pre_hook(_ForwardHook(model, index, method))
-            for index, model in enumerate(models)
-        ]
-
-    def remove(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-
-class _ForwardHook:
-    """Picklable and copyable as a hook that does nothing: copies of a model do not mix."""
-
-    def __init__(
-        self, model: torch.nn.Module, index: int, method: Callable[[], Callable[[int], None] | None]
-    ) -> None:
-        self._model = weakref.ref(model)
-        self._index = index
-        self._method = method
-
-    def __call__(self, module: torch.nn.Module, _: Any) -> None:
-        if torch.compiler.is_compiling() or not module.training or not torch.is_grad_enabled():
-            return
-        if torch._C._current_graph_task_id() != -1:  # checkpointing runs this forward again inside a backward
-            return
-        notify = self._method()
-        if notify is not None and module is self._model():
-            notify(self._index)
-
-    def __reduce__(self) -> Any:
-        return NoHook, ()
-
-
-class NoHook:
-    """What a hook becomes in a copy of a model."""
-
-    def __call__(self, *_: Any) -> None:
-        pass

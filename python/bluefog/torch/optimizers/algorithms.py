@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from bluefog.torch.optimizers._base import settings_for, wrap
 from bluefog.torch.optimizers._mixing import CommunicationType, Exclusion, Mixer, Model, models_of
+from bluefog.torch.optimizers._wrapping import settings_for, wrap
 from bluefog.torch.optimizers.gradient import GradientAllreduce
 from bluefog.torch.optimizers.synchronous import Synchronous
 

@@ -16,7 +16,8 @@ import torch
 
 from bluefog.torch import _runtime
 from bluefog.torch.buckets import Bucket
-from bluefog.torch.optimizers._base import Adapt, BaseStep, Closure, StepCounter
+from bluefog.torch.optimizers._base import Adapt, BaseStep, Closure
+from bluefog.torch.optimizers._counter import StepCounter
 from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer, MixingRound, Way
 
 #: Base optimizers that update each parameter by itself, so that a bucket can be mixed while the next one is
@@ -72,10 +73,10 @@ class AdaptThenCombine:
         self._backwards.close()
 
     def state_dict(self) -> dict[str, Any]:
-        return {}
+        return {"backwards": self._backwards.before_this_step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
+        self._backwards.before_this_step = state.get("backwards", 0)
 
     def serve(self, adapt: BaseStep) -> None:
         self._mix()
@@ -151,7 +152,7 @@ class BackwardCounter:
         self._counter = counter
         self._do_count = counts
         self._then = weakref.WeakMethod(then) if then is not None else None
-        self._before_this_step = 0
+        self.before_this_step = 0  # since the last time that a step was due
         self._counts: dict[int, int] = {}
         self._handles: dict[int, Any] = {}
 
@@ -168,18 +169,18 @@ class BackwardCounter:
             return
         count = self._counts.get(id(parameter), 0) + 1
         self._counts[id(parameter)] = count
-        self._counter.check(self._before_this_step + count)
+        self._counter.check(self.before_this_step + count)
         then = self._then() if self._then is not None else None
         if then is not None:
-            then(parameter, self._before_this_step + count)
+            then(parameter, self.before_this_step + count)
 
     def step_is_due(self) -> bool:
         """Ends a step; true if there have been enough backwards since the last time that it was."""
-        self._before_this_step += max(1, max(self._counts.values(), default=0))
+        self.before_this_step += max(1, max(self._counts.values(), default=0))
         self._counts.clear()
-        if self._before_this_step < self._counter.allowed:
+        if self.before_this_step < self._counter.allowed:
             return False
-        self._before_this_step = 0
+        self.before_this_step = 0
         return True
 
     def close(self) -> None:

@@ -11,7 +11,8 @@ from bluefog.torch import _runtime
 from bluefog.torch.buckets import Bucket
 from bluefog.torch.gradient_buckets import GradientBucket
 from bluefog.torch.optimizers._backward import BackwardWatch
-from bluefog.torch.optimizers._base import BaseStep, Closure, StepCounter
+from bluefog.torch.optimizers._base import BaseStep, Closure
+from bluefog.torch.optimizers._counter import StepCounter
 from bluefog.torch.optimizers._mixing import Flight, Mixer, code_of_dtype
 
 
