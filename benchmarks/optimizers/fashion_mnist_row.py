@@ -57,7 +57,7 @@ class Trainer(fashion_mnist.Trainer):
         super()._measure_distance()
 
     def _evaluate(self, whole: bool) -> None:
-        super()._evaluate(whole)
+        super()._evaluate(whole and self.step == self.args.epochs * self.steps_per_epoch)
         bf.barrier()
 
     def train(self) -> Run:
