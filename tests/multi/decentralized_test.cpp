@@ -399,8 +399,8 @@ TEST(Mistakes, OfOptionsAndTensorsAreTold) {
   expect_refused([](Context& context, Tensor x,
                     Tensor) { AdaptThenCombine(context, {x}, every<DecentralizedOptions>(0)); },
                  "AdaptThenCombine: steps_per_round is 0; give 1 or more");
-  expect_refused([](Context& context, Tensor x, Tensor) { DecentLaM(context, {x}, {}); },
-                 "DecentLaM: 0 gradients for 1 parameters");
+  expect_refused([](Context& context, Tensor x, Tensor) { GradientTracking(context, {x}, {}); },
+                 "GradientTracking: 0 gradients for 1 parameters");
   expect_refused(
       [](Context& context, Tensor x, Tensor g) {
         QuasiGlobalMomentum(context, {x}, {Tensor(g.data, DType::Float32, Shape(dims))});
