@@ -95,7 +95,7 @@ def evaluate(args: argparse.Namespace, snapshots: Snapshots, images: Images, tes
             "seconds": index * args.snapshot_time,
         }
         run.evaluations.append(Evaluation(**moment, **evaluator.accuracies(len(test))))
-        run.distances.append(Distance(**moment, value=evaluator.consensus_distance()))
+        run.distances.append(Distance(**moment, value=bf.consensus_distance(model)))
     last = run.evaluations[-1]
     run.total = {
         "seconds": args.seconds,

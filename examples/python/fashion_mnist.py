@@ -10,8 +10,8 @@ default with one other rank, whose distance is 1, 2, 4, ... in turn. Leaves a pi
 from __future__ import annotations
 
 import argparse
-import copy
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from complaint import give_up
 from fashion_mnist_data import EpochBatches, Images, find_folder, scaled, training_batches
 from fashion_mnist_report import Distance, Evaluation, Run
 from torch import nn
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from tqdm import tqdm
 
 STATIC_TOPOLOGIES = {
@@ -50,7 +49,6 @@ ALGORITHMS = {
 #: They mix in every step.
 ALWAYS = ("gradient-tracking", "exact-diffusion", "qg-momentum", "decentlam")
 TEST_CHUNK = 500
-DISTANCES_PER_EPOCH = 20
 
 
 def positive(text: str) -> int:
@@ -61,16 +59,19 @@ def positive(text: str) -> int:
     return value
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_arguments(more_algorithms: Iterable[str] = ()) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--topology", choices=["one-peer", *STATIC_TOPOLOGIES], default="one-peer")
-    parser.add_argument("--algorithm", choices=ALGORITHMS, default="awc", help="see docs/optimizers.md")
+    parser.add_argument(
+        "--algorithm", choices=[*ALGORITHMS, *more_algorithms], default="awc", help="see docs/optimizers.md"
+    )
     parser.add_argument("--epochs", type=positive, default=3)
     parser.add_argument("--batch-size", type=positive, default=32, help="images a step of each rank")
     parser.add_argument(
         "--lr", type=float, default=0.05, help="learning rate at the start; it falls to zero linearly"
     )
-    parser.add_argument("--momentum", type=float, default=0.9)
+    parser.add_argument("--momentum", type=float, default=0.9, help="of SGD")
+    parser.add_argument("--base", choices=["sgd", "adamw"], default="sgd", help="what the algorithm wraps")
     parser.add_argument(
         "--steps-per-communication", type=positive, help="default: what is usual for the algorithm"
     )
@@ -109,8 +110,15 @@ def make_model() -> nn.Module:
     )
 
 
+def make_base(args: argparse.Namespace, model: nn.Module) -> torch.optim.Optimizer:
+    if args.base == "adamw":
+        return torch.optim.AdamW(model.parameters(), lr=args.lr)
+    momentum = 0.0 if args.algorithm == "qg-momentum" else args.momentum  # there it is the algorithm's
+    return torch.optim.SGD(model.parameters(), lr=args.lr, momentum=momentum)
+
+
 def make_optimizer(args: argparse.Namespace, model: nn.Module) -> Any:
-    """SGD with the algorithm, over the topology, asked for."""
+    """The base with the algorithm, over the topology, asked for."""
     make, takes_schedule = ALGORITHMS[args.algorithm]
     options: dict[str, Any] = {}
     if args.topology != "one-peer":
@@ -121,12 +129,10 @@ def make_optimizer(args: argparse.Namespace, model: nn.Module) -> Any:
         if args.algorithm in ALWAYS:
             give_up(f"--algorithm {args.algorithm} mixes in every step: leave out --steps-per-communication")
         options["num_steps_per_communication"] = args.steps_per_communication
-    momentum = args.momentum
-    if args.algorithm == "qg-momentum":  # which is the algorithm's
-        options["momentum"], momentum = momentum, 0.0
-    base = torch.optim.SGD(model.parameters(), lr=args.lr, momentum=momentum)
+    if args.algorithm == "qg-momentum":
+        options["momentum"] = args.momentum
     try:
-        return make(base, model=model, **options)
+        return make(make_base(args, model), model=model, **options)
     except ValueError as error:
         give_up(f"--algorithm {args.algorithm} --topology {args.topology}: {error}")
 
@@ -136,50 +142,43 @@ class Evaluator:
 
     def __init__(self, model: nn.Module, test: Images) -> None:
         self.model = model
-        self.mean_model = copy.deepcopy(model)
         self.images = scaled(test.images).to(memory_format=torch.channels_last)  # twice as fast
         self.labels = test.labels
 
-    def mean_parameters(self) -> torch.Tensor:
-        return bf.allreduce(parameters_to_vector(self.model.parameters()).detach(), average=True)
-
-    def consensus_distance(self) -> float:
-        own = parameters_to_vector(self.model.parameters()).detach()
-        squared = (own - self.mean_parameters()).square().sum(dtype=torch.float64)
-        return float(bf.allreduce(squared.reshape(1), average=True).sqrt())
-
     def accuracies(self, count: int) -> dict[str, Any]:
         """Of every rank's own model, and of the mean model, on the first `count` test images."""
-        own = torch.tensor([self._correct(self.model, range(0, count, TEST_CHUNK), count) / count])
+        own = torch.tensor([self._correct(range(0, count, TEST_CHUNK), count) / count])
         ranks = bf.allgather(own).tolist()
         return {"images": count, "ranks": ranks, "mean_model": self.accuracy_of_mean(count)}
 
     def accuracy_of_mean(self, count: int) -> float:
         """Of the mean model, on the first `count` test images."""
-        vector_to_parameters(self.mean_parameters(), self.mean_model.parameters())
         share = range(bf.rank() * TEST_CHUNK, count, bf.size() * TEST_CHUNK)
-        correct = torch.tensor([float(self._correct(self.mean_model, share, count))])
+        with bf.mean_model(self.model):
+            correct = torch.tensor([float(self._correct(share, count))])
         return float(bf.allreduce(correct, average=False)) / count
 
     @torch.inference_mode()
-    def _correct(self, model: nn.Module, starts: range, count: int) -> int:
+    def _correct(self, starts: range, count: int) -> int:
         correct = 0
-        model.eval()
+        self.model.eval()
         for start in starts:
             chunk = slice(start, min(start + TEST_CHUNK, count))
-            correct += int((model(self.images[chunk]).argmax(1) == self.labels[chunk]).sum())
-        model.train()
+            correct += int((self.model(self.images[chunk]).argmax(1) == self.labels[chunk]).sum())
+        self.model.train()
         return correct
 
 
 class Trainer:
+    distances_per_epoch = 20
+
     def __init__(self, args: argparse.Namespace, train: Images, test: Images) -> None:
         self.args = args
         torch.manual_seed(args.seed)
         self.model = make_model()
         bf.broadcast_parameters(self.model.state_dict(), root_rank=0)
         self.evaluator = Evaluator(self.model, test)
-        self.optimizer = make_optimizer(args, self.model)
+        self.called, self.optimizer = self._distribute()
         self.order = EpochBatches(len(train), args.batch_size, seed=1000 * (args.seed + bf.rank()))
         self.batches = training_batches(train, self.order, args.num_workers, args.mp_context)
         self.steps_per_epoch = len(self.order)
@@ -192,6 +191,10 @@ class Trainer:
         config = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
         self.run = Run({**config, "ranks": bf.size(), "style": args.algorithm, "torch": torch.__version__})
         self.progress: tqdm | None = None
+
+    def _distribute(self) -> tuple[nn.Module, Any]:
+        """What is called in training, and the optimizer."""
+        return self.model, make_optimizer(self.args, self.model)
 
     def train(self) -> Run:
         total = self.args.epochs * self.samples_per_epoch
@@ -219,11 +222,11 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         evaluations = self._evenly(self.args.evaluations)
-        distances = self._evenly(DISTANCES_PER_EPOCH) | evaluations
+        distances = self._evenly(self.distances_per_epoch) | evaluations
         started = time.perf_counter()
         for index, (images, labels) in enumerate(self.batches, 1):
             self.optimizer.zero_grad()
-            loss = self.loss(self.model(images), labels)
+            loss = self.loss(self.called(images), labels)
             loss.backward()
             self.optimizer.step()
             self.rate.step()
@@ -246,7 +249,7 @@ class Trainer:
         return {"step": self.step, "epoch": self.step / self.steps_per_epoch, "seconds": self.seconds}
 
     def _measure_distance(self) -> None:
-        self.run.distances.append(Distance(**self._moment(), value=self.evaluator.consensus_distance()))
+        self.run.distances.append(Distance(**self._moment(), value=bf.consensus_distance(self.model)))
 
     def _evaluate(self, whole: bool) -> None:
         count = len(self.evaluator.labels)
@@ -275,9 +278,8 @@ class Trainer:
             )
 
 
-def main() -> None:
-    args = parse_arguments()
-    bf.init()
+def own_images(args: argparse.Namespace) -> tuple[Images, Images]:
+    """What this rank trains on, and all test images."""
     try:
         folder = find_folder(args.data)
     except FileNotFoundError as error:
@@ -289,7 +291,13 @@ def main() -> None:
         train = train.shards_of(bf.rank(), bf.size(), args.seed, args.label_shards, args.limit)
     if len(train) == 0:
         give_up(f"--limit {args.limit} leaves some of {bf.size()} ranks without an image")
-    run = Trainer(args, train, Images.read(folder, "test")).train()
+    return train, Images.read(folder, "test")
+
+
+def main() -> None:
+    args = parse_arguments()
+    bf.init()
+    run = Trainer(args, *own_images(args)).train()
     if bf.rank() == 0:
         written = run.write(args.output, picture=not args.no_plot)
         print(

@@ -161,7 +161,8 @@ class BLUEFOG_API QuasiGlobalMomentum final : public DecentralizedAlgorithm {
 /// amplifies the bias then. (Yuan et al., ICCV 2021)
 class BLUEFOG_API DecentLaM final : public DecentralizedAlgorithm {
  public:
-  /// @throws InvalidArgument as GradientTracking
+  /// @throws InvalidArgument as GradientTracking; for a schedule of more than one round, or of one that is
+  /// not symmetric, on which the usual momentum makes the ranks' distances grow without end
   DecentLaM(Context& context, const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients,
             const DecentralizedOptions& options = {});
 };

@@ -34,6 +34,7 @@ void check_schedule(const char* algorithm, const Schedule& schedule, const Sched
   if (!schedule.preserves_mean()) lacks("does not preserve the mean");
   if (needs.constants && !schedule.preserves_constants()) lacks("does not preserve constants");
   if (needs.symmetry && !is_symmetric(schedule)) lacks("has rounds that are not symmetric");
+  if (needs.constancy && schedule.period() != 1) lacks("has rounds that differ");
 }
 
 SchedulePtr schedule_for(const Context& context, const char* algorithm, const DecentralizedOptions& options,

@@ -48,6 +48,13 @@ class QuasiGlobalAlgorithm final : public SynchronousAlgorithm {
   double step_size_ = 0;
 };
 
+/// Momentum sees x - mix(x), so that ranks come together as a heavy ball does: with eigenvalues that are not
+/// real, or that change from step to step, it flies off at any learning rate.
+const ScheduleNeeds steady{
+    .symmetry = true,
+    .constancy = true,
+    .instead = "take one undirected graph with Metropolis-Hastings weights, or QuasiGlobalMomentum"};
+
 class DecentLaMAlgorithm final : public SynchronousAlgorithm {
  public:
   static constexpr const char* name = "DecentLaM";
@@ -55,7 +62,7 @@ class DecentLaMAlgorithm final : public SynchronousAlgorithm {
   DecentLaMAlgorithm(Context& context, const std::vector<Tensor>& parameters,
                      const std::vector<Tensor>& gradients, const DecentralizedOptions& options)
       : SynchronousAlgorithm(context, name, parameters, options,
-                             schedule_for(context, name, options, unbiased)),
+                             schedule_for(context, name, options, steady)),
         gradient_(gradients),
         mixed_(make_vector()) {
     check_mixes_always(name, options);

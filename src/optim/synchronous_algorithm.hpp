@@ -16,7 +16,8 @@ namespace bluefog::optim {
 struct ScheduleNeeds {
   bool constants = true;
   bool symmetry = false;
-  std::string instead;  ///< what to do about a schedule that has not got it
+  bool constancy = false;  ///< the same round in every step
+  std::string instead;     ///< what to do about a schedule that has not got it
 };
 
 /// That of the options, or the topology that is set now in every round.

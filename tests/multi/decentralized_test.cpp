@@ -364,6 +364,12 @@ TEST(Mistakes, AnAlgorithmRefusesTheScheduleThatItCannotStand) {
       [&](Context& context, Tensor x, Tensor) { ExactDiffusion(context, {x}, by(exp2)); },
       "ExactDiffusion: the schedule \"static\" has rounds that are not symmetric; take one of undirected "
       "graphs with Metropolis-Hastings weights, or GradientTracking");
+  expect_refused([&](Context& context, Tensor x, Tensor g) { DecentLaM(context, {x}, {g}, by(exp2)); },
+                 "DecentLaM: the schedule \"static\" has rounds that are not symmetric");
+  expect_refused([&](Context& context, Tensor x,
+                     Tensor g) { DecentLaM(context, {x}, {g}, by(one_peer_hypercube(size))); },
+                 "has rounds that differ; take one undirected graph with Metropolis-Hastings weights, or "
+                 "QuasiGlobalMomentum");
   const SchedulePtr one_peer = one_peer_dynamic(star_graph(size));
   expect_refused([&](Context& context, Tensor x, Tensor) { AdaptThenCombine(context, {x}, by(one_peer)); },
                  "does not preserve constants");
@@ -393,8 +399,8 @@ TEST(Mistakes, OfOptionsAndTensorsAreTold) {
   expect_refused([](Context& context, Tensor x,
                     Tensor) { AdaptThenCombine(context, {x}, every<DecentralizedOptions>(0)); },
                  "AdaptThenCombine: steps_per_round is 0; give 1 or more");
-  expect_refused([](Context& context, Tensor x, Tensor) { DecentLaM(context, {x}, {}); },
-                 "DecentLaM: 0 gradients for 1 parameters");
+  expect_refused([](Context& context, Tensor x, Tensor) { GradientTracking(context, {x}, {}); },
+                 "GradientTracking: 0 gradients for 1 parameters");
   expect_refused(
       [](Context& context, Tensor x, Tensor g) {
         QuasiGlobalMomentum(context, {x}, {Tensor(g.data, DType::Float32, Shape(dims))});

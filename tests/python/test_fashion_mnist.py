@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from ranks import REPOSITORY, environment, find_bfrun
 from stripes import write_stripes
 
 EXAMPLES = REPOSITORY / "examples/python"
+TABLE = REPOSITORY / "benchmarks/optimizers/fashion_mnist_table.py"
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +127,23 @@ def test_asynchronous_training_goes_on_beside_a_slow_rank(data: Path, tmp_path: 
     steps = record["total"]["steps"]
     assert 1 <= steps[2] <= 10 and min(steps[:2]) > 2 * steps[2]
     assert min(record["total"]["ranks"]) > 0.8 and record["total"]["mean_model"] > 0.8
+
+
+def test_rows_of_the_table_start_alike_and_see_the_same_data(data: Path, tmp_path: Path) -> None:
+    """So two that make the same steps are equal but for rounding."""
+    algorithms = ["--algorithms", "ddp", "gradient-allreduce"]
+    options = ["--ranks", "2", "--label-shards", "2", "--epochs", "1", "--output", str(tmp_path)]
+    path = os.pathsep.join([str(Path(find_bfrun()).resolve().parent), os.environ["PATH"]])
+    table = subprocess.run(
+        [sys.executable, str(TABLE), "--data", str(data), *algorithms, *options],
+        env=environment(PATH=path),
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert table.returncode == 0, table.stdout + table.stderr
+    rows = [line.strip("| ").split(" | ") for line in table.stdout.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["ddp", "gradient-allreduce"]
+    ddp, ours = ([float(cell) for cell in row[3:7]] for row in rows)
+    assert ddp[2] > 20 and ours == pytest.approx(ddp, abs=1)

@@ -106,8 +106,8 @@ def DistributedDecentLaMOptimizer(  # noqa: N802
     exclude: Iterable[Exclusion] = (),
 ) -> Any:
     """The optimizer, SGD with momentum, gets the gradient (x - mix(x - lr g)) / lr, so that its momentum
-    does not multiply the bias by unlike data. One learning rate for all parameters. (Yuan et al., ICCV
-    2021)
+    does not multiply the bias by unlike data. One learning rate for all parameters, and one symmetric graph
+    in all steps: on others the ranks drift apart. (Yuan et al., ICCV 2021)
     """
     return _wrap(
         optimizer,
