@@ -68,10 +68,9 @@ def check_a_slow_rank_is_the_one_that_was_waited_for() -> None:
     bf.neighbor_allreduce(torch.ones(1000))
     after = bf.stats()["peers"]
     waits = {rank: after[rank]["wait_seconds"] - before[rank]["wait_seconds"] for rank in after}
-    if bf.rank() == 0:
-        assert max(waits.values()) < 0.5, waits
-    else:
-        assert waits.pop(0) > 0.6 > max(waits.values()), waits
+    if bf.rank() != 0:
+        on_slow = waits.pop(0)
+        assert on_slow > 2 * max(waits.values()) and on_slow > 0.25, (on_slow, waits)
 
 
 def check_the_default_topology_is_exponential() -> None:
