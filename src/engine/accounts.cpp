@@ -31,6 +31,7 @@ Stats Accounts::snapshot() const {
     peer.operations += traffic.operations;
     peer.bytes_sent += traffic.bytes_sent;
     peer.bytes_received += traffic.bytes_received;
+    peer.waited += traffic.waited;
   }
   return stats;
 }
@@ -49,6 +50,11 @@ void Accounts::add_errand(const Errand& errand, base::Duration time, bool has_fa
     peer.bytes_sent += sent;
     peer.bytes_received += received;
   });
+}
+
+void Accounts::add_errand_wait(int rank, base::Duration time) {
+  const std::lock_guard lock(errands_mutex_);
+  errand_peers_[rank].waited += time;
 }
 
 /// After a look that found an operation unable to go on.

@@ -20,6 +20,7 @@ class Accounts {
   [[nodiscard]] PeerStats& of_peer(int rank) { return of(peers_, rank); }
   [[nodiscard]] OperationStats& of_kind(OperationKind kind) { return kinds_[static_cast<std::size_t>(kind)]; }
   void add_errand(const Errand& errand, base::Duration time, bool has_failed);
+  void add_errand_wait(int rank, base::Duration time);
   /// What the accounts hold; the rest of the Stats is empty.
   [[nodiscard]] Stats snapshot() const;
 

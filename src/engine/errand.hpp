@@ -38,6 +38,8 @@ class Errand {
       base::FunctionRef<void(int peer, std::size_t sent, std::size_t received)> /*tell*/) const {}
   /// What it waits for, for people: "; rank 2 holds the mutex".
   [[nodiscard]] virtual std::string describe_wait() const = 0;
+  /// The rank that it waits for, for the statistics; -1 if it is none.
+  [[nodiscard]] virtual int awaited_peer() const { return -1; }
   /// Never over by itself: it serves others for as long as the engine runs, and nobody waits for it.
   [[nodiscard]] virtual bool is_service() const { return false; }
 

@@ -57,7 +57,10 @@ Task Engine::run_errand(Operation& operation) {
   try {
     for (auto step = Errand::Step::Moved; step != Errand::Step::Over;) {
       Until ready(operation.suspension, [&] { return operation.trouble != nullptr || errand.may_step(); });
+      const int peer = errand.is_service() || errand.may_step() ? -1 : errand.awaited_peer();
+      const base::TimePoint since = peer < 0 ? base::TimePoint{} : clock().now();
       co_await ready;
+      if (peer >= 0) accounts_.add_errand_wait(peer, clock().now() - since);
       check_trouble(operation);
       step = errand.step();
       if (step == Errand::Step::Moved) co_await Yield(operation.suspension);

@@ -27,8 +27,9 @@ Task FreeOperation::run() {
   Attempt attempt = std::move(*attempt_);  // it ends when this does, whatever comes
   if (core().is_first_to_tell()) tell_neighbors();
   for (const auto& peer : core().neighbors()) {
-    auto closed = until("it waits for " + engine::rank_text(peer->rank) + " to free the window too",
-                        [&] { return is_done_with(*peer); });
+    auto closed = until(
+        "it waits for " + engine::rank_text(peer->rank) + " to free the window too",
+        [&] { return is_done_with(*peer); }, peer->rank);
     co_await closed;
   }
   core().retire();

@@ -72,9 +72,12 @@ Task GetOperation::read_mirror(const Source& source) {
   core().stores().step();
   const std::uint64_t wish = header.mirror_wanted.fetch_add(1) + 1;
   core().transport().nudge(rank);
-  auto filled = until("it waits for a copy of the private tensor of " + engine::rank_text(rank), [&] {
-    return header.mirror_filled.load() >= wish || core().is_lost(rank) || header.is_open.load() == 0;
-  });
+  auto filled = until(
+      "it waits for a copy of the private tensor of " + engine::rank_text(rank),
+      [&] {
+        return header.mirror_filled.load() >= wish || core().is_lost(rank) || header.is_open.load() == 0;
+      },
+      rank);
   co_await filled;
   if (header.mirror_filled.load() < wish) core().require_open(name(), *source.peer);
   copy(source, core().transport().map(rank, header.mirror_offset.load(), bytes()));

@@ -50,14 +50,17 @@ void Operation::give_up() noexcept {
 Task Operation::acquire(RankLock& lock) {
   if (lock.try_lock(name_)) co_return;
   std::exception_ptr error;
-  auto held = until("it waits for " + lock.describe(), [&] {
-    try {
-      return lock.try_lock(name_);
-    } catch (...) {
-      error = std::current_exception();
-      return true;
-    }
-  });
+  auto held = until(
+      "it waits for " + lock.describe(),
+      [&] {
+        try {
+          return lock.try_lock(name_);
+        } catch (...) {
+          error = std::current_exception();
+          return true;
+        }
+      },
+      lock.awaited_peer());
   co_await held;
   if (error) std::rethrow_exception(error);
 }
@@ -66,8 +69,9 @@ Task Operation::receive(const Answer& answer) {
   const auto is_awaited = [&] {
     return answer.state.load(std::memory_order_acquire) == Answer::State::Awaited;
   };
-  auto answered = until("it waits for " + engine::rank_text(answer.peer),
-                        [&] { return !is_awaited() || core_->is_lost(answer.peer); });
+  auto answered = until(
+      "it waits for " + engine::rank_text(answer.peer),
+      [&] { return !is_awaited() || core_->is_lost(answer.peer); }, answer.peer);
   co_await answered;
   if (is_awaited()) core_->throw_lost(name_, answer.peer, "it may or may not have got its part; ");
   if (answer.state.load(std::memory_order_acquire) == Answer::State::Refused) {
@@ -79,17 +83,19 @@ Task Operation::receive(const Answer& answer) {
 Task Operation::room_to(int rank) {
   auto& transport = core_->transport();
   if (transport.has_room_for_notes(rank)) co_return;
-  auto has_room = until("the connection to " + engine::rank_text(rank) + " is full",
-                        [&] { return transport.has_room_for_notes(rank) || core_->is_lost(rank); });
+  auto has_room = until(
+      "the connection to " + engine::rank_text(rank) + " is full",
+      [&] { return transport.has_room_for_notes(rank) || core_->is_lost(rank); }, rank);
   co_await has_room;
 }
 
 Task Operation::slot_at(const Neighbor& peer) {
   const EdgeHeader& edge = *peer.there.edge;
   const auto is_free = [&] { return edge.means_wanted.load() == edge.means_made.load(); };
-  auto freed = until("it waits for a mean that " + engine::rank_text(peer.rank) + " makes", [&] {
-    return is_free() || core_->is_lost(peer.rank) || peer.there.header->is_open.load() == 0;
-  });
+  auto freed = until(
+      "it waits for a mean that " + engine::rank_text(peer.rank) + " makes",
+      [&] { return is_free() || core_->is_lost(peer.rank) || peer.there.header->is_open.load() == 0; },
+      peer.rank);
   co_await freed;
   if (!is_free()) core_->require_open(name_, peer);
 }

@@ -29,6 +29,7 @@ class Operation : public engine::Errand {
   [[nodiscard]] std::string describe_wait() const final {
     return waits_for_.empty() ? "" : "; " + waits_for_;
   }
+  [[nodiscard]] int awaited_peer() const final { return awaited_peer_; }
   [[nodiscard]] std::size_t bytes() const override { return core_->bytes(); }
 
  protected:
@@ -39,9 +40,11 @@ class Operation : public engine::Errand {
   [[nodiscard]] virtual Task run() = 0;
 
   /// co_await an lvalue of what it gives.
+  /// @param peer  whom it waits for, if that is another rank
   template <class Condition>
-  [[nodiscard]] auto until(std::string what, Condition condition) {
+  [[nodiscard]] auto until(std::string what, Condition condition, int peer = -1) {
     waits_for_ = std::move(what);
+    awaited_peer_ = peer;
     return engine::Until<Condition>(suspension_, std::move(condition));
   }
   /// This call's way to a lock.
@@ -72,6 +75,7 @@ class Operation : public engine::Errand {
   engine::Suspension suspension_;
   Task task_;
   std::string waits_for_;
+  int awaited_peer_ = -1;
   std::thread::id caller_ = std::this_thread::get_id();
 };
 

@@ -32,6 +32,11 @@ std::string RankLock::describe() const {
   return what + (holder < 0 ? "" : ", which " + engine::rank_text(holder) + " holds");
 }
 
+int RankLock::awaited_peer() const {
+  const int rank = place_->words == nullptr ? place_->rank : lock_.holder().rank();
+  return rank == core_->rank() ? -1 : rank;
+}
+
 bool RankLock::enter_process() {
   const std::lock_guard lock(core_->mutex());
   if (!place_->is_busy) {

@@ -28,6 +28,8 @@ class RankLock {
   void keep();
   /// "the mutex of rank 1 at rank 2, which rank 2 holds".
   [[nodiscard]] std::string describe() const;
+  /// The other rank that holds it, or, if it lies far away, where it lies; -1 if this process itself does.
+  [[nodiscard]] int awaited_peer() const;
 
  private:
   [[nodiscard]] bool enter_process();

@@ -219,6 +219,26 @@ TEST_P(Waits, ForDataAreChargedToTheSender) {
                std::chrono::duration_cast<std::chrono::nanoseconds>(on_the_wire));
 }
 
+TEST_P(Waits, OfWindowsAreChargedToWhoHoldsTheMutexOrAnswers) {
+  const auto stats = run(simulated(GetParam(), 2), [](Context& context, Simulation& simulation) {
+    std::vector<float> x(small);
+    Window window = context.create_window("x", std::span(x));
+    if (context.rank() == 1) {
+      const WindowLock lock = window.lock_own();
+      context.barrier();
+      simulation.compute(5s);
+    } else {
+      context.barrier();
+      WindowPutOptions options;
+      options.require_mutex = true;
+      window.put(std::span<const float>(x), options);
+    }
+    window.free();
+  });
+  expect_about(of_peer(stats[0], 1).waited, 5s);
+  expect_about(of_peer(stats[1], 0).waited, 0s);
+}
+
 INSTANTIATE_TEST_SUITE_P(Ranks, Waits, testing::Values(Ranks::SimulatedHost, Ranks::SimulatedHosts),
                          testing::PrintToStringParamName());
 

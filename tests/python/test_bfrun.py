@@ -188,6 +188,19 @@ def test_mistakes_in_the_command_line(job: Job, arguments: list[str], complaint:
     assert result.stdout == ""
 
 
+def test_options_of_mpirun_are_answered(job: Job) -> None:
+    """BlueFog 0.3 handed these to mpirun."""
+    old = ["--use-infiniband", "--extra-mpi-flags", "-mca btl tcp", "--prefix", "/usr/bin/"]
+    result = job.run("-np", "1", *old, *shell("echo ran"))
+    assert (result.returncode, result.stdout) == (0, "ran\n")
+    lines = result.stderr.splitlines()
+    assert [line.split(" of BlueFog 0.3 has no effect: ")[0] for line in lines] == [
+        f"bfrun: warning: {name}" for name in ("--use-infiniband", "--extra-mpi-flags", "--prefix")
+    ]
+    assert "--network-interface" in lines[0]
+    assert not any(option in job.run("--help").stdout for option in old[:2])
+
+
 def test_a_setting_that_cannot_be_read_is_one_error(job: Job) -> None:
     result = job.run("-np", "4", "true", BLUEFOG_OP_TIMEOUT="soon")
     assert result.returncode == 2

@@ -218,11 +218,15 @@ def test_partial_overlap_is_refused() -> None:
 
 def test_wrapper_tensors_are_refused() -> None:
     import torch.distributed as dist
-    from torch.distributed.tensor import DTensor, init_device_mesh
+
+    try:
+        from torch.distributed.tensor import DeviceMesh, DTensor
+    except ImportError:  # before torch 2.5
+        from torch.distributed._tensor import DeviceMesh, DTensor
 
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     try:
-        mesh = init_device_mesh("cpu", (1,))
+        mesh = DeviceMesh("cpu", [0])
         model = torch.nn.Module()
         model.weight = torch.nn.Parameter(DTensor.from_local(torch.zeros(2, 2), mesh))
         with pytest.raises(ValueError, match="'weight' is a DTensor"):

@@ -35,6 +35,21 @@ def test_pretended_machines_number_their_ranks(tmp_path):
     ]
 
 
+def test_machines_of_one_rank_each_mix_too(tmp_path):
+    """0.3 refused to."""
+    source = """
+        import torch
+        import bluefog.torch as bf
+        from job import report
+        bf.init()
+        bf.set_machine_topology(bf.FullyConnectedGraph(bf.machine_size()))
+        mean = bf.hierarchical_neighbor_allreduce(torch.tensor([float(bf.rank())])).item()
+        report([bf.local_size(), bf.machine_size(), mean])
+    """
+    reports = run_ranks(3, tmp_path, script(tmp_path, source), BLUEFOG_NODES_PER_MACHINE="1")
+    assert reports == [[1, 3, 1.0]] * 3
+
+
 def test_machines_of_different_sizes_are_refused(tmp_path):
     source = """
         import json, os, pathlib

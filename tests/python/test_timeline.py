@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import torch
 from ranks import environment, find_bfrun, run_python
 
 SCRIPT = """
@@ -109,7 +110,7 @@ for reentrant in (False, True):
 # 6: a compiled model, 7: a model that is compiled and was given as it was
 for given in (True, False):
     model = two_layers(1)
-    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    compiled = torch.compile(model, backend="eager", fullgraph=torch.__version__ >= (2, 3))
     optimizer = ATC(sgd(model), compiled if given else model)
     for step in range(2):
         train_step(compiled, optimizer, inputs(step))
@@ -155,6 +156,8 @@ def test_forwards_and_backwards_of_models_are_on_record(tmp_path):
         for event in events:
             if event["ph"] in "BE":
                 marks.setdefault(rows[event["pid"]], []).append((event["ph"], event["name"]))
+        if torch.__version__ < (2, 3):  # hooks inside of a compiled model run there
+            marks.pop("optimizer.7.model", None)
         assert marks == MARKS
         assert times == sorted(times)
         steps = {rows[e["pid"]] for e in events if e["ph"] == "X" and e["name"] == "neighbor_allreduce"}

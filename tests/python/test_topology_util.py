@@ -173,6 +173,14 @@ def test_one_peer_of_a_star():
     assert list(itertools.islice(leaf, 3)) == [([0], []), ([0], [0]), ([0], [])]
 
 
+def test_one_peer_of_a_graph_without_self_loops():
+    ring = nx.DiGraph([(0, 1), (1, 2), (2, 0), (0, 2)])
+    rank = topology_util.GetDynamicOnePeerSendRecvRanks(ring, 0)
+    assert list(itertools.islice(rank, 3)) == [([1], [2]), ([2], [2]), ([1], [2])]
+    lonely = topology_util.GetDynamicOnePeerSendRecvRanks(topology_util.ExponentialGraph(1), 0)
+    assert list(itertools.islice(lonely, 2)) == [([], []), ([], [])]
+
+
 def test_exponential_machines():
     generator = topology_util.GetExp2DynamicSendRecvMachineRanks(12, 2, self_rank=5, local_rank=1)
     assert list(itertools.islice(generator, 4)) == [([3], [1]), ([4], [0]), ([0], [4]), ([3], [1])]

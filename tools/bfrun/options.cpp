@@ -1,9 +1,11 @@
 #include "options.hpp"
 
 #include <algorithm>
+#include <array>
 #include <iostream>
 #include <map>
 #include <string_view>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 
@@ -39,7 +41,17 @@ struct Parsed {
   std::string hostfile;
   bool agent = false;
   std::string check_plan;
+  bool use_infiniband = false;
+  std::string extra_mpi_flags;
+  std::string prefix;
 };
+
+/// Options of BlueFog 0.3 without a meaning here, and what there is instead.
+constexpr std::array<std::pair<const char*, const char*>, 3> old_options{{
+    {"--use-infiniband", "hosts talk by TCP; --network-interface names the interface"},
+    {"--extra-mpi-flags", "there is no MPI; -x forwards variables, and bfrun --help lists the other options"},
+    {"--prefix", "there is no mpirun to put it before"},
+}};
 
 void add_options(CLI::App& app, Parsed& parsed) {
   Options& options = parsed.options;
@@ -92,7 +104,10 @@ void add_options_for_hosts(CLI::App& app, Parsed& parsed) {
       ->type_name("NAME[=VALUE]")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  // Hidden: how bfrun starts itself on other hosts.
+  // Hidden: what scripts of BlueFog 0.3 may still give, and how bfrun starts itself on other hosts.
+  app.add_flag("--use-infiniband", parsed.use_infiniband)->group("");
+  app.add_option("--extra-mpi-flags", parsed.extra_mpi_flags)->group("");
+  app.add_option("--prefix", parsed.prefix)->group("");
   app.add_flag("--agent", parsed.agent)->group("");
   app.add_option("--check-rank", parsed.check_plan)->group("");
 }
@@ -132,6 +147,14 @@ SplitLine split_at_command(const CLI::App& app, const std::vector<std::string>& 
 Finished complain(const std::string& problem) {
   std::cerr << "bfrun: " << problem << "\nTry 'bfrun --help'.\n";
   return {exit_code_of_usage_errors};
+}
+
+void warn_of_old_options(const CLI::App& app) {
+  for (const auto& [name, instead] : old_options) {
+    if (app.count(name) > 0) {
+      std::cerr << "bfrun: warning: " << name << " of BlueFog 0.3 has no effect: " << instead << "\n";
+    }
+  }
 }
 
 void read_hosts(const CLI::App& app, const Parsed& parsed, Options& options) {
@@ -188,6 +211,7 @@ std::variant<Options, ServeAsAgent, CheckThisHost, Finished> parse_options(
   options.on_rank_death = death_policies.at(parsed.on_rank_death);
   options.bind_to = bindings.at(parsed.bind_to);
   read_hosts(app, parsed, options);
+  warn_of_old_options(app);
   return std::move(options);
 }
 

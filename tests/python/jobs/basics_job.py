@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import bluefog.torch as bf
 import networkx as nx
@@ -52,6 +53,24 @@ def check_stats_count_what_was_done_and_on_whom_was_waited() -> None:
     memory = bf.stats()["memory"]
     assert memory["allocated"] - stats["memory"]["allocated"] == tensor.nbytes
     assert memory["allocated"] <= memory["populated"] <= memory["reserved"]
+
+
+def check_a_slow_rank_is_the_one_that_was_waited_for() -> None:
+    if bf.size() < 3:
+        return
+    bf.set_topology(bf.FullyConnectedGraph(bf.size()))
+    bf.barrier()
+    before = bf.stats()["peers"]
+    if bf.rank() == 0:
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            torch.randn(100, 100) @ torch.randn(100, 100)
+    bf.neighbor_allreduce(torch.ones(1000))
+    after = bf.stats()["peers"]
+    waits = {rank: after[rank]["wait_seconds"] - before[rank]["wait_seconds"] for rank in after}
+    if bf.rank() != 0:
+        on_slow = waits.pop(0)
+        assert on_slow > 2 * max(waits.values()) and on_slow > 0.25, (on_slow, waits)
 
 
 def check_the_default_topology_is_exponential() -> None:

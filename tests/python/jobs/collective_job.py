@@ -152,6 +152,19 @@ def check_named_operations_match_by_name_in_any_order() -> None:
         assert bf.synchronize(handles[name]).item() == ord(name)
 
 
+def check_operations_of_several_kinds_may_have_one_name() -> None:
+    """In 0.3 both waited for ever."""
+    mine = torch.tensor([float(bf.rank())])
+    started = [
+        lambda: bf.allreduce_nonblocking(mine, average=False, name="one"),
+        lambda: bf.broadcast_nonblocking(mine, bf.size() - 1, name="one"),
+    ]
+    order = [0, 1] if bf.rank() % 2 else [1, 0]
+    handles = {which: started[which]() for which in order}
+    assert bf.synchronize(handles[0]).item() == sum(range(bf.size()))
+    assert bf.synchronize(handles[1]).item() == bf.size() - 1
+
+
 def check_a_timeout_leaves_the_operation_in_flight() -> None:
     if bf.size() == 1:
         return

@@ -138,6 +138,46 @@ def check_dynamic_with_weights_at_both_ends() -> None:
     assert_close(result, weighted_sum({rank: 0.75, **{j: w * (1.5 + j) for j, w in recv.items()}}))
 
 
+def check_half_precision_with_factors_of_the_senders() -> None:
+    """Several in flight: 0.3 put those together, and then failed on the CPU."""
+    n, rank = bf.size(), bf.rank()
+    others = [other for other in range(n) if other != rank]
+    for dtype in (torch.float16, torch.bfloat16):
+        handles = [
+            bf.neighbor_allreduce_nonblocking(
+                value(rank, dtype),
+                self_weight=0.5,
+                src_weights=dict.fromkeys(others, 0.25),
+                dst_weights=dict.fromkeys(others, factor),
+            )
+            for factor in (2.0, 4.0)
+        ]
+        for factor, handle in zip((2.0, 4.0), handles):
+            expected = weighted_sum({rank: 0.5, **dict.fromkeys(others, 0.25 * factor)})
+            assert_equal(bf.synchronize(handle), expected.to(dtype))
+
+
+def check_lists_that_change_on_some_ranks_only_while_both_are_in_flight() -> None:
+    """Rank 0 takes no part in either; in the first the others send ahead, in the second back."""
+    n, rank = bf.size(), bf.rank()
+    ring = list(range(1, n))
+    handles, sources = [], []
+    for step in (1, -1):
+        if rank == 0 or len(ring) < 2:
+            send, recv = [], []
+        else:
+            at = ring.index(rank)
+            send, recv = [ring[(at + step) % len(ring)]], [ring[(at - step) % len(ring)]]
+        sources.append(recv)
+        handles.append(
+            bf.neighbor_allreduce_nonblocking(
+                value(rank), self_weight=0.5, src_weights=dict.fromkeys(recv, 0.25), dst_weights=send
+            )
+        )
+    for recv, handle in zip(sources, handles):
+        assert_close(bf.synchronize(handle), weighted_sum({rank: 0.5, **dict.fromkeys(recv, 0.25)}))
+
+
 def check_dynamic_edges_are_free_of_the_static_topology() -> None:
     bf.set_topology(topology_util.RingGraph(bf.size(), connect_style=1))
     after, before = (bf.rank() + 1) % bf.size(), (bf.rank() - 1) % bf.size()

@@ -104,6 +104,35 @@ def check_custom_optimizers_work_and_share_their_attributes() -> None:
         assert_close(vector(model), expected)
 
 
+def check_gradients_are_zeroed_as_the_base_does() -> None:
+    for make in STYLES:
+        model = two_layers(1)
+        optimizer = make(sgd(model), model)
+        model(inputs(1)).sum().backward()
+        optimizer.zero_grad(set_to_none=False)
+        assert not any(p.grad.any() for p in model.parameters())
+        optimizer.zero_grad()
+        assert all(p.grad is None for p in model.parameters())
+        optimizer.step()
+
+
+def check_a_step_function_takes_the_place_of_the_bases() -> None:
+    def against_the_sign(optimizer: Any, p: torch.Tensor, g: torch.Tensor, group: dict[str, Any]) -> None:
+        assert optimizer.state == {}
+        p.sub_(group["lr"] * g.sign())
+
+    for make in STYLES:
+        model = two_layers(bf.rank())
+        optimizer = wrapped(make, sgd(model, lr=0.5), model, communication_type=EVERYBODY)
+        optimizer.register_step_function(against_the_sign)
+        before = vector(model)
+        model(inputs(bf.rank())).square().sum().backward()
+        step = 0.5 * torch.cat([p.grad.sign().reshape(-1) for p in model.parameters()])
+        optimizer.step()
+        expected = mean_over_ranks(before) - step if make is AWC else mean_over_ranks(before - step)
+        assert_close(vector(model), expected)
+
+
 def check_step_hooks_run_once() -> None:
     calls: list[str] = []
 

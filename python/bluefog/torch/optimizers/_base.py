@@ -14,6 +14,7 @@ from torch.optim import optimizer as torch_optimizer
 
 from bluefog.torch.optimizers import _checkpoint
 from bluefog.torch.optimizers._mixing import CommunicationType, Mixer, Weights
+from bluefog.torch.optimizers._step_function import StepFunction, step_of
 from bluefog.torch.optimizers._warnings import warn_user
 from bluefog.torch.timeline import ModelActivities
 
@@ -105,6 +106,7 @@ class DistributedOptimizer:
             "_style",
             "_mixer",
             "_activities",
+            "_step_function",
             "step",
             "_opt_called",
             "grad_scale",
@@ -120,6 +122,7 @@ class DistributedOptimizer:
     _style: Style
     _mixer: Mixer
     _activities: ModelActivities
+    _step_function: Callable[..., Any] | None = None
 
     state = property(lambda self: self._base.state, lambda self, value: setattr(self._base, "state", value))
     param_groups = property(
@@ -271,6 +274,12 @@ class DistributedOptimizer:
         finally:
             self._style.is_local = before
 
+    def register_step_function(self, function: StepFunction) -> None:
+        """From now on ``function(optimizer, parameter, gradient, group)``, which changes the parameter in
+        place, is the update. Only BlueFog 0.3 needed one for most optimizers.
+        """
+        self._step_function = step_of(function)
+
     def turn_on_timeline(self) -> bool:
         """From now on the models' forwards and backwards are on record in the timeline, as activities FORWARD
         and GRADIENT COMPT. in a row of each model. With ``BLUEFOG_TIMELINE`` they are from the start.
@@ -356,7 +365,7 @@ class DistributedOptimizer:
         """
         if not self._unscale_gradients():
             return None
-        step = bare_step(self._base)
+        step = self._step_function or bare_step(self._base)
         return step(self._base) if closure is None else step(self._base, closure)
 
     def _unscale_gradients(self) -> bool:
