@@ -116,6 +116,8 @@ def check_what_comes_too_late_is_refused() -> None:
     optimizer.zero_grad()
     with raises(ValueError, "takes no closure"):
         optimizer.step(lambda: model(inputs(1)).sum())
+    with raises(ValueError, "the base optimizer's own step"):
+        optimizer.register_step_function(lambda *_: None)
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
     scaler.scale(model(inputs(1)).square().sum()).backward()
     before = vector(model)

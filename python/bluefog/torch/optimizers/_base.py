@@ -278,6 +278,8 @@ class DistributedOptimizer:
         """From now on ``function(optimizer, parameter, gradient, group)``, which changes the parameter in
         place, is the update. Only BlueFog 0.3 needed one for most optimizers.
         """
+        if getattr(self._style, "begins_in_backward", False):
+            raise ValueError("step_in_backward=True runs the base optimizer's own step; leave it out")
         self._step_function = step_of(function)
 
     def turn_on_timeline(self) -> bool:

@@ -21,6 +21,8 @@ class AdaptThenCombineInBackward(AdaptThenCombine):
     So what comes between backward and step() (clipping, changes of gradients or parameters) comes too late.
     """
 
+    begins_in_backward = True
+
     def __init__(self, mixer: Mixer, base: torch.optim.Optimizer, steps_per_communication: int) -> None:
         if type(base) not in SEPARABLE:
             raise ValueError(
