@@ -1,14 +1,16 @@
 """What communication costs in a training step of a model with ten million parameters.
 
-usage: bfrun -np 4 python benchmarks/training_step.py
+usage: bfrun -np 4 python benchmarks/training_step.py [--free-running]
 
 Ways take turns, a few steps each, in the same processes. Each step begins with a meeting, and its time is
-that of the slowest rank. Medians, as multiples of the step without communication.
+that of the slowest rank; free running, ranks meet before a turn only, and a step's time is the mean of the
+turn. Medians, as multiples of the step without communication.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import statistics
 import time
@@ -72,6 +74,11 @@ def decentralized(wrap: Callable[..., torch.optim.Optimizer]) -> Callable[[int],
     return prepare
 
 
+def gradients(batch: int) -> Step:
+    model = make_model()
+    return make_step(model, bf.DistributedGradientAllreduceOptimizer(sgd(model), model=model), batch)
+
+
 def data_parallel(batch: int) -> Step:
     model = nn.parallel.DistributedDataParallel(make_model())
     return make_step(model, sgd(model), batch)
@@ -80,16 +87,19 @@ def data_parallel(batch: int) -> Step:
 def ways() -> list[Way]:
     atc = decentralized(bf.DistributedAdaptThenCombineOptimizer)
     awc = decentralized(bf.DistributedAdaptWithCombineOptimizer)
+    overlapped = functools.partial(bf.DistributedAdaptWithCombineOptimizer, overlap=True)
     return [
         Way("no communication", alone),
         Way("ATC", atc),
         Way("ATC, no undo log", atc, undo_log=False),
         Way("AWC", awc),
+        Way("AWC, overlap", decentralized(overlapped)),
+        Way("gradient allreduce", gradients),
         Way("DDP (gloo)", data_parallel),
     ]
 
 
-def time_turn(way: Way, steps: int, batch: int) -> None:
+def time_turn(way: Way, steps: int, batch: int, free_running: bool) -> None:
     """One turn of a way, with an engine of its own, which reads the switch of the log when it starts."""
     os.environ["BLUEFOG_UNDO_LOG"] = "1" if way.undo_log else "0"
     bf.init()
@@ -97,11 +107,13 @@ def time_turn(way: Way, steps: int, batch: int) -> None:
     for _ in range(2):
         step()
     times = []
-    for _ in range(steps):
+    between_meetings = steps if free_running else 1
+    for _ in range(steps // between_meetings):
         bf.barrier()
         begin = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - begin)
+        for _ in range(between_meetings):
+            step()
+        times.append((time.perf_counter() - begin) / between_meetings)
     slowest = bf.allgather(torch.tensor([times], dtype=torch.float64)).max(dim=0).values
     way.seconds += slowest.tolist()
     bf.shutdown()
@@ -114,6 +126,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64, help="samples a step of each rank")
     parser.add_argument("--turns", type=int, default=8)
     parser.add_argument("--steps", type=int, default=10, help="steps a turn")
+    parser.add_argument("--free-running", action="store_true", help="ranks meet before a turn only")
     arguments = parser.parse_args()
 
     bf.init()
@@ -125,7 +138,7 @@ def main() -> None:
     all_ways = ways()
     for _ in range(arguments.turns):
         for way in all_ways:
-            time_turn(way, arguments.steps, arguments.batch_size)
+            time_turn(way, arguments.steps, arguments.batch_size, arguments.free_running)
     dist.destroy_process_group()
     if rank != 0:
         return
