@@ -67,7 +67,7 @@ void TcpWire::Impl::send(int peer, remote::Message message) {
   Link& to = *link(peer);
   // Notes come from threads that know of no batch.
   const bool may_wait = message.kind != remote::Message::Kind::Note && is_batching_;
-  holds_messages_ = holds_messages_ || may_wait;
+  if (may_wait) holds_messages_ = true;
   if (to.send(std::move(message), may_wait)) {
     asio::post(io_, [this, &to] { spawn(to, open(to)); });
   }
