@@ -45,6 +45,18 @@ def check_mixing_overlaps_with_gradients_only_if_there_is_something_to_hide() ->
         assert_close(vector(model), mean)
 
 
+def check_the_users_default_device_changes_nothing() -> None:
+    model, x = two_layers(bf.rank()), inputs(1)
+    mean = mean_over_ranks(vector(model))
+    with torch.device("meta"):
+        optimizer = wrapped(AWC, sgd(model, lr=0.0), model, communication_type=EVERYBODY)
+        bf.broadcast_optimizer_state(optimizer, 0)
+        model(x).sum().backward()
+        optimizer.step()
+    assert_close(vector(model), mean)
+    assert bf.consensus_distance(model) < 1e-6
+
+
 def check_gradients_are_those_at_the_old_parameters() -> None:
     model = two_layers(bf.rank())
     before, x = vector(model), inputs(bf.rank())

@@ -14,6 +14,7 @@ from bluefog import _core
 from bluefog.common.errors import MismatchError
 from bluefog.torch import _runtime
 from bluefog.torch.buckets import Bucket, ParameterBuckets, checksum_of
+from bluefog.torch.optimizers._comparing import compare_with_other_ranks, exchange, numbers
 from bluefog.torch.optimizers._warnings import warn_user
 from bluefog.torch.rooms import Way
 from bluefog.torch.slots import MIXABLE_DTYPES, collect_members
@@ -110,7 +111,7 @@ class Mixer:
         self.settings = settings
         self._optimizer = optimizer
         self.models = list(models)
-        self._number = _numbers.next()
+        self._number = numbers.next()
         self._warned_sum = False
         context = _runtime.context()
         self._alone = context.size() == 1
@@ -170,7 +171,7 @@ class Mixer:
         with self._told_to_others():
             made = self._adopt(fresh)
         try:
-            _compare_with_other_ranks(self.layout.layout_hash(), checksum_of(made), self._layout_name)
+            compare_with_other_ranks(self.layout.layout_hash(), checksum_of(made), self._layout_name)
         except MismatchError:
             self.layout.forget(made)
             raise
@@ -184,7 +185,7 @@ class Mixer:
             yield
         except ValueError:
             if not self._alone:
-                _exchange([_NO_LAYOUT, 0], self._layout_name)
+                exchange([_NO_LAYOUT, 0], self._layout_name)
             raise
 
     def _adopt(self, parameters: Sequence[torch.Tensor]) -> list[Bucket]:
@@ -397,52 +398,3 @@ def _ids_of(exclude: Iterable[Exclusion], models: Sequence[torch.nn.Module]) -> 
         parameters = item.parameters() if isinstance(item, torch.nn.Module) else [item]
         excluded.update(id(parameter) for parameter in parameters)
     return excluded
-
-
-def _exchange(numbers: list[int], name: str) -> torch.Tensor:
-    """The numbers of every rank, a row each."""
-    own = torch.tensor([numbers])
-    gathered = _runtime.context().allgather(
-        own.data_ptr(), code_of_dtype(own.dtype), list(own.shape), name=name
-    )
-    return _runtime.tensor_from_gathered(gathered, own.dtype)
-
-
-class _Numbers:
-    """Numbers the optimizers, equally on all ranks.
-
-    A rank may have made some that others have not, when an error on one of them made all join anew: the first
-    of a membership takes the largest number that any rank has come to.
-    """
-
-    def __init__(self) -> None:
-        self._next = 0
-        self._agreed_in = 0
-
-    def next(self) -> int:
-        joined = _runtime.basics.times_joined
-        if joined != self._agreed_in and _runtime.context().size() > 1:
-            self._next = int(_exchange([self._next], "optimizer.numbers").max())
-        self._agreed_in = joined
-        self._next += 1
-        return self._next - 1
-
-
-_numbers = _Numbers()
-
-
-def _compare_with_other_ranks(layout_hash: int, checksum: int, name: str) -> None:
-    """Raises if ranks laid out different buckets; warns if their new parameters have different values."""
-    every = _exchange([layout_hash, checksum], name)
-    if (every[:, 0] != layout_hash).any():
-        different = (every[:, 0] != layout_hash).nonzero().flatten().tolist()
-        raise MismatchError(
-            "the optimizer's parameters differ between ranks in name, order, shape, dtype or memory format, "
-            f"or cannot be mixed on one of them: rank {_runtime.context().rank()} does not agree with "
-            f"{different}"
-        )
-    if (every[:, 1] != checksum).any():
-        warn_user(
-            "the parameters differ between ranks as the optimizer is made distributed; call bluefog.torch."
-            "broadcast_parameters(model.state_dict(), root_rank=0) before, to start from the same ones"
-        )
