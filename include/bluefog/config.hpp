@@ -97,6 +97,9 @@ struct BLUEFOG_API Config {
   /// other, until together they have so many bytes, somebody waits or polls, or 0.2 ms have passed. What they
   /// tell the peers then goes together. 0: none waits.
   std::size_t fusion_threshold = std::size_t{8} << 20;
+  /// BLUEFOG_STAGING, of the Python front end: "auto" (tensors of a GPU go through pinned shared memory) or
+  /// "always" (those of the CPU too, to test that way).
+  std::string staging = "auto";
 
   /// Reads the environment. Unknown BLUEFOG_* names get one warning each.
   /// @throws InvalidArgument for a value that cannot be read, naming the variable

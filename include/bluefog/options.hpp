@@ -1,6 +1,7 @@
 #pragma once
 /// @file options.hpp  Arguments that the operations of a Context take beside their tensors.
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -31,6 +32,10 @@ struct OperationOptions {
   bool attended = false;
   /// Instead of Config::undo_log, for this operation.
   std::optional<bool> undo_log;
+  /// For tensors that something else, a device, still writes. The operation takes its place in the order of
+  /// calls at once, starts when this word is not 0, and holds up those after it until then. The word lives
+  /// until the operation is closed.
+  const std::atomic<std::uint32_t>* ready = nullptr;
 };
 
 /// Rank -> weight.

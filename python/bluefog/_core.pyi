@@ -334,6 +334,7 @@ class Context:
         check_topology: bool = True,
         keep: object = None,
         refusal: str = "",
+        ready: int = 0,
     ) -> None: ...
     def neighbor_allreduce_async(
         self,
@@ -354,6 +355,7 @@ class Context:
         check_topology: bool = True,
         keep: object = None,
         refusal: str = "",
+        ready: int = 0,
     ) -> Handle: ...
     def hierarchical_neighbor_allreduce(
         self,
@@ -371,6 +373,7 @@ class Context:
         difference: bool = False,
         keep: object = None,
         refusal: str = "",
+        ready: int = 0,
     ) -> None: ...
     def hierarchical_neighbor_allreduce_async(
         self,
@@ -388,6 +391,7 @@ class Context:
         difference: bool = False,
         keep: object = None,
         refusal: str = "",
+        ready: int = 0,
     ) -> Handle: ...
     def neighbor_allgather(
         self,
@@ -402,6 +406,7 @@ class Context:
         check_topology: bool = True,
         keep: object = None,
         refusal: str = "",
+        ready: int = 0,
     ) -> GatheredTensor: ...
     def neighbor_allgather_async(
         self,
@@ -416,6 +421,7 @@ class Context:
         check_topology: bool = True,
         keep: object = None,
         refusal: str = "",
+        ready: int = 0,
     ) -> Handle: ...
     def allreduce(
         self,
@@ -429,6 +435,7 @@ class Context:
         group: Iterable[int] | None = None,
         keep: object = None,
         refusal: str = "",
+        ready: int = 0,
     ) -> None: ...
     def allreduce_async(
         self,
@@ -442,6 +449,7 @@ class Context:
         group: Iterable[int] | None = None,
         keep: object = None,
         refusal: str = "",
+        ready: int = 0,
     ) -> Handle: ...
     def allgather(
         self,
@@ -453,6 +461,7 @@ class Context:
         group: Iterable[int] | None = None,
         keep: object = None,
         refusal: str = "",
+        ready: int = 0,
     ) -> GatheredTensor: ...
     def allgather_async(
         self,
@@ -464,6 +473,7 @@ class Context:
         group: Iterable[int] | None = None,
         keep: object = None,
         refusal: str = "",
+        ready: int = 0,
     ) -> Handle: ...
     def broadcast(
         self,
@@ -476,6 +486,7 @@ class Context:
         group: Iterable[int] | None = None,
         keep: object = None,
         refusal: str = "",
+        ready: int = 0,
     ) -> None: ...
     def broadcast_async(
         self,
@@ -488,6 +499,7 @@ class Context:
         group: Iterable[int] | None = None,
         keep: object = None,
         refusal: str = "",
+        ready: int = 0,
     ) -> Handle: ...
     def barrier(
         self,

@@ -1,3 +1,4 @@
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -12,10 +13,12 @@
 namespace bluefog::python {
 namespace {
 
+/// `ready`: the address of the word that OperationOptions::ready speaks of, or 0.
 void set_common(OperationOptions& options, nb::handle name, nb::handle group, std::string refusal,
-                bool attended) {
+                bool attended, std::uintptr_t ready = 0) {
   options.refusal = std::move(refusal);
   options.attended = attended;
+  options.ready = reinterpret_cast<const std::atomic<std::uint32_t>*>(ready);  // NOLINT
   convert_or_refuse(options, [&] { options.name = name_from(name); });
   if (group.is_none()) return;
   convert_or_refuse(options, [&] { options.group = ranks_from(group, "group"); });
@@ -50,9 +53,9 @@ nb::object neighbor_allreduce(PyContext& self, std::uintptr_t input, std::uintpt
                               nb::handle shape, nb::handle name, nb::handle group, nb::handle self_weight,
                               nb::handle src_weights, nb::handle dst_weights, nb::handle schedule,
                               nb::handle round, bool difference, bool meet, bool check_topology,
-                              nb::object keep, std::string refusal) {
+                              nb::object keep, std::string refusal, std::uintptr_t ready) {
   NeighborAllreduceOptions options;
-  set_common(options, name, group, std::move(refusal), Blocking);
+  set_common(options, name, group, std::move(refusal), Blocking, ready);
   set_weights(options, self_weight, src_weights, dst_weights, schedule, round);
   options.form = difference ? MixingForm::Difference : MixingForm::Plain;
   options.meet = meet;
@@ -71,9 +74,9 @@ nb::object hierarchical_neighbor_allreduce(PyContext& self, std::uintptr_t input
                                            nb::handle self_weight, nb::handle src_machine_weights,
                                            nb::handle dst_machine_weights, nb::handle schedule,
                                            nb::handle round, bool difference, nb::object keep,
-                                           std::string refusal) {
+                                           std::string refusal, std::uintptr_t ready) {
   HierarchicalNeighborAllreduceOptions options;
-  set_common(options, name, nb::none(), std::move(refusal), Blocking);
+  set_common(options, name, nb::none(), std::move(refusal), Blocking, ready);
   convert_or_refuse(options, [&] {
     if (!self_weight.is_none()) options.self_weight = weight_from(self_weight, "self_weight");
     if (!src_machine_weights.is_none()) {
@@ -99,9 +102,10 @@ nb::object hierarchical_neighbor_allreduce(PyContext& self, std::uintptr_t input
 template <bool Blocking>
 nb::object neighbor_allgather(PyContext& self, std::uintptr_t input, int dtype, nb::handle shape,
                               nb::handle name, nb::handle group, nb::handle src_ranks, nb::handle dst_ranks,
-                              bool check_topology, nb::object keep, std::string refusal) {
+                              bool check_topology, nb::object keep, std::string refusal,
+                              std::uintptr_t ready) {
   NeighborAllgatherOptions options;
-  set_common(options, name, group, std::move(refusal), Blocking);
+  set_common(options, name, group, std::move(refusal), Blocking, ready);
   convert_or_refuse(options, [&] {
     if (!src_ranks.is_none()) options.src_ranks = ranks_from(src_ranks, "src_ranks");
     if (!dst_ranks.is_none()) options.dst_ranks = ranks_from(dst_ranks, "dst_ranks");
@@ -116,9 +120,9 @@ nb::object neighbor_allgather(PyContext& self, std::uintptr_t input, int dtype, 
 template <bool Blocking>
 nb::object allreduce(PyContext& self, std::uintptr_t input, std::uintptr_t output, int dtype,
                      nb::handle shape, bool mean, nb::handle name, nb::handle group, nb::object keep,
-                     std::string refusal) {
+                     std::string refusal, std::uintptr_t ready) {
   AllreduceOptions options;
-  set_common(options, name, group, std::move(refusal), Blocking);
+  set_common(options, name, group, std::move(refusal), Blocking, ready);
   options.reduction = mean ? Reduction::Mean : Reduction::Sum;
   const ConstTensor source = source_or_refuse(options, input, dtype, shape);
   const Tensor target = target_like(source, output);
@@ -130,9 +134,9 @@ nb::object allreduce(PyContext& self, std::uintptr_t input, std::uintptr_t outpu
 
 template <bool Blocking>
 nb::object allgather(PyContext& self, std::uintptr_t input, int dtype, nb::handle shape, nb::handle name,
-                     nb::handle group, nb::object keep, std::string refusal) {
+                     nb::handle group, nb::object keep, std::string refusal, std::uintptr_t ready) {
   OperationOptions options;
-  set_common(options, name, group, std::move(refusal), Blocking);
+  set_common(options, name, group, std::move(refusal), Blocking, ready);
   const ConstTensor source = source_or_refuse(options, input, dtype, shape);
   const auto start = [&] { return self.engine().allgather_async(source, options); };
   if constexpr (!Blocking) return run_async(self.flights(), std::move(keep), start);
@@ -141,9 +145,10 @@ nb::object allgather(PyContext& self, std::uintptr_t input, int dtype, nb::handl
 
 template <bool Blocking>
 nb::object broadcast(PyContext& self, std::uintptr_t tensor, int dtype, nb::handle shape, nb::handle root,
-                     nb::handle name, nb::handle group, nb::object keep, std::string refusal) {
+                     nb::handle name, nb::handle group, nb::object keep, std::string refusal,
+                     std::uintptr_t ready) {
   OperationOptions options;
-  set_common(options, name, group, std::move(refusal), Blocking);
+  set_common(options, name, group, std::move(refusal), Blocking, ready);
   int root_rank = 0;
   convert_or_refuse(options, [&] { root_rank = rank_from(root, "root_rank"); });
   const Tensor target = target_like(source_or_refuse(options, tensor, dtype, shape), tensor);
@@ -172,7 +177,7 @@ void def_neighbor_allreduce(Class& context, const char* method, Function functio
               arg("name") = "", arg("group") = nb::none(), arg("self_weight") = nb::none(),
               arg("src_weights") = nb::none(), arg("dst_weights") = nb::none(), arg("schedule") = nb::none(),
               arg("round") = 0, arg("difference") = false, arg("meet") = false, arg("check_topology") = true,
-              arg("keep") = nb::none(), arg("refusal") = "");
+              arg("keep") = nb::none(), arg("refusal") = "", arg("ready") = 0);
 }
 
 template <class Function>
@@ -180,33 +185,34 @@ void def_hierarchical_neighbor_allreduce(Class& context, const char* method, Fun
   context.def(method, function, arg("input"), arg("output"), arg("dtype"), arg("shape"), nb::kw_only(),
               arg("name") = "", arg("self_weight") = nb::none(), arg("src_machine_weights") = nb::none(),
               arg("dst_machine_weights") = nb::none(), arg("schedule") = nb::none(), arg("round") = 0,
-              arg("difference") = false, arg("keep") = nb::none(), arg("refusal") = "");
+              arg("difference") = false, arg("keep") = nb::none(), arg("refusal") = "", arg("ready") = 0);
 }
 
 template <class Function>
 void def_neighbor_allgather(Class& context, const char* method, Function function) {
   context.def(method, function, arg("input"), arg("dtype"), arg("shape"), nb::kw_only(), arg("name") = "",
               arg("group") = nb::none(), arg("src_ranks") = nb::none(), arg("dst_ranks") = nb::none(),
-              arg("check_topology") = true, arg("keep") = nb::none(), arg("refusal") = "");
+              arg("check_topology") = true, arg("keep") = nb::none(), arg("refusal") = "", arg("ready") = 0);
 }
 
 template <class Function>
 void def_allreduce(Class& context, const char* method, Function function) {
   context.def(method, function, arg("input"), arg("output"), arg("dtype"), arg("shape"), nb::kw_only(),
               arg("mean") = true, arg("name") = "", arg("group") = nb::none(), arg("keep") = nb::none(),
-              arg("refusal") = "");
+              arg("refusal") = "", arg("ready") = 0);
 }
 
 template <class Function>
 void def_allgather(Class& context, const char* method, Function function) {
   context.def(method, function, arg("input"), arg("dtype"), arg("shape"), nb::kw_only(), arg("name") = "",
-              arg("group") = nb::none(), arg("keep") = nb::none(), arg("refusal") = "");
+              arg("group") = nb::none(), arg("keep") = nb::none(), arg("refusal") = "", arg("ready") = 0);
 }
 
 template <class Function>
 void def_broadcast(Class& context, const char* method, Function function) {
   context.def(method, function, arg("tensor"), arg("dtype"), arg("shape"), arg("root"), nb::kw_only(),
-              arg("name") = "", arg("group") = nb::none(), arg("keep") = nb::none(), arg("refusal") = "");
+              arg("name") = "", arg("group") = nb::none(), arg("keep") = nb::none(), arg("refusal") = "",
+              arg("ready") = 0);
 }
 
 template <class Function>

@@ -57,6 +57,7 @@ constexpr std::array known_names{
     "BLUEFOG_RESTART_COUNT",
     "BLUEFOG_JOB_KEY_FILE",
     "BLUEFOG_FUSION_THRESHOLD",
+    "BLUEFOG_STAGING",
 };
 
 // BlueFog 0.3 read these, at run time or in its build; scripts still set them. It was for Python only, whose
@@ -261,6 +262,10 @@ Config read_config(const Environment& environment) {
   }
   read_integer(environment, "BLUEFOG_BUCKET_SIZE", std::size_t{1}, config.bucket_size);
   read_integer(environment, "BLUEFOG_FUSION_THRESHOLD", std::size_t{0}, config.fusion_threshold);
+  read_text(environment, "BLUEFOG_STAGING", config.staging);
+  if (config.staging != "auto" && config.staging != "always") {
+    reject("BLUEFOG_STAGING", config.staging, "auto or always");
+  }
   return config;
 }
 
@@ -328,6 +333,7 @@ std::map<std::string, std::string> Config::to_map() const {
       {"BLUEFOG_STORE", store},
       {"BLUEFOG_BUCKET_SIZE", std::to_string(bucket_size)},
       {"BLUEFOG_FUSION_THRESHOLD", std::to_string(fusion_threshold)},
+      {"BLUEFOG_STAGING", staging},
   };
 }
 

@@ -59,6 +59,7 @@ std::shared_ptr<Operation> Engine::submit(Request request, bool is_async) {
     }
     operation->key = {stream, calls_[stream]++};
     operation->sequence = next_sequence_++;
+    if (operation->request().ready != nullptr) start_clock(*operation);
     incoming_.push_back(operation);
     has_incoming_.store(true, std::memory_order_release);
     start_background_for(*operation);
@@ -102,10 +103,10 @@ void Engine::require_home() const {
 
 bool Engine::wait(Operation& operation, base::TimePoint until) {
   while (!operation.closed()) {
-    const base::TimePoint pause = std::min(until, next_alarm());
-    executor_.wait(transport_.doorbell(), tuning_.spin, pause, [&] {
+    const base::TimePoint pause = std::min({until, next_alarm(), next_look_.load()});
+    executor_.wait(transport_.doorbell(), tuning_.spin && !waits_for_word(), pause, [&] {
       const bool moved = drive();
-      if (operation.closed()) return base::Turn::Over;
+      if (operation.closed() || next_look_.load() < pause) return base::Turn::Over;
       return moved ? base::Turn::Busy : base::Turn::Idle;
     });
     if (operation.closed()) break;
@@ -250,7 +251,7 @@ void Engine::admit(bool with_gathered) {
   end_gathering();
   while (!incoming_.empty()) {
     const std::shared_ptr<Operation>& next = incoming_.front();
-    if (!post(*next)) return;
+    if (!may_begin(*next) || !post(*next)) return;
     open_.push_back(next);
     incoming_.pop_front();
   }
@@ -373,11 +374,11 @@ void Engine::background() {
       return is_wanted ? base::Turn::Over : base::Turn::Idle;
     });
     if (background_stop_.load()) return;
-    const base::TimePoint until = std::min(next_alarm(), gathering_ends_.load());
+    const base::TimePoint until = std::min({next_alarm(), gathering_ends_.load(), next_look_.load()});
     executor_.wait(transport_.doorbell(), false, until, [this, until] {
       const bool moved = drive_gathered();
       if (async_open_.load() == 0 || background_stop_.load()) return base::Turn::Over;
-      if (gathering_ends_.load() < until) return base::Turn::Over;
+      if (std::min(gathering_ends_.load(), next_look_.load()) < until) return base::Turn::Over;
       return moved ? base::Turn::Busy : base::Turn::Idle;
     });
     const std::lock_guard lock(mutex_);

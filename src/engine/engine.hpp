@@ -112,6 +112,11 @@ class Engine {
   void end_gathering();
   [[nodiscard]] bool drive_gathered();
 
+  // --- readiness.cpp: operations whose tensors something else still writes
+  [[nodiscard]] bool may_begin(Operation& operation);
+  [[nodiscard]] bool waits_for_word() const;
+  void check_time_of_next(base::TimePoint now);
+
   // --- errands.cpp: what is no operation between ranks
   [[nodiscard]] static std::shared_ptr<Operation> make_errand(std::shared_ptr<Errand> errand);
   [[nodiscard]] Task run_errand(Operation& operation);
@@ -196,6 +201,7 @@ class Engine {
   [[nodiscard]] std::string describe_pending(const Operation& operation);
   [[nodiscard]] std::string elapsed(const Operation& operation) const;
   [[nodiscard]] std::string describe_state(const Operation& operation);
+  void start_clock(Operation& operation) const;
   void check_time(base::TimePoint now);
   void check_time(Operation& operation, base::TimePoint now, const char* way_out);
 
@@ -234,6 +240,8 @@ class Engine {
   std::size_t gathered_bytes_ = 0;  ///< of operations that wait for others
   /// When those start at the latest; written under submit_mutex_.
   std::atomic<base::TimePoint> gathering_ends_{base::TimePoint::max()};
+  /// When to look again whether the first of those submitted is ready, if it was not; nobody rings for it.
+  std::atomic<base::TimePoint> next_look_{base::TimePoint::max()};
 
   std::mutex mutex_;  ///< progress: everything below; taken before submit_mutex_
   std::list<std::shared_ptr<Operation>> open_;

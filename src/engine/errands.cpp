@@ -16,8 +16,7 @@ std::shared_ptr<Operation> Engine::submit(std::shared_ptr<Errand> errand, bool i
   {
     const std::lock_guard lock(submit_mutex_);
     refuse_if_stopped(*operation);
-    operation->started = clock().now();
-    operation->next_warning = operation->started + config_.stall_warning;
+    start_clock(*operation);
     incoming_errands_.push_back(operation);
     has_incoming_.store(true, std::memory_order_release);
     start_background_for(*operation);

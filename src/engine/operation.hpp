@@ -90,9 +90,10 @@ struct Request {
   std::shared_ptr<Plan> plan;
   bool meets = false;
   bool checks_topology = true;
-  std::optional<bool> undo_log;    ///< what a rank overwrites survives its death; unset: as configured
-  std::exception_ptr local_error;  ///< the call is wrong by itself; peers are told
-  std::shared_ptr<Errand> errand;  ///< instead of all this
+  std::optional<bool> undo_log;  ///< what a rank overwrites survives its death; unset: as configured
+  const std::atomic<std::uint32_t>* ready = nullptr;  ///< not null: the word that says when it may start
+  std::exception_ptr local_error;                     ///< the call is wrong by itself; peers are told
+  std::shared_ptr<Errand> errand;                     ///< instead of all this
 };
 
 /// A peer's side of an operation, once its post was found.

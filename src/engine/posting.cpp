@@ -21,8 +21,7 @@ bool conflict(const Operation& a, const Operation& b) {
 bool Engine::post(Operation& operation) {
   if (!acquire_slot(operation.slot)) return false;
   refuse_overlap(operation);
-  operation.started = clock().now();
-  operation.next_warning = operation.started + config_.stall_warning;
+  start_clock(operation);
   prepare_crossing(operation);
   try {
     announce(operation);

@@ -99,6 +99,7 @@ Request RequestFactory::start(OperationKind kind, const OperationOptions& option
   request.name = options.name;
   request.group = members.ranks;
   request.undo_log = options.undo_log;
+  request.ready = options.ready;
   const std::uint64_t name =
       hash_bytes(options.name.data(), options.name.size(), options.name.empty() ? 0 : 1);
   request.stream = hash_combine(hash_combine(members.hash, generation_),

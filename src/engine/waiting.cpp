@@ -120,7 +120,14 @@ std::string Engine::elapsed(const Operation& operation) const {
   return std::to_string(seconds).substr(0, std::to_string(seconds).find('.') + 2) + " s";
 }
 
+/// From now on it may warn, and take as long as is configured.
+void Engine::start_clock(Operation& operation) const {
+  operation.started = clock().now();
+  operation.next_warning = operation.started + config_.stall_warning;
+}
+
 void Engine::check_time(base::TimePoint now) {
+  check_time_of_next(now);
   for (const auto& operation : open_) {
     check_time(*operation, now,
                ". Every rank must make every call on its group; raise BLUEFOG_OP_TIMEOUT if this is meant");
@@ -147,6 +154,7 @@ void Engine::check_time(Operation& operation, base::TimePoint now, const char* w
 
 std::string Engine::describe_state(const Operation& operation) {
   if (const auto& errand = operation.request().errand) return errand->describe_wait();
+  if (operation.request().ready != nullptr) return "; its tensor is not ready yet, and others wait behind it";
   return describe_wait(operation) + ". " + describe_pending(operation);
 }
 
@@ -170,7 +178,8 @@ void Engine::report() {
                 describe_state(*operation));
   }
   for (const auto& operation : incoming_) {
-    log::report(operation->describe(rank_) + " waits for its turn: too many are in flight");
+    log::report(operation->describe(rank_) + " waits for its turn" +
+                (waits_for_word() ? describe_state(*incoming_.front()) : ": too many are in flight"));
   }
   if (open_.empty() && incoming_.empty()) {
     log::report(rank_text(rank_) +

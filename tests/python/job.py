@@ -21,6 +21,13 @@ def report(value: Any) -> None:
     path.write_text(json.dumps(value))
 
 
+def device() -> torch.device:
+    """Where this rank's tensors are in jobs that may use a GPU: there if there is one."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", bf.local_rank() % torch.cuda.device_count())
+
+
 def outcomes_of(module: ModuleType) -> dict[str, str]:
     """Runs every function check_* of the module on all ranks. Returns {name: "" or the traceback}.
 
@@ -32,6 +39,8 @@ def outcomes_of(module: ModuleType) -> dict[str, str]:
         if not name.startswith("check_") or (only and name not in only):
             continue
         bf.init()
+        if os.environ.get("JOB_DEVICE") == "any":
+            torch.set_default_device(device())
         torch.manual_seed(bf.rank())
         try:
             check()

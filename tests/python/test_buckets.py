@@ -163,7 +163,7 @@ def test_second_buffer_is_copied_in_as_a_change_that_autograd_sees() -> None:
     [bucket] = buckets_of(model).buckets
     loss = model(torch.ones(2, 4, requires_grad=True)).square().sum()
     version = model.weight._version
-    ctypes.memset(bucket.second_buffer.address, 0, bucket.nbytes)
+    ctypes.memset(bucket.room.second_address, 0, bucket.nbytes)
     bucket.take_second_buffer()
     assert not model.weight.any() and model.weight._version > version
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):

@@ -22,27 +22,39 @@ COUNTS = {
     "interrupt_job": (2,),
 }
 
+#: Once more with tensors that go through pinned memory: those of a GPU, or without one those of the CPU.
+STAGED = {"BLUEFOG_STAGING": "always", "JOB_DEVICE": "any"}
+STAGED_COUNTS = {
+    "staging_job": (2,),
+    "neighbor_job": (3,),
+    "collective_job": (2,),
+    "gossip_job": (3,),
+}
+
 
 @pytest.fixture(scope="session")
 def outcomes(tmp_path_factory):
     @once
-    def of_job(count: int):
-        scripts = [script for script, counts in COUNTS.items() if count in counts]
-        return run_checks(count, tmp_path_factory.mktemp(f"ranks{count}"), *scripts)
+    def of_job(job: tuple[int, bool]):
+        count, staged = job
+        scripts = [script for script, at in (STAGED_COUNTS if staged else COUNTS).items() if count in at]
+        settings = STAGED if staged else {}
+        return run_checks(count, tmp_path_factory.mktemp(f"ranks{count}"), *scripts, **settings)
 
     return of_job
 
 
 CASES = [
-    pytest.param(script, count, name, id=f"{count}-{script[:-4]}-{name[6:]}")
-    for script, counts in COUNTS.items()
+    pytest.param(script, count, staged, name, id=f"{count}-{prefix}{script[:-4]}-{name[6:]}")
+    for staged, prefix, all_counts in ((False, "", COUNTS), (True, "staged-", STAGED_COUNTS))
+    for script, counts in all_counts.items()
     for count in counts
     for name in checks_of(script)
 ]
 
 
-@pytest.mark.parametrize(("script", "count", "name"), CASES)
-def test_on_all_ranks(outcomes, script, count, name):
-    reports = [report[script][name] for report in outcomes(count)]
+@pytest.mark.parametrize(("script", "count", "staged", "name"), CASES)
+def test_on_all_ranks(outcomes, script, count, staged, name):
+    reports = [report[script][name] for report in outcomes((count, staged))]
     failures = [f"rank {rank}: {report}" for rank, report in enumerate(reports) if report]
     assert not failures, "\n".join(failures)

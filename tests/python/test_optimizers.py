@@ -8,6 +8,8 @@ from ranks import checks_of, once, run_checks
 TINY_BUCKETS = {"BLUEFOG_BUCKET_SIZE": "64"}
 SMALL_BUCKETS = {"BLUEFOG_BUCKET_SIZE": "4096"}
 SEVERAL_HOSTS = {"BLUEFOG_TRANSPORT": "tcp"}
+#: Parameters are mixed through pinned memory: those of a GPU, or without one those of the CPU.
+STAGED = {"BLUEFOG_STAGING": "always", "JOB_DEVICE": "any"}
 
 #: Name -> script (optimizers_<it>_job.py), number of ranks, and settings.
 JOBS: dict[str, tuple[str, int, dict[str, str]]] = {
@@ -24,6 +26,12 @@ JOBS: dict[str, tuple[str, int, dict[str, str]]] = {
     "join": ("join", 4, SMALL_BUCKETS),
     "gradient": ("gradient", 4, SMALL_BUCKETS),
     "windows": ("windows", 4, SMALL_BUCKETS),
+    "training_staged": ("training", 2, {**TINY_BUCKETS, **STAGED}),
+    "atc_staged": ("atc", 4, {**SMALL_BUCKETS, **STAGED}),
+    "atc_in_backward_staged": ("atc_in_backward", 4, {**SMALL_BUCKETS, **STAGED}),
+    "awc_staged": ("awc", 4, STAGED),
+    "algorithms_staged": ("algorithms", 4, {**SMALL_BUCKETS, **STAGED}),
+    "gradient_staged": ("gradient", 4, {**SMALL_BUCKETS, **STAGED}),
 }
 
 

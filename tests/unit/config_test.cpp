@@ -59,7 +59,8 @@ TEST(Config, ReadsEveryVariable) {
                                      {"BLUEFOG_ENCRYPT", "1"},
                                      {"BLUEFOG_STORE", "plain"},
                                      {"BLUEFOG_BUCKET_SIZE", "4096"},
-                                     {"BLUEFOG_FUSION_THRESHOLD", "0"}});
+                                     {"BLUEFOG_FUSION_THRESHOLD", "0"},
+                                     {"BLUEFOG_STAGING", "always"}});
   EXPECT_EQ(config.rank, 2);
   EXPECT_EQ(config.size, 4);
   EXPECT_EQ(config.rendezvous, "unix:@x");
@@ -74,6 +75,7 @@ TEST(Config, ReadsEveryVariable) {
   EXPECT_EQ(config.stall_warning, 250ms);
   EXPECT_FALSE(config.undo_log);
   EXPECT_EQ(config.fusion_threshold, 0U);
+  EXPECT_EQ(config.staging, "always");
   EXPECT_EQ(config.arena_size, 1048576U);
   EXPECT_EQ(config.timeline, "/tmp/t");
   EXPECT_EQ(config.log_level, "Debug");

@@ -29,7 +29,7 @@ def shared_tensor(shape: int | Sequence[int], dtype: torch.dtype = torch.float32
     extents = (shape,) if isinstance(shape, int) else tuple(shape)
     nbytes = math.prod(extents) * dtype.itemsize
     if nbytes == 0:
-        return torch.empty(extents, dtype=dtype)
+        return torch.empty(extents, dtype=dtype, device="cpu")
     return tensor_from_capsule(engine().allocate_shared(nbytes).dlpack(0, nbytes), extents, dtype)
 
 
@@ -42,5 +42,5 @@ def tensor_from_gathered(gathered: _core.GatheredTensor, dtype: torch.dtype) -> 
     """The result of a gather; shares its memory, which nobody else uses."""
     shape = gathered.shape
     if math.prod(shape) == 0:
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype, device="cpu")
     return tensor_from_capsule(gathered.dlpack(), shape, dtype)

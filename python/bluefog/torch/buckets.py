@@ -1,10 +1,10 @@
 """Parameters laid out side by side in shared memory, so that ranks can mix them in place.
 
-A bucket is one piece of this rank's shared-memory arena. It holds parameters of one dtype at 64-byte
-aligned slots, and its whole range is what ranks mix; the padding between slots is zero and stays zero.
-Every parameter keeps a ``Storage`` of its own, made from a DLPack capsule of exactly its bytes, rather than
-a view of one big storage: saving a part of a model stays small, memory formats survive, and memory lives as
-long as anything refers to it, also after ``bluefog.torch.shutdown()``.
+A bucket is one piece of this rank's shared-memory arena, or of a GPU's memory with a mirror there. It holds
+parameters of one dtype at 64-byte aligned slots, and its whole range is what ranks mix; the padding between
+slots is zero and stays zero. Every parameter keeps a ``Storage`` of its own, made from a DLPack capsule of
+exactly its bytes, rather than a view of one big storage: saving a part of a model stays small, memory formats
+survive, and memory lives as long as anything refers to it, also after ``bluefog.torch.shutdown()``.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ import ctypes
 import hashlib
 import zlib
 from collections.abc import Iterable, Sequence
-from typing import Any, Callable, Protocol
+from typing import Any
 
 import torch
 
+from bluefog.torch.rooms import Allocate, Room, SharedRoom, StagedRoom, StagerOf, Way
 from bluefog.torch.slots import (
     MIXABLE_DTYPES,
     Member,
@@ -28,42 +29,43 @@ from bluefog.torch.slots import (
 )
 
 
-class SharedMemory(Protocol):
-    """A piece of the arena, as ``bluefog._core.SharedMemory`` gives it: zeroed and 64-byte aligned."""
-
-    @property
-    def address(self) -> int: ...
-
-    @property
-    def nbytes(self) -> int: ...
-
-    def dlpack(self, offset: int, nbytes: int) -> object: ...
-
-
-Allocate = Callable[[int], SharedMemory]
-
-
 class Bucket:
-    """Slots of one dtype in one piece of shared memory."""
+    """Slots of one dtype in one room."""
 
-    def __init__(self, slots: Sequence[Slot], allocate: Allocate) -> None:
+    def __init__(
+        self, slots: Sequence[Slot], allocate: Allocate, stager_of: StagerOf = lambda device: None
+    ) -> None:
         self.slots = list(slots)
-        self.dtype = slots[0].members[0].tensor.dtype
+        first = slots[0].members[0].tensor
+        self.dtype = first.dtype
+        self.device = first.device
         end = 0
         for slot in self.slots:
             slot.offset = end
             end += aligned(slot.nbytes)
         self.nbytes = end
         self._allocate = allocate
-        self._memory = allocate(end)
-        self._second: SharedMemory | None = None
-        self._whole: tuple[torch.Tensor, torch.Tensor] | None = None  # both buffers, made when first needed
+        self._stager_of = stager_of
+        self.room = self.make_room(end)
         for slot in self.slots:
             self._point(slot, slot.members[0].tensor.detach())
 
+    def make_room(self, nbytes: int) -> Room:
+        """For tensors on the device of the parameters."""
+        stager = self._stager_of(self.device)
+        if stager is None:
+            return SharedRoom(nbytes, self._allocate)
+        return StagedRoom(nbytes, self.device, stager)
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether the engine mixes a mirror of the parameters."""
+        return isinstance(self.room, StagedRoom)
+
     @property
     def address(self) -> int:
-        return self._memory.address
+        """Of the engine's memory."""
+        return self.room.address
 
     @property
     def mixing_dtype(self) -> torch.dtype:
@@ -78,29 +80,20 @@ class Bucket:
     def members(self) -> Iterable[Member]:
         return (member for slot in self.slots for member in slot.members)
 
-    @property
-    def second_buffer(self) -> SharedMemory:
-        """Shared memory of the same size, for results while the parameters are still being read."""
-        if self._second is None:
-            self._second = self._allocate(self.nbytes)
-        return self._second
-
     def take_second_buffer(self) -> None:
-        """Copies the second buffer over all parameters of this bucket, as an in-place change that autograd
-        sees.
+        """Takes results that are not in place to all parameters of this bucket, as an in-place change that
+        autograd sees.
         """
-        parameters, mixed = self._both_buffers()
-        parameters.copy_(mixed)
+        self.room.take_second()
         self.mark_changed()
 
     def fill_second_buffer(self) -> None:
         """Copies the parameters there."""
-        parameters, copies = self._both_buffers()
-        copies.copy_(parameters)
+        self.room.second().copy_(self.room.part(0, self.nbytes))
 
     def places_in_second_buffer(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Every parameter of this bucket, and its place in the second buffer, laid out like it."""
-        _, copies = self._both_buffers()
+        copies = self.room.second()
         places = []
         for slot in self.slots:
             flat = copies[slot.offset : slot.offset + slot.nbytes].view(self.dtype)
@@ -108,14 +101,6 @@ class Bucket:
                 place = flat.as_strided(member.shape, member.stride, flat.storage_offset())
                 places.append((member.tensor, place))
         return places
-
-    def _both_buffers(self) -> tuple[torch.Tensor, torch.Tensor]:
-        if self._whole is None:
-            self._whole = (
-                tensor_of(self._memory, 0, self.nbytes),
-                tensor_of(self.second_buffer, 0, self.nbytes),
-            )
-        return self._whole
 
     def mark_changed(self) -> None:
         """Tells autograd that the parameters changed in place, so that graphs that saved them refuse a
@@ -125,14 +110,16 @@ class Bucket:
 
     def checksum(self, start: int = 0) -> int:
         """A hash of the bytes, continued from that of other bytes."""
+        self.room.begin(Way.in_place)
+        self.room.wait()
         return zlib.crc32((ctypes.c_char * self.nbytes).from_address(self.address), start)
 
     def put_back(self, slot: Slot, moved: Member, source: torch.Tensor) -> None:
         """Brings a member that left its slot back, with the value of `source`."""
-        if source.dtype != self.dtype or source.device.type != "cpu":
+        if source.dtype != self.dtype or source.device != self.device:
             raise RuntimeError(
-                f"parameter {moved.name!r} was {self.dtype} on cpu when the optimizer was made distributed "
-                "and "
+                f"parameter {moved.name!r} was {self.dtype} on {self.device} when the optimizer was made "
+                "distributed and "
                 f"is now {source.dtype} on {source.device}; convert the model first and wrap the optimizer "
                 "afterwards"
             )
@@ -144,13 +131,12 @@ class Bucket:
         self._point(slot, source.detach().clone(), moved)
 
     def _point(self, slot: Slot, value: torch.Tensor, valued: Member | None = None) -> None:
-        # A new capsule each time: share_memory_() moves a storage for all tensors that share it.
-        flat = tensor_of(self._memory, slot.offset, slot.nbytes).view(self.dtype)
+        flat = self.room.part(slot.offset, slot.nbytes).view(self.dtype)
         valued = valued or slot.members[0]
         flat.as_strided(valued.shape, valued.stride).copy_(value)
         for member in slot.members:
             member.tensor.data = flat.as_strided(member.shape, member.stride)
-            member.address = self._memory.address + slot.offset
+            member.address = self.room.home_address + slot.offset
 
 
 class ParameterBuckets:
@@ -159,11 +145,13 @@ class ParameterBuckets:
     Args:
         allocate: Gives shared memory of so many bytes.
         max_bytes: Largest size of a bucket. A parameter that is larger by itself gets a bucket of its own.
+        stager_of: What stages the parameters of a device.
     """
 
-    def __init__(self, allocate: Allocate, max_bytes: int) -> None:
+    def __init__(self, allocate: Allocate, max_bytes: int, stager_of: StagerOf = lambda device: None) -> None:
         self.buckets: list[Bucket] = []
         self._allocate = allocate
+        self._stager_of = stager_of
         self._max_bytes = max_bytes
         self._places: list[tuple[Bucket, Slot, Member]] = []
         self._empty: list[Member] = []
@@ -181,14 +169,27 @@ class ParameterBuckets:
         """
         for member in chosen:
             refuse_unsuitable(member)
+            self._refuse_device(member)
         self._empty += [member for member in chosen if member.tensor.numel() == 0]
         slots = group_by_storage([m for m in chosen if m.tensor.numel() > 0], others)
-        made = [Bucket(part, self._allocate) for part in split_into_buckets(slots, self._max_bytes)]
+        made = [
+            Bucket(part, self._allocate, self._stager_of)
+            for part in split_into_buckets(slots, self._max_bytes)
+        ]
         self.buckets += made
         self._places += [(bucket, slot, m) for bucket in made for slot in bucket.slots for m in slot.members]
         self._known.update(id(member.tensor) for member in self.members)
         self._known.update(id(member.tensor) for member in self._empty)
         return made
+
+    def _refuse_device(self, member: Member) -> None:
+        device = member.tensor.device
+        if device.type != "cpu" and self._stager_of(device) is None:
+            raise ValueError(
+                f"parameter {member.name!r} is on {device}; parameters of the CPU can be mixed, and those of "
+                "CUDA devices, but not by the optimizers over windows: move the model to the CPU, or take "
+                "another optimizer"
+            )
 
     def forget(self, buckets: Sequence[Bucket]) -> None:
         """Gives up buckets that adopt() has just made. Their parameters stay where they are."""
@@ -246,11 +247,6 @@ def checksum_of(buckets: Iterable[Bucket]) -> int:
     for bucket in buckets:
         value = bucket.checksum(value)
     return value
-
-
-def tensor_of(memory: SharedMemory, offset: int, nbytes: int) -> torch.Tensor:
-    """These bytes, as uint8. The memory lives as long as the tensor."""
-    return torch.utils.dlpack.from_dlpack(memory.dlpack(offset, nbytes))
 
 
 def _increment_versions(tensors: Sequence[torch.Tensor]) -> None:

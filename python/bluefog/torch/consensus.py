@@ -50,7 +50,7 @@ def consensus_distance(model: torch.nn.Module | Sequence[torch.nn.Module] | Tens
             own = piece.double()
             total += float((own - allreduce(own)).square().sum())
     # No piece is without dimensions: ranks that hold different numbers of them notice.
-    return math.sqrt(allreduce(torch.tensor(total, dtype=torch.float64)).item())
+    return math.sqrt(allreduce(torch.tensor(total, dtype=torch.float64, device="cpu")).item())
 
 
 def _parameters_of(model: Any) -> Any:

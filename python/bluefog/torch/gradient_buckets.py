@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from bluefog.torch import _runtime
-from bluefog.torch.buckets import Bucket, tensor_of
+from bluefog.torch.buckets import Bucket
 
 
 class GradientBucket:
@@ -22,8 +21,8 @@ class GradientBucket:
     def __init__(self, bucket: Bucket, tells_who_has_one: bool = False) -> None:
         self._bucket = bucket
         flags = len(bucket.slots) * bucket.mixing_dtype.itemsize if tells_who_has_one else 0
-        self._memory = _runtime.context().allocate_shared(bucket.nbytes + flags)
-        whole = tensor_of(self._memory, 0, bucket.nbytes + flags)
+        self.room = bucket.make_room(bucket.nbytes + flags)
+        whole = self.room.part(0, bucket.nbytes + flags)
         self._whole = whole[: bucket.nbytes].view(bucket.dtype)
         self._flags = whole[bucket.nbytes :].view(bucket.mixing_dtype)
         self._places = [
@@ -40,7 +39,7 @@ class GradientBucket:
 
     @property
     def address(self) -> int:
-        return self._memory.address
+        return self.room.address
 
     @property
     def count(self) -> int:

@@ -50,7 +50,7 @@ def broadcast_optimizer_state(optimizer: torch.optim.Optimizer, root_rank: int) 
         raise InvalidArgumentError(
             f"broadcast_optimizer_state: root_rank is {root}, but the ranks are 0 to {basics.size() - 1}"
         )
-    data, problem = torch.empty(0, dtype=torch.uint8), None
+    data, problem = torch.empty(0, dtype=torch.uint8, device="cpu"), None
     if basics.rank() == root:
         try:
             data = _pickled(_without_memory(optimizer.state_dict()))
@@ -66,7 +66,7 @@ def broadcast_optimizer_state(optimizer: torch.optim.Optimizer, root_rank: int) 
         if isinstance(optimizer, DistributedOptimizer):
             optimizer.load_state_dict(_without_memory(optimizer.state_dict()))
     else:
-        _load(optimizer, _unpickled(broadcast_(torch.empty(count, dtype=torch.uint8), root)))
+        _load(optimizer, _unpickled(broadcast_(torch.empty(count, dtype=torch.uint8, device="cpu"), root)))
 
 
 def _without_memory(state: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def _agreed_count(optimizer: torch.optim.Optimizer, root: int, own: int) -> int:
     layout = [type(optimizer).__name__, *([p.shape for p in g["params"]] for g in optimizer.param_groups)]
     fingerprint = hashlib.blake2b(repr(layout).encode(), digest_size=7).digest()
     row = [root, int.from_bytes(fingerprint, "little"), own]
-    rows = allgather(torch.tensor([row])).tolist()
+    rows = allgather(torch.tensor([row], device="cpu")).tolist()
     if others := [rank for rank, (their_root, _, _) in enumerate(rows) if their_root != root]:
         raise MismatchError(
             f"broadcast_optimizer_state: root_rank is {root} on rank {basics.rank()} and something else on "

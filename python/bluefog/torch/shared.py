@@ -61,5 +61,5 @@ def share_parameters_(module: Module) -> Module:
 
 def _shared_copy(storage: torch.UntypedStorage) -> torch.Tensor:
     """The bytes of a storage, in shared memory."""
-    source = torch.empty(0, dtype=torch.uint8).set_(storage)
+    source = torch.empty(0, dtype=torch.uint8, device="cpu").set_(storage)
     return shared_tensor(storage.nbytes(), torch.uint8).copy_(source)

@@ -95,8 +95,6 @@ def refuse_unsuitable(member: Member) -> None:
         reason = "is on the meta device; materialize it before you wrap the optimizer"
     elif tensor.layout != torch.strided or tensor.is_quantized:
         reason = f"is not a plain dense tensor (layout {tensor.layout})"
-    elif tensor.device.type != "cpu":
-        reason = f"is on {tensor.device}; only parameters on the CPU can be mixed so far"
     elif tensor.dtype not in MIXABLE_DTYPES:
         reason = f"is {tensor.dtype}, which cannot be averaged; pass exclude= to leave it out"
     elif _overlaps_itself(tensor):
@@ -152,9 +150,7 @@ def group_by_storage(chosen: Sequence[Member], others: Sequence[Member]) -> list
 
 def _has_plain_memory(tensor: torch.Tensor) -> bool:
     special = torch.nn.parameter.is_lazy(tensor) or hasattr(tensor, "__tensor_flatten__")
-    return (
-        not special and tensor.layout == torch.strided and tensor.device.type == "cpu" and tensor.numel() > 0
-    )
+    return not special and tensor.layout == torch.strided and not tensor.is_meta and tensor.numel() > 0
 
 
 def _refuse_partial_overlap(ranges: list[tuple[int, int, bool, str]]) -> None:
@@ -195,16 +191,17 @@ def _slot_of(group: list[Member]) -> Slot:
 
 
 def split_into_buckets(slots: Sequence[Slot], max_bytes: int) -> list[list[Slot]]:
-    """Packs slots into buckets of one dtype in the order given."""
+    """Packs slots into buckets of one dtype and device in the order given."""
     parts: list[list[Slot]] = []
-    opened: dict[torch.dtype, tuple[list[Slot], int]] = {}
+    opened: dict[tuple[torch.dtype, torch.device], tuple[list[Slot], int]] = {}
     for slot in slots:
-        dtype = slot.members[0].tensor.dtype
-        part, used = opened.get(dtype, ([], max_bytes))
+        first = slot.members[0].tensor
+        kind = (first.dtype, first.device)
+        part, used = opened.get(kind, ([], max_bytes))
         nbytes = aligned(slot.nbytes)
         if not part or used + nbytes > max_bytes:
             part, used = [], 0
             parts.append(part)
         part.append(slot)
-        opened[dtype] = (part, used + nbytes)
+        opened[kind] = (part, used + nbytes)
     return parts

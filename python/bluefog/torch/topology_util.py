@@ -61,8 +61,8 @@ def _gather_lists(ranks: Sequence[int], what: str) -> list[list[int]]:
     """Every rank's list. A wrong list travels as a mark, so that all ranks raise."""
     given = list(ranks)
     mine = [int(rank) for rank in given] if _is_valid(given) else [_INVALID]
-    counts = allgather(torch.tensor([len(mine)])).tolist()
-    everything = allgather(torch.tensor(mine, dtype=torch.int64)).tolist()
+    counts = allgather(torch.tensor([len(mine)], device="cpu")).tolist()
+    everything = allgather(torch.tensor(mine, dtype=torch.int64, device="cpu")).tolist()
     lists = []
     for rank, count in enumerate(counts):
         lists.append(everything[:count])

@@ -12,8 +12,9 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def of_rank(rank: int, *shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(rank)
-    return torch.randn(shape or (1000,), generator=generator, dtype=torch.float64).to(dtype)
+    generator = torch.Generator("cpu").manual_seed(rank)
+    normal = torch.randn(shape or (1000,), generator=generator, dtype=torch.float64, device="cpu")
+    return normal.to(torch.empty(0).device, dtype)
 
 
 def partner() -> int | None:
@@ -96,10 +97,10 @@ def check_names_match_calls_in_any_order() -> None:
 
 
 def check_pairs_of_a_random_walk_keep_the_mean() -> None:
-    generator = torch.Generator().manual_seed(7)  # the same on all ranks
+    generator = torch.Generator("cpu").manual_seed(7)  # the same on all ranks
     x = torch.tensor([float(bf.rank())], dtype=torch.float64)
     for _ in range(20):
-        order = torch.randperm(bf.size(), generator=generator).tolist()
+        order = torch.randperm(bf.size(), generator=generator, device="cpu").tolist()
         place = order.index(bf.rank()) ^ 1
         if place < bf.size():
             x = bf.pair_gossip(x, order[place])

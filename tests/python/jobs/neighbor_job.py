@@ -13,8 +13,9 @@ FLOATING = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
 
 def value(rank: int, dtype: torch.dtype = torch.float64, shape: tuple[int, ...] = (23,)) -> torch.Tensor:
     """The tensor of a rank: small integers over 16, exact in every dtype."""
-    generator = torch.Generator().manual_seed(1000 + rank)
-    return (torch.randint(-64, 64, shape, generator=generator) / 16).to(dtype)
+    generator = torch.Generator("cpu").manual_seed(1000 + rank)
+    integers = torch.randint(-64, 64, shape, generator=generator, device="cpu")
+    return (integers / 16).to(torch.empty(0).device, dtype)
 
 
 def weighted_sum(terms: dict[int, float]) -> torch.Tensor:

@@ -32,9 +32,10 @@ def in_flight(optimizer) -> bool:
     return optimizer._style._round_open
 
 
-def check_parameters_are_read_during_the_forward_only_over_hosts() -> None:
-    over_hosts = bf._runtime.context().host_count() > 1
-    for overlap, expected in ((None, over_hosts), (True, True), (False, False)):
+def check_mixing_overlaps_with_gradients_only_if_there_is_something_to_hide() -> None:
+    context = bf._runtime.context()
+    hides_something = context.host_count() > 1 or context.config()["BLUEFOG_STAGING"] == "always"
+    for overlap, expected in ((None, hides_something), (True, True), (False, False)):
         model = two_layers(bf.rank())
         mean = mean_over_ranks(vector(model))
         optimizer = wrapped(AWC, sgd(model, lr=0.0), model, communication_type=EVERYBODY, overlap=overlap)
@@ -42,6 +43,18 @@ def check_parameters_are_read_during_the_forward_only_over_hosts() -> None:
         assert (optimizer._style._flight is not None) == expected
         optimizer.step()
         assert_close(vector(model), mean)
+
+
+def check_the_users_default_device_changes_nothing() -> None:
+    model, x = two_layers(bf.rank()), inputs(1)
+    mean = mean_over_ranks(vector(model))
+    with torch.device("meta"):
+        optimizer = wrapped(AWC, sgd(model, lr=0.0), model, communication_type=EVERYBODY)
+        bf.broadcast_optimizer_state(optimizer, 0)
+        model(x).sum().backward()
+        optimizer.step()
+    assert_close(vector(model), mean)
+    assert bf.consensus_distance(model) < 1e-6
 
 
 def check_gradients_are_those_at_the_old_parameters() -> None:

@@ -9,8 +9,7 @@ import torch
 
 from bluefog.torch._runtime import basics, context
 from bluefog.torch.ops.handles import Handle
-from bluefog.torch.ops.neighbor import deliver_gathered
-from bluefog.torch.ops.tensors import as_source, as_target, code_of, deliver, shape_of
+from bluefog.torch.ops.operands import Gathered, InPlace, Operands
 
 __all__ = [
     "allgather",
@@ -46,19 +45,15 @@ def _allreduce(
     group: Group,
     out: torch.Tensor | None,
 ) -> torch.Tensor:
-    source = as_source(tensor)
-    target, refusal = as_target(tensor, source, out)
+    operands = Operands(tensor, out)
     context().allreduce(
-        source.data_ptr(),
-        target.data_ptr(),
-        code_of(source),
-        shape_of(source),
+        *operands.memories,
         mean=bool(average),
         name=name or "",
         group=_reduction_group(local, group),
-        refusal=refusal,
+        **operands.terms,
     )
-    return deliver(tensor, target, out)
+    return operands.deliver()
 
 
 def _allreduce_nonblocking(
@@ -69,20 +64,16 @@ def _allreduce_nonblocking(
     group: Group,
     out: torch.Tensor | None,
 ) -> Handle:
-    source = as_source(tensor)
-    target, refusal = as_target(tensor, source, out)
+    operands = Operands(tensor, out)
     operation = context().allreduce_async(
-        source.data_ptr(),
-        target.data_ptr(),
-        code_of(source),
-        shape_of(source),
+        *operands.memories,
         mean=bool(average),
         name=name or "",
         group=_reduction_group(local, group),
-        refusal=refusal,
-        keep=(source, target),
+        **operands.terms,
+        keep=operands,
     )
-    return Handle.of(operation, lambda _: deliver(tensor, target, out))
+    return Handle.of(operation, operands.deliver)
 
 
 def allreduce(
@@ -157,20 +148,18 @@ def allgather(tensor: torch.Tensor, name: str | None = None, *, group: Group = N
             others not.
         name, group: as in :func:`allreduce`.
     """
-    source = as_source(tensor)
-    gathered = context().allgather(
-        source.data_ptr(), code_of(source), shape_of(source), name=name or "", group=group
-    )
-    return deliver_gathered(tensor, gathered)
+    operands = Gathered(tensor)
+    gathered = context().allgather(*operands.memory, name=name or "", group=group, **operands.terms)
+    return operands.deliver(gathered)
 
 
 def allgather_nonblocking(tensor: torch.Tensor, name: str | None = None, *, group: Group = None) -> Handle:
     """As :func:`allgather`, but returns a handle at once."""
-    source = as_source(tensor)
+    operands = Gathered(tensor)
     operation = context().allgather_async(
-        source.data_ptr(), code_of(source), shape_of(source), name=name or "", group=group, keep=source
+        *operands.memory, name=name or "", group=group, **operands.terms, keep=operands
     )
-    return Handle.of(operation, lambda done: deliver_gathered(tensor, done.gathered()))
+    return Handle.of(operation, operands.deliver_from)
 
 
 def broadcast(
@@ -197,28 +186,25 @@ def broadcast_(
     tensor: torch.Tensor, root_rank: int, name: str | None = None, *, group: Group = None
 ) -> torch.Tensor:
     """As :func:`broadcast`, in place. Returns ``tensor``."""
-    target = as_source(tensor)
-    context().broadcast(
-        target.data_ptr(), code_of(target), shape_of(target), root_rank, name=name or "", group=group
-    )
-    return deliver(tensor, target, tensor)
+    operands = InPlace(tensor, is_read=basics.rank() == root_rank)
+    context().broadcast(*operands.memory, root_rank, name=name or "", group=group, **operands.terms)
+    return operands.deliver()
 
 
 def broadcast_nonblocking_(
     tensor: torch.Tensor, root_rank: int, name: str | None = None, *, group: Group = None
 ) -> Handle:
     """As :func:`broadcast_`, but returns a handle. ``tensor`` holds the result once it was waited for."""
-    target = as_source(tensor)
+    operands = InPlace(tensor, is_read=basics.rank() == root_rank)
     operation = context().broadcast_async(
-        target.data_ptr(),
-        code_of(target),
-        shape_of(target),
+        *operands.memory,
         root_rank,
         name=name or "",
         group=group,
-        keep=target,
+        **operands.terms,
+        keep=operands,
     )
-    return Handle.of(operation, lambda _: deliver(tensor, target, tensor))
+    return Handle.of(operation, operands.deliver)
 
 
 def _root_copy(tensor: torch.Tensor, root_rank: int) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 from bluefog.common.errors import InvalidArgumentError
 from bluefog.torch._runtime import basics, context
 from bluefog.torch.ops.handles import Handle
-from bluefog.torch.ops.tensors import as_source, code_of, deliver, shape_of
+from bluefog.torch.ops.operands import Operands
 
 __all__ = ["pair_gossip", "pair_gossip_nonblocking"]
 
@@ -48,12 +48,9 @@ def pair_gossip(
         PeerLostError, OperationTimeoutError, ShutdownError: as the names say.
     """
     arguments = _arguments(target_rank, self_weight, pair_weight, name)
-    source = as_source(tensor)
-    target = torch.empty_like(source, requires_grad=False)
-    context().neighbor_allreduce(
-        source.data_ptr(), target.data_ptr(), code_of(source), shape_of(source), **arguments
-    )
-    return deliver(tensor, target, None)
+    operands = Operands(tensor)
+    context().neighbor_allreduce(*operands.memories, **{**operands.terms, **arguments})
+    return operands.deliver()
 
 
 def pair_gossip_nonblocking(
@@ -65,17 +62,11 @@ def pair_gossip_nonblocking(
 ) -> Handle:
     """As :func:`pair_gossip`, but returns a handle for ``poll``, ``synchronize`` and ``wait``."""
     arguments = _arguments(target_rank, self_weight, pair_weight, name)
-    source = as_source(tensor)
-    target = torch.empty_like(source, requires_grad=False)
+    operands = Operands(tensor)
     operation = context().neighbor_allreduce_async(
-        source.data_ptr(),
-        target.data_ptr(),
-        code_of(source),
-        shape_of(source),
-        **arguments,
-        keep=(source, target),
+        *operands.memories, **{**operands.terms, **arguments}, keep=operands
     )
-    return Handle.of(operation, lambda _: deliver(tensor, target, None))
+    return Handle.of(operation, operands.deliver)
 
 
 def _arguments(

@@ -8,9 +8,9 @@ from typing import Any, Union
 import torch
 
 from bluefog.common.schedules import Schedule
-from bluefog.torch._runtime import context, tensor_from_gathered
+from bluefog.torch._runtime import context
 from bluefog.torch.ops.handles import Handle
-from bluefog.torch.ops.tensors import as_source, as_target, code_of, deliver, shape_of
+from bluefog.torch.ops.operands import Gathered, Operands
 
 __all__ = [
     "hierarchical_neighbor_allreduce",
@@ -88,13 +88,9 @@ def neighbor_allreduce(
     """
     if renamed:
         _refuse_keywords("neighbor_allreduce", renamed)
-    source = as_source(tensor)
-    target, refusal = as_target(tensor, source, out)
+    operands = Operands(tensor, out)
     context().neighbor_allreduce(
-        source.data_ptr(),
-        target.data_ptr(),
-        code_of(source),
-        shape_of(source),
+        *operands.memories,
         name=name or "",
         group=group,
         self_weight=self_weight,
@@ -104,9 +100,9 @@ def neighbor_allreduce(
         round=round,
         meet=bool(meet),
         check_topology=bool(enable_topo_check),
-        refusal=refusal,
+        **operands.terms,
     )
-    return deliver(tensor, target, out)
+    return operands.deliver()
 
 
 def neighbor_allreduce_nonblocking(
@@ -127,13 +123,9 @@ def neighbor_allreduce_nonblocking(
     """As :func:`neighbor_allreduce`, but returns a handle for ``poll``, ``synchronize`` and ``wait``."""
     if renamed:
         _refuse_keywords("neighbor_allreduce_nonblocking", renamed)
-    source = as_source(tensor)
-    target, refusal = as_target(tensor, source, out)
+    operands = Operands(tensor, out)
     operation = context().neighbor_allreduce_async(
-        source.data_ptr(),
-        target.data_ptr(),
-        code_of(source),
-        shape_of(source),
+        *operands.memories,
         name=name or "",
         group=group,
         self_weight=self_weight,
@@ -143,10 +135,10 @@ def neighbor_allreduce_nonblocking(
         round=round,
         meet=bool(meet),
         check_topology=bool(enable_topo_check),
-        refusal=refusal,
-        keep=(source, target),
+        **operands.terms,
+        keep=operands,
     )
-    return Handle.of(operation, lambda _: deliver(tensor, target, out))
+    return Handle.of(operation, operands.deliver)
 
 
 def hierarchical_neighbor_allreduce(
@@ -198,22 +190,18 @@ def hierarchical_neighbor_allreduce(
     """
     if renamed:
         _refuse_keywords("hierarchical_neighbor_allreduce", renamed)
-    source = as_source(tensor)
-    target, refusal = as_target(tensor, source, out)
+    operands = Operands(tensor, out)
     context().hierarchical_neighbor_allreduce(
-        source.data_ptr(),
-        target.data_ptr(),
-        code_of(source),
-        shape_of(source),
+        *operands.memories,
         name=name or "",
         self_weight=self_weight,
         src_machine_weights=src_machine_weights,
         dst_machine_weights=dst_machine_weights,
         schedule=schedule,
         round=round,
-        refusal=refusal,
+        **operands.terms,
     )
-    return deliver(tensor, target, out)
+    return operands.deliver()
 
 
 def hierarchical_neighbor_allreduce_nonblocking(
@@ -232,23 +220,19 @@ def hierarchical_neighbor_allreduce_nonblocking(
     """As :func:`hierarchical_neighbor_allreduce`, but returns a handle at once."""
     if renamed:
         _refuse_keywords("hierarchical_neighbor_allreduce_nonblocking", renamed)
-    source = as_source(tensor)
-    target, refusal = as_target(tensor, source, out)
+    operands = Operands(tensor, out)
     operation = context().hierarchical_neighbor_allreduce_async(
-        source.data_ptr(),
-        target.data_ptr(),
-        code_of(source),
-        shape_of(source),
+        *operands.memories,
         name=name or "",
         self_weight=self_weight,
         src_machine_weights=src_machine_weights,
         dst_machine_weights=dst_machine_weights,
         schedule=schedule,
         round=round,
-        refusal=refusal,
-        keep=(source, target),
+        **operands.terms,
+        keep=operands,
     )
-    return Handle.of(operation, lambda _: deliver(tensor, target, out))
+    return Handle.of(operation, operands.deliver)
 
 
 def neighbor_allgather(
@@ -274,18 +258,17 @@ def neighbor_allgather(
         ValueError: wrong arguments, here or at a neighbour; shapes, dtypes or edges that differ
             (MismatchError).
     """
-    source = as_source(tensor)
+    operands = Gathered(tensor)
     gathered = context().neighbor_allgather(
-        source.data_ptr(),
-        code_of(source),
-        shape_of(source),
+        *operands.memory,
         name=name or "",
         group=group,
         src_ranks=src_ranks,
         dst_ranks=dst_ranks,
         check_topology=bool(enable_topo_check),
+        **operands.terms,
     )
-    return deliver_gathered(tensor, gathered)
+    return operands.deliver(gathered)
 
 
 def neighbor_allgather_nonblocking(
@@ -298,24 +281,15 @@ def neighbor_allgather_nonblocking(
     group: Sequence[int] | None = None,
 ) -> Handle:
     """As :func:`neighbor_allgather`, but returns a handle at once."""
-    source = as_source(tensor)
+    operands = Gathered(tensor)
     operation = context().neighbor_allgather_async(
-        source.data_ptr(),
-        code_of(source),
-        shape_of(source),
+        *operands.memory,
         name=name or "",
         group=group,
         src_ranks=src_ranks,
         dst_ranks=dst_ranks,
         check_topology=bool(enable_topo_check),
-        keep=source,
+        **operands.terms,
+        keep=operands,
     )
-    return Handle.of(operation, lambda done: deliver_gathered(tensor, done.gathered()))
-
-
-def deliver_gathered(tensor: torch.Tensor, gathered: Any) -> torch.Tensor:
-    """The result of a gather, with the trailing dimensions and on the device of ``tensor``."""
-    result = tensor_from_gathered(gathered, tensor.dtype)
-    if result.dim() != tensor.dim():
-        result = result.view(result.shape[0], *tensor.shape[1:])
-    return result if tensor.is_cpu else result.to(tensor.device)
+    return Handle.of(operation, operands.deliver_from)

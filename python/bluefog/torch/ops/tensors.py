@@ -1,6 +1,7 @@
 """From torch tensors to what the engine takes (contiguous memory of the CPU) and back.
 
-Tensors elsewhere, or with gaps, are copied: the operation runs on the copy.
+Tensors with gaps are copied: the operation runs on the copy. So are those of devices without a way of their
+own; see operands.py.
 """
 
 from __future__ import annotations
@@ -12,7 +13,17 @@ import torch
 
 from bluefog import _core
 
-__all__ = ["as_source", "as_target", "code_of", "deliver", "mark_written", "shape_of", "why_unreadable"]
+__all__ = [
+    "as_source",
+    "as_target",
+    "code_of",
+    "deliver",
+    "mark_written",
+    "require_dense",
+    "shape_of",
+    "why_no_target",
+    "why_unreadable",
+]
 
 _CODES = {
     getattr(torch, name): int(getattr(_core.DType, name).value)
@@ -47,8 +58,8 @@ def shape_of(tensor: torch.Tensor) -> Sequence[int]:
     return (*shape[: _MAX_DIMS - 1], math.prod(shape[_MAX_DIMS - 1 :]))
 
 
-def as_source(tensor: torch.Tensor) -> torch.Tensor:
-    """The tensor itself if the engine can read it, else a copy that it can.
+def require_dense(tensor: torch.Tensor) -> None:
+    """Refuses what cannot be copied to memory.
 
     Raises:
         TypeError: it is not a tensor.
@@ -60,6 +71,10 @@ def as_source(tensor: torch.Tensor) -> torch.Tensor:
         raise ValueError(
             f"expected a dense tensor, not one of layout {tensor.layout} on device {tensor.device}"
         )
+
+
+def as_source(tensor: torch.Tensor) -> torch.Tensor:
+    """The dense tensor itself if the engine can read it, else a copy that it can."""
     if tensor.is_cpu and tensor.is_contiguous() and not tensor.is_neg():
         return tensor
     return tensor.detach().resolve_neg().cpu().contiguous()
@@ -82,23 +97,25 @@ def why_unreadable(tensor: torch.Tensor) -> str:
     return ""
 
 
-def as_target(
-    tensor: torch.Tensor, source: torch.Tensor, out: torch.Tensor | None
-) -> tuple[torch.Tensor, str]:
-    """Memory for the engine's output, and why ``out`` cannot hold it ("" if it can)."""
+def why_no_target(tensor: torch.Tensor, out: torch.Tensor | None) -> str:
+    """Why ``out`` cannot hold a result like ``tensor`` ("" if it can, or is None)."""
     if out is None:
-        return torch.empty_like(source, requires_grad=False), ""
+        return ""
     if not isinstance(out, torch.Tensor):
-        return source, f"out must be a torch.Tensor, not {type(out).__name__}"
+        return f"out must be a torch.Tensor, not {type(out).__name__}"
     if out.dtype != tensor.dtype or out.shape != tensor.shape:
-        return source, (
-            f"out is {out.dtype} {list(out.shape)}, but the result is {tensor.dtype} {list(tensor.shape)}"
-        )
-    if out is tensor:
-        return source, ""
-    if out.is_cpu and out.is_contiguous() and not out.is_neg():
-        return out, ""
-    return torch.empty_like(source, requires_grad=False), ""
+        return f"out is {out.dtype} {list(out.shape)}, but the result is {tensor.dtype} {list(tensor.shape)}"
+    return ""
+
+
+def as_target(tensor: torch.Tensor, source: torch.Tensor, out: torch.Tensor | None) -> torch.Tensor:
+    """Memory for the engine's output: that of ``out``, which can hold it, if the engine can write there."""
+    if out is not None:
+        if out is tensor:
+            return source
+        if out.is_cpu and out.is_contiguous() and not out.is_neg():
+            return out
+    return torch.empty_like(source, requires_grad=False)
 
 
 def mark_written(tensor: torch.Tensor) -> None:

@@ -97,7 +97,8 @@ def DistributedAdaptWithCombineOptimizer(  # noqa: N802
         exclude: Parameters, modules, or names of either, that stay this rank's own.
         overlap: Average while gradients are computed (True), into a second buffer, which ``step()`` copies
             in; or in place, inside ``step()`` (False). The results are the same. Default: overlap if the
-            ranks are on several hosts; on one there is no network to hide, and the copy costs more.
+            ranks are on several hosts or the parameters on a GPU; else there is nothing to hide, and the copy
+            costs more.
 
     Returns:
         An instance of a subclass of the optimizer's class.
@@ -283,7 +284,7 @@ def _asynchronous(
     return wrap(
         optimizer,
         lambda mixer: Asynchronous(mixer, models, num_steps_per_communication, kind, window_prefix, False),
-        lambda: _mixer(optimizer, models, CommunicationType.neighbor_allreduce, None, exclude),
+        lambda: _mixer(optimizer, models, CommunicationType.neighbor_allreduce, None, exclude, stages=False),
         DistributedWindowOptimizer,
     )
 
@@ -294,5 +295,6 @@ def _mixer(
     communication_type: CommunicationType,
     schedule: Any | None,
     exclude: Iterable[Exclusion],
+    stages: bool = True,
 ) -> Mixer:
-    return Mixer(optimizer, models, settings_for(communication_type, schedule), exclude)
+    return Mixer(optimizer, models, settings_for(communication_type, schedule), exclude, stages)

@@ -59,7 +59,7 @@ numbers = _Numbers()
 
 def _exchange(numbers: list[int], name: str) -> torch.Tensor:
     """The numbers of every rank, a row each."""
-    own = torch.tensor([numbers])
+    own = torch.tensor([numbers], device="cpu")
     code = int(_core.DType.int64.value)
     gathered = _runtime.context().allgather(own.data_ptr(), code, list(own.shape), name=name)
     return _runtime.tensor_from_gathered(gathered, own.dtype)

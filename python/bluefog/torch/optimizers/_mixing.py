@@ -16,7 +16,9 @@ from bluefog.torch import _runtime
 from bluefog.torch.buckets import Bucket, ParameterBuckets, checksum_of
 from bluefog.torch.optimizers._agreement import compare_layouts, numbers, tell_no_layout
 from bluefog.torch.optimizers._warnings import warn_user
+from bluefog.torch.rooms import Way
 from bluefog.torch.slots import MIXABLE_DTYPES, collect_members
+from bluefog.torch.staging import stager_for
 
 #: Rank -> weight, or ranks that all get the weight 1.
 Weights = Union[Mapping[int, float], Iterable[int]]
@@ -91,6 +93,9 @@ class Mixer:
     bucket.
 
     Construction is collective: ranks compare how their buckets are laid out.
+
+    Args:
+        stages: Parameters of a GPU may be mixed through a mirror.
     """
 
     def __init__(
@@ -99,6 +104,7 @@ class Mixer:
         models: Sequence[torch.nn.Module],
         settings: MixingSettings,
         exclude: Iterable[Exclusion],
+        stages: bool = True,
     ) -> None:
         self.settings = settings
         self._optimizer = optimizer
@@ -109,7 +115,9 @@ class Mixer:
         self._alone = context.size() == 1
         self.company: Any | None = None  # in a join() block
         self.layout = ParameterBuckets(
-            lambda nbytes: _runtime.context().allocate_shared(nbytes), context.bucket_size
+            lambda nbytes: _runtime.context().allocate_shared(nbytes),
+            context.bucket_size,
+            stager_for if stages else lambda device: None,
         )
         self._seen = 0
         self._names: dict[int, str] = {}  # what the engine knows the buckets by
@@ -135,6 +143,11 @@ class Mixer:
     def shares_memory_with_all(self) -> bool:
         """Whether all ranks are on this host."""
         return bool(_runtime.context().host_count() == 1)
+
+    @property
+    def stages(self) -> bool:
+        """Whether parameters are mixed through mirrors."""
+        return any(bucket.is_staged for bucket in self.buckets)
 
     def refresh(self) -> list[str]:
         """Makes buckets and parameters agree again before they are mixed; see ParameterBuckets.restore."""
@@ -221,21 +234,6 @@ class Mixer:
             warn_user(f"self_weight and {sources} sum to {total:g}, not to 1: mixing scales the parameters")
 
 
-class Way(enum.Enum):
-    """From where to where a bucket is mixed."""
-
-    in_place = enum.auto()
-    into_second_buffer = enum.auto()
-    in_second_buffer = enum.auto()
-
-
-def _memory(bucket: Bucket, way: Way) -> tuple[int, int, int, list[int]]:
-    """Addresses of input and output, dtype and shape, for the engine."""
-    source = bucket.second_buffer.address if way is Way.in_second_buffer else bucket.address
-    target = bucket.address if way is Way.in_place else bucket.second_buffer.address
-    return source, target, code_of_dtype(bucket.mixing_dtype), [bucket.count]
-
-
 class MixingRound:
     """One round of mixing: every bucket once, with the same ranks."""
 
@@ -250,21 +248,53 @@ class MixingRound:
     def start(self, buckets: Iterable[Bucket], way: Way) -> Flight:
         """Starts to mix these buckets."""
         call = getattr(_runtime.context(), self._operation + "_async")
-        return Flight([(b, call(*_memory(b, way), keep=b, **self._named(b))) for b in buckets])
+        flight = Flight()
+        for bucket in buckets:
+            operation = call(**self._memory(bucket, way), keep=bucket, **self._named(bucket))
+            if bucket.is_staged and way is Way.in_place:
+                operation = _Landing(operation, bucket)
+            flight.operations.append((bucket, operation))
+        return flight
 
     def mix(self, way: Way) -> None:
         """Mixes all buckets on the caller's thread."""
         call = getattr(_runtime.context(), self._operation)
-        for bucket in self._mixer.buckets:
-            call(*_memory(bucket, way), **self._named(bucket))
+        memories = [(bucket, self._memory(bucket, way)) for bucket in self._mixer.buckets]
+        for bucket, memory in memories:
+            call(**memory, **self._named(bucket))
+            if way is Way.in_place:
+                bucket.room.land()
 
     def complete(self) -> None:
         """The round is over for all buckets: the schedule advances, if the round followed one."""
         if self._operation != "allreduce":
             self._mixer.settings.round += 1
 
+    @staticmethod
+    def _memory(bucket: Bucket, way: Way) -> dict[str, Any]:
+        source, target, ready = bucket.room.begin(way)
+        return {
+            "input": source,
+            "output": target,
+            "dtype": code_of_dtype(bucket.mixing_dtype),
+            "shape": [bucket.count],
+            "ready": ready,
+        }
+
     def _named(self, bucket: Bucket) -> dict[str, Any]:
         return {"name": self._names[id(bucket)], **self._arguments}
+
+
+class _Landing:
+    """An operation whose result is taken home when it was waited for."""
+
+    def __init__(self, operation: Any, bucket: Bucket) -> None:
+        self._operation = operation
+        self._bucket = bucket
+
+    def wait(self) -> None:
+        self._operation.wait()
+        self._bucket.room.land()
 
 
 @dataclass

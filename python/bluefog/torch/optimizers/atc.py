@@ -18,7 +18,8 @@ from bluefog.torch import _runtime
 from bluefog.torch.buckets import Bucket
 from bluefog.torch.optimizers._base import Adapt, BaseStep, Closure
 from bluefog.torch.optimizers._counter import StepCounter
-from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer, MixingRound, Way
+from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer, MixingRound
+from bluefog.torch.rooms import Way
 
 #: Base optimizers that update each parameter by itself, so that a bucket can be mixed while the next one is
 #: adapted.

@@ -10,8 +10,9 @@ import torch
 
 from bluefog.torch.buckets import Bucket
 from bluefog.torch.optimizers._base import BaseStep, Closure, bare_step
-from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer, MixingRound, Way
+from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer, MixingRound
 from bluefog.torch.optimizers.atc import SEPARABLE, AdaptThenCombine
+from bluefog.torch.rooms import Way
 
 
 class AdaptThenCombineInBackward(AdaptThenCombine):

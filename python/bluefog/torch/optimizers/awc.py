@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import torch
 
-from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer, MixingRound, Way
+from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer, MixingRound
 from bluefog.torch.optimizers._overlapped import Overlapped
+from bluefog.torch.rooms import Way
 
 
 class AdaptWithCombine(Overlapped):
@@ -19,7 +20,7 @@ class AdaptWithCombine(Overlapped):
     copying the second buffers in costs more than mixing in place does.
 
     Args:
-        overlap: Mixes from the forward on; None: if there are several hosts.
+        overlap: Mixes from the forward on; None: if there are several hosts, or parameters are staged.
     """
 
     kind = "adapt_with_combine"
@@ -32,7 +33,8 @@ class AdaptWithCombine(Overlapped):
         overlap: bool | None = None,
     ) -> None:
         super().__init__(mixer, models, steps_per_communication)
-        self._overlaps = not mixer.shares_memory_with_all() if overlap is None else bool(overlap)
+        hides_something = mixer.stages or not mixer.shares_memory_with_all()
+        self._overlaps = hides_something if overlap is None else bool(overlap)
         self._mixing: MixingRound | None = None
         self._flight: Flight | None = None
         self._versions: dict[int, int] = {}

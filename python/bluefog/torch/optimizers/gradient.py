@@ -14,6 +14,7 @@ from bluefog.torch.optimizers._backward import BackwardWatch
 from bluefog.torch.optimizers._base import BaseStep, Closure
 from bluefog.torch.optimizers._counter import StepCounter
 from bluefog.torch.optimizers._mixing import Flight, Mixer, code_of_dtype
+from bluefog.torch.rooms import Way
 
 
 class GradientAllreduce:
@@ -139,14 +140,16 @@ class GradientAllreduce:
             self._mixer.announce_round()
         averaging.started = True
         bucket = averaging.bucket
+        source, target, ready = averaging.gradients.room.begin(Way.in_place)
         handle = _runtime.context().allreduce_async(
-            averaging.gradients.address,
-            averaging.gradients.address,
+            source,
+            target,
             code_of_dtype(bucket.mixing_dtype),
             [averaging.gradients.count],
             mean=True,
             name=f"{self._mixer.name}.gradients.{self._buckets.index(averaging)}",
             keep=averaging,
+            ready=ready,
         )
         self._flight.join(Flight([(bucket, handle)]))
 
@@ -168,6 +171,7 @@ class GradientAllreduce:
         self._refresh()
         self._finish_round()
         for averaging in self._buckets:
+            averaging.gradients.room.land()
             averaging.gradients.give()
         self._averaged = True
 

@@ -79,7 +79,7 @@ class Company:
         return self._finish() > 0
 
     def _start(self, own: int) -> None:
-        going_on = torch.tensor([own])
+        going_on = torch.tensor([own], device="cpu")
         address = going_on.data_ptr()
         handle = _runtime.context().allreduce_async(
             address, address, code_of_dtype(going_on.dtype), [1], mean=False, name=self._name, keep=going_on

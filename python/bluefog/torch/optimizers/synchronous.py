@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Callable
 
 import torch
@@ -16,6 +16,7 @@ from bluefog.torch import _runtime
 from bluefog.torch.gradient_buckets import GradientBucket
 from bluefog.torch.optimizers._base import BaseStep, Closure
 from bluefog.torch.optimizers._mixing import Mixer, code_of_dtype, dtype_of_code
+from bluefog.torch.rooms import on_host
 
 
 class Synchronous:
@@ -62,8 +63,7 @@ class Synchronous:
         if self._is_round():
             self._mixer.announce_round()
         with self._gradients_in_buckets(adapt.unscale_gradients):
-            for algorithm in self._algorithms:
-                algorithm.begin_step(rate)
+            self._begin_step(rate)
         adapt()
         self._end_step()
         return loss
@@ -74,8 +74,7 @@ class Synchronous:
             is_over = self._is_round()
             self._refresh()
             with self._gradients_in_buckets(lambda: False):
-                for algorithm in self._algorithms:
-                    algorithm.begin_step(self._rate())
+                self._begin_step(self._rate())
             if self._changes_gradients:
                 adapt()
             self._end_step()
@@ -85,15 +84,16 @@ class Synchronous:
         if self._mixer.alone or not buckets:
             return
         gradients = [GradientBucket(bucket) for bucket in buckets] if self._changes_gradients else []
-        algorithm = _runtime.context().decentralized_algorithm(
-            self.kind,
-            [bucket.address for bucket in buckets],
-            [gradient.address for gradient in gradients],
-            [code_of_dtype(bucket.mixing_dtype) for bucket in buckets],
-            [bucket.count for bucket in buckets],
-            f"{self._mixer.name}.{self._buckets}",
-            **self._options,
-        )
+        with on_host(bucket.room for bucket in buckets):
+            algorithm = _runtime.context().decentralized_algorithm(
+                self.kind,
+                [bucket.address for bucket in buckets],
+                [gradient.address for gradient in gradients],
+                [code_of_dtype(bucket.mixing_dtype) for bucket in buckets],
+                [bucket.count for bucket in buckets],
+                f"{self._mixer.name}.{self._buckets}",
+                **self._options,
+            )
         if self._algorithms:  # go on together
             algorithm.resume(self._algorithms[0].round, self._algorithms[0].steps_in_round)
         self._algorithms.append(algorithm)
@@ -120,8 +120,9 @@ class Synchronous:
         if not self._algorithms:
             return
         if "vectors" not in state:  # another rank's, whose memory is of no use here
-            for algorithm in self._algorithms:
-                algorithm.restart(state.get("round", 0))
+            with self._on_host():
+                for algorithm in self._algorithms:
+                    algorithm.restart(state.get("round", 0))
             return
         vectors = list(self._vectors())
         saved = state["vectors"]
@@ -144,12 +145,23 @@ class Synchronous:
         steps = self._algorithms[0].steps_in_round if self._algorithms else 0
         return steps + 1 >= int(self._options["steps_per_round"])
 
+    def _begin_step(self, rate: float) -> None:
+        with self._on_host():
+            for algorithm in self._algorithms:
+                algorithm.begin_step(rate)
+
     def _end_step(self) -> None:
         self._mixer.refresh()  # some optimizers assign p.data
-        for algorithm in self._algorithms:
-            algorithm.end_step()
+        with self._on_host():
+            for algorithm in self._algorithms:
+                algorithm.end_step()
         for bucket in self._mixer.buckets:
             bucket.mark_changed()
+
+    def _on_host(self) -> AbstractContextManager[None]:
+        """The core's algorithms compute on the host, on parameters and gradients of a GPU too."""
+        rooms = [bucket.room for bucket in self._mixer.buckets]
+        return on_host(rooms + [gradients.room for gradients in self._gradients])
 
     def _vectors(self) -> Iterator[torch.Tensor]:
         for algorithm in self._algorithms:
