@@ -197,6 +197,7 @@ class Mixer:
 
     def next_round(self) -> MixingRound:
         """The round that the settings describe now; what users assign later is for rounds after it."""
+        _runtime.context()  # raises while this rank is suspended; a round that has begun is completed
         operation, arguments = self._operation()
         return MixingRound(self, self._names, operation, arguments)
 
@@ -247,7 +248,7 @@ class MixingRound:
 
     def start(self, buckets: Iterable[Bucket], way: Way) -> Flight:
         """Starts to mix these buckets."""
-        call = getattr(_runtime.context(), self._operation + "_async")
+        call = getattr(_runtime.engine(), self._operation + "_async")
         flight = Flight()
         for bucket in buckets:
             operation = call(**self._memory(bucket, way), keep=bucket, **self._named(bucket))
@@ -258,7 +259,7 @@ class MixingRound:
 
     def mix(self, way: Way) -> None:
         """Mixes all buckets on the caller's thread."""
-        call = getattr(_runtime.context(), self._operation)
+        call = getattr(_runtime.engine(), self._operation)
         memories = [(bucket, self._memory(bucket, way)) for bucket in self._mixer.buckets]
         for bucket, memory in memories:
             call(**memory, **self._named(bucket))
