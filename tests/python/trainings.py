@@ -26,7 +26,7 @@ TRAININGS: dict[str, tuple[Callable[..., Any], Callable[[], dict[str, Any]]]] = 
     "gradient_allreduce": (bf.DistributedGradientAllreduceOptimizer, dict),
     "gradient_tracking": (bf.DistributedGradientTrackingOptimizer, lambda: {"schedule": random_pairs()}),
     "exact_diffusion": (bf.DistributedExactDiffusionOptimizer, lambda: {"schedule": random_pairs()}),
-    "decentlam": (bf.DistributedDecentLaMOptimizer, lambda: {"schedule": random_pairs()}),
+    "decentlam": (bf.DistributedDecentLaMOptimizer, dict),
     "gradient_push": (bf.DistributedGradientPushOptimizer, lambda: {"num_steps_per_communication": 3}),
     "slowmo": (bf.DistributedSlowMoOptimizer, lambda: {"num_steps_per_communication": 3}),
     "noloco": (bf.DistributedNoLoCoOptimizer, lambda: {"num_steps_per_communication": 3, "seed": 5}),
@@ -34,7 +34,10 @@ TRAININGS: dict[str, tuple[Callable[..., Any], Callable[[], dict[str, Any]]]] = 
 
 
 def begin(name: str) -> tuple[nn.Module, Any]:
-    """A model with dropout and its optimizer, which has momentum; parameters are the same on all ranks."""
+    """A model with dropout and its optimizer, which has momentum; parameters are the same on all ranks.
+    Without a schedule it mixes on a ring.
+    """
+    bf.set_topology(bf.RingGraph(bf.size()))
     model = seeded(nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 2)), 1)
     make, arguments = TRAININGS[name]
     return model, wrapped(make, sgd(model, momentum=0.5), model, **arguments())

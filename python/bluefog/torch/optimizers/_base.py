@@ -342,14 +342,14 @@ class DistributedOptimizer:
             own = _checkpoint.fitting(own, self._style.kind)
         before = self._base.state_dict()
         self._base.load_state_dict({k: value for k, value in state_dict.items() if k != _checkpoint.KEY})
+        # Styles that have something in flight refuse no state.
+        self._style.drain()
         if own is not None:
             try:
                 self._style.load_state_dict(own.get("state", {}))
             except ValueError:
                 self._base.load_state_dict(before)
                 raise
-        self._style.drain()
-        if own is not None:
             self._mixer.settings.round = own["round"]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
