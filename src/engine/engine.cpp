@@ -88,9 +88,12 @@ void Engine::start_background_for(const Operation& operation) {
 void Engine::wake_for(const Operation& operation) {
   if (operation.is_async) background_bell_->ring();
   if (const std::unique_lock lock(mutex_, std::try_to_lock); lock.owns_lock()) {
-    // The caller of a non-blocking operation has other things to do than to mix.
-    const transport::Batch batch(transport_);
-    operation.is_async ? admit(!is_gathering()) : static_cast<void>(pass());
+    if (operation.is_async) {  // its caller has other things to do than to mix
+      const transport::Batch batch(transport_);
+      admit(!is_gathering());
+    } else {
+      pass();
+    }
   }
   if (operation.is_async) transport_.doorbell().ring();
 }

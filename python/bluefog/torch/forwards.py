@@ -8,10 +8,10 @@ from typing import Any, Callable
 
 import torch
 
-__all__ = ["ForwardHooks", "NoHook", "is_compiling", "tensors_in"]
+__all__ = ["ForwardHooks", "NoHook", "call_in_backward", "is_users_forward"]
 
 #: True while torch.compile traces; before torch 2.3 it had no public name.
-is_compiling = getattr(torch.compiler, "is_compiling", None) or torch._utils.is_compiling
+_is_compiling = getattr(torch.compiler, "is_compiling", None) or torch._utils.is_compiling
 
 
 class ForwardHooks:
@@ -50,9 +50,7 @@ class _Hook:
         self._method = method
 
     def __call__(self, module: torch.nn.Module, _: Any, *output: Any) -> None:
-        if is_compiling() or not module.training or not torch.is_grad_enabled():
-            return
-        if torch._C._current_graph_task_id() != -1:  # checkpointing runs this forward again inside a backward
+        if not is_users_forward() or not module.training or not torch.is_grad_enabled():
             return
         notify = self._method()
         if notify is not None and module is self._model():
@@ -69,10 +67,25 @@ class NoHook:
         pass
 
 
-def tensors_in(output: Any) -> Iterable[torch.Tensor]:
-    """The tensors that a forward gave."""
+def is_users_forward() -> bool:
+    """Not one that torch.compile traces, nor one that checkpointing runs again inside a backward."""
+    return not _is_compiling() and torch._C._current_graph_task_id() == -1
+
+
+def call_in_backward(output: Any, call: Callable[[], None]) -> None:
+    """Calls when a backward comes to what a forward gave, once for each tensor of it."""
+
+    def hook(_: torch.Tensor) -> None:
+        call()
+
+    for tensor in _tensors_in(output):
+        if tensor.grad_fn is not None:
+            tensor.register_hook(hook)  # type: ignore[no-untyped-call]
+
+
+def _tensors_in(output: Any) -> Iterable[torch.Tensor]:
     if isinstance(output, torch.Tensor):
         yield output
     elif isinstance(output, (list, tuple, Mapping)):
         for part in output.values() if isinstance(output, Mapping) else output:
-            yield from tensors_in(part)
+            yield from _tensors_in(part)

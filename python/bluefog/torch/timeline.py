@@ -14,7 +14,7 @@ import torch
 
 from bluefog.common.basics import logger
 from bluefog.torch._runtime import engine
-from bluefog.torch.forwards import ForwardHooks, tensors_in
+from bluefog.torch.forwards import ForwardHooks, call_in_backward
 
 __all__ = ["timeline_context", "timeline_end_activity", "timeline_start_activity"]
 
@@ -83,14 +83,12 @@ class ModelActivities:
         timeline_end_activity(self._rows[index])
         begin = weakref.WeakMethod(self._begin_backward)
 
-        def hook(_: torch.Tensor) -> None:
+        def begin_backward() -> None:
             method = begin()
             if method is not None:
                 method(index)
 
-        for tensor in tensors_in(output):
-            if tensor.grad_fn is not None:
-                tensor.register_hook(hook)  # type: ignore[no-untyped-call]
+        call_in_backward(output, begin_backward)
 
     def _begin_backward(self, index: int) -> None:
         if self._hooks is None or index in self._in_backward:

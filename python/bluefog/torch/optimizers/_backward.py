@@ -7,7 +7,7 @@ from typing import Any, Callable
 
 import torch
 
-from bluefog.torch.forwards import NoHook, is_compiling, tensors_in
+from bluefog.torch.forwards import NoHook, call_in_backward, is_users_forward
 
 
 class BackwardWatch:
@@ -76,13 +76,10 @@ class _OutputHook:
         self._begin = begin
 
     def __call__(self, module: torch.nn.Module, _: Any, output: Any) -> None:
-        if is_compiling() or torch._C._current_graph_task_id() != -1:
-            return
-        for tensor in tensors_in(output):
-            if tensor.grad_fn is not None:
-                tensor.register_hook(self._backward_is_here)  # type: ignore[no-untyped-call]
+        if is_users_forward():
+            call_in_backward(output, self._backward_is_here)
 
-    def _backward_is_here(self, _: torch.Tensor) -> None:
+    def _backward_is_here(self) -> None:
         begin = self._begin()
         if begin is not None:
             begin()
