@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 from ranks import checks_of, once, run_checks
 
@@ -11,52 +13,52 @@ SEVERAL_HOSTS = {"BLUEFOG_TRANSPORT": "tcp"}
 #: Parameters are mixed through pinned memory: those of a GPU, or without one those of the CPU.
 STAGED = {"BLUEFOG_STAGING": "always", "JOB_DEVICE": "any"}
 
-#: Name -> script (optimizers_<it>_job.py), number of ranks, and settings.
-JOBS: dict[str, tuple[str, int, dict[str, str]]] = {
-    "alone": ("alone", 1, {}),
-    "buckets": ("buckets", 2, {}),
-    "wrapper": ("wrapper", 3, {}),
-    "training": ("training", 2, TINY_BUCKETS),
-    "mistakes": ("mistakes", 2, TINY_BUCKETS),
-    "atc": ("atc", 4, SMALL_BUCKETS),
-    "atc_in_backward": ("atc_in_backward", 4, SMALL_BUCKETS),
-    "awc": ("awc", 4, {}),
-    "awc_over_hosts": ("awc", 4, SEVERAL_HOSTS),
-    "algorithms": ("algorithms", 4, SMALL_BUCKETS),
-    "join": ("join", 4, SMALL_BUCKETS),
-    "gradient": ("gradient", 4, SMALL_BUCKETS),
-    "windows": ("windows", 4, SMALL_BUCKETS),
-    "training_staged": ("training", 2, {**TINY_BUCKETS, **STAGED}),
-    "atc_staged": ("atc", 4, {**SMALL_BUCKETS, **STAGED}),
-    "atc_in_backward_staged": ("atc_in_backward", 4, {**SMALL_BUCKETS, **STAGED}),
-    "awc_staged": ("awc", 4, STAGED),
-    "algorithms_staged": ("algorithms", 4, {**SMALL_BUCKETS, **STAGED}),
-    "gradient_staged": ("gradient", 4, {**SMALL_BUCKETS, **STAGED}),
+
+class Job(NamedTuple):
+    """Ranks of one job run the checks of optimizers_<script>_job.py, one script after the other."""
+
+    ranks: int
+    scripts: tuple[str, ...]
+    settings: dict[str, str] = {}
+
+
+FOR_FOUR = ("atc", "atc_in_backward", "awc", "algorithms", "gradient")
+JOBS = {
+    "one": Job(1, ("alone",)),
+    "two": Job(2, ("buckets",)),
+    "tiny": Job(2, ("training", "mistakes"), TINY_BUCKETS),
+    "three": Job(3, ("wrapper",)),
+    "four": Job(4, (*FOR_FOUR, "join", "windows"), SMALL_BUCKETS),
+    "over_hosts": Job(4, ("awc",), SEVERAL_HOSTS),
+    "staged_two": Job(2, ("training",), {**TINY_BUCKETS, **STAGED}),
+    "staged_four": Job(4, FOR_FOUR, {**SMALL_BUCKETS, **STAGED}),
 }
 
 
-def script_of(name: str) -> str:
-    return f"optimizers_{name}_job"
+def module_of(script: str) -> str:
+    return f"optimizers_{script}_job"
 
 
 @pytest.fixture(scope="session")
 def outcomes(tmp_path_factory):
     @once
-    def of_job(job: str):
-        script, count, settings = JOBS[job]
-        return run_checks(count, tmp_path_factory.mktemp(job), script_of(script), **settings)
+    def of_job(name: str):
+        job = JOBS[name]
+        modules = [module_of(script) for script in job.scripts]
+        return run_checks(job.ranks, tmp_path_factory.mktemp(name), *modules, **job.settings)
 
     return of_job
 
 
 CASES = [
-    pytest.param(job, script_of(script), name, id=f"{job}-{name[6:]}")
-    for job, (script, _, _) in JOBS.items()
-    for name in checks_of(script_of(script))
+    pytest.param(job, module_of(script), check, id=f"{job}-{script}-{check[6:]}")
+    for job in JOBS
+    for script in JOBS[job].scripts
+    for check in checks_of(module_of(script))
 ]
 
 
-@pytest.mark.parametrize(("job", "script", "name"), CASES)
-def test_on_every_rank(outcomes, job, script, name):
+@pytest.mark.parametrize(("job", "module", "check"), CASES)
+def test_on_every_rank(outcomes, job, module, check):
     for rank, report in enumerate(outcomes(job)):
-        assert report[script][name] == "", f"rank {rank}: {report[script][name]}"
+        assert report[module][check] == "", f"rank {rank}: {report[module][check]}"

@@ -15,6 +15,7 @@ from optimizer_checks import (
     assert_close,
     inputs,
     mean_over_ranks,
+    recorded_warnings,
     seeded,
     sgd,
     spread,
@@ -71,6 +72,35 @@ def check_what_is_refused_on_one_rank_is_an_error_on_all() -> None:
                 with raises(MismatchError, r"does not agree with \[0\]"):
                     make(sgd(model), model)
             assert_trains(model, make(sgd(model), model))
+
+
+def check_weights_that_an_algorithm_does_not_follow_are_warned_of() -> None:
+    def warnings_of(make: Any, name: str, value: Any) -> list[str]:
+        model = two_layers(1)
+        optimizer = make(sgd(model), model)
+        with recorded_warnings() as messages:
+            setattr(optimizer, name, value)
+        assert getattr(optimizer, name) == value
+        return messages
+
+    nobody: dict[int, float] = {}
+    for make, followed, ignored in (
+        (AWC, "src_weights", None),
+        (ATC, "dst_weights", None),
+        (GRADIENTS, None, "src_weights"),
+        (TRACKING, None, "dst_weights"),
+        (bf.DistributedWinPutOptimizer, "dst_weights", "src_weights"),
+        (bf.DistributedPullGetOptimizer, "src_weights", "dst_weights"),
+        (bf.DistributedPushSumOptimizer, "dst_weights", "src_weights"),
+        (bf.DistributedADPSGDOptimizer, None, "dst_weights"),
+    ):
+        if followed is not None:
+            assert warnings_of(make, followed, nobody) == []
+        if ignored is not None:
+            (message,) = warnings_of(make, ignored, nobody)
+            assert f"{ignored} has no effect on this optimizer" in message
+    assert "gradient_allreduce" in warnings_of(GRADIENTS, "communication_type", EVERYBODY)[0]
+    assert_usable()
 
 
 def check_ranks_that_join_anew_agree_on_optimizers() -> None:

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from bluefog.torch.optimizers._base import DistributedOptimizer, DistributedWindowOptimizer
-from bluefog.torch.optimizers._mixing import CommunicationType, Exclusion, Mixer, Model, models_of
+from bluefog.torch.optimizers._mixing import Exclusion, Mixer, Model, models_of
+from bluefog.torch.optimizers._settings import CommunicationType
 from bluefog.torch.optimizers._wrapping import settings_for, wrap
 from bluefog.torch.optimizers.algorithms import (
     DistributedDecentLaMOptimizer,

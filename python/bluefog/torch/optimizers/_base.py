@@ -13,9 +13,9 @@ import torch
 from torch.optim import optimizer as torch_optimizer
 
 from bluefog.torch.optimizers import _checkpoint
-from bluefog.torch.optimizers._mixing import CommunicationType, Mixer, Weights
+from bluefog.torch.optimizers._mixing import Mixer
+from bluefog.torch.optimizers._settings import renamed_setting, setting
 from bluefog.torch.optimizers._step_function import StepFunction, step_of
-from bluefog.torch.optimizers._warnings import warn_user
 from bluefog.torch.timeline import ModelActivities
 
 Closure = Callable[[], Any]
@@ -51,6 +51,8 @@ class Style(Protocol):
 
     #: Of the algorithm, in checkpoints.
     kind: str
+    #: Names of the settings that have an effect on it; others warn when they are assigned.
+    follows: frozenset[str]
     #: Inside no_sync().
     is_local: bool
 
@@ -76,20 +78,6 @@ class Style(Protocol):
         """Takes what state_dict() gave, of the same kind. ValueError, and nothing changed, if it does not
         fit.
         """
-
-
-def _renamed(old: str, new: str) -> property:
-    message = f"{old} was renamed: assign {new} instead"
-
-    def get(self: DistributedOptimizer) -> Any:
-        warn_user(message, DeprecationWarning)
-        return getattr(self, new)
-
-    def assign(self: DistributedOptimizer, value: Any) -> None:
-        warn_user(message, DeprecationWarning)
-        setattr(self, new, value)
-
-    return property(get, assign, doc=f"The old name of {new}.")
 
 
 class DistributedOptimizer:
@@ -146,75 +134,37 @@ class DistributedOptimizer:
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError("a distributed optimizer cannot be copied or pickled; use its state_dict()")
 
-    @property
-    def communication_type(self) -> CommunicationType:
-        """With whom the next mixing round averages; AssertionError for what is no CommunicationType."""
-        return self._mixer.settings.communication_type
-
-    @communication_type.setter
-    def communication_type(self, value: CommunicationType) -> None:
-        self._mixer.settings.set_type(value)
-
-    @property
-    def self_weight(self) -> float | None:
-        """Weight of the own parameters in the next mixing rounds; with src_weights, and None by default."""
-        return self._mixer.settings.self_weight
-
-    @self_weight.setter
-    def self_weight(self, value: float | None) -> None:
-        self._mixer.settings.self_weight = value
-
-    @property
-    def src_weights(self) -> Any | None:
-        """{rank: weight} of the parameters received in the next mixing rounds."""
-        return self._mixer.settings.src_weights
-
-    @src_weights.setter
-    def src_weights(self, value: Any | None) -> None:
-        self._mixer.settings.src_weights = value
-
-    @property
-    def dst_weights(self) -> Weights | None:
-        """Ranks to send to in the next mixing rounds: a list, or {rank: factor applied before sending}."""
-        return self._mixer.settings.dst_weights
-
-    @dst_weights.setter
-    def dst_weights(self, value: Weights | None) -> None:
-        self._mixer.settings.dst_weights = value
-
-    @property
-    def src_machine_weights(self) -> Any | None:
-        """{machine: weight} of the means received in the next mixing rounds; with self_weight and
-        dst_machine_weights, for hierarchical_neighbor_allreduce.
-        """
-        return self._mixer.settings.src_machine_weights
-
-    @src_machine_weights.setter
-    def src_machine_weights(self, value: Any | None) -> None:
-        self._mixer.settings.src_machine_weights = value
-
-    @property
-    def dst_machine_weights(self) -> Weights | None:
-        """Machines to send to in the next mixing rounds: a list, or {machine: factor}."""
-        return self._mixer.settings.dst_machine_weights
-
-    @dst_machine_weights.setter
-    def dst_machine_weights(self, value: Weights | None) -> None:
-        self._mixer.settings.dst_machine_weights = value
-
-    @property
-    def enable_topo_check(self) -> bool:
-        """Check with every destination that it expects what is sent to it."""
-        return self._mixer.settings.enable_topo_check
-
-    @enable_topo_check.setter
-    def enable_topo_check(self, value: bool) -> None:
-        self._mixer.settings.enable_topo_check = bool(value)
-
-    neighbor_weights = _renamed("neighbor_weights", "src_weights")
-    send_neighbors = _renamed("send_neighbors", "dst_weights")
-    neighbor_machine_weights = _renamed("neighbor_machine_weights", "src_machine_weights")
-    send_neighbor_machines = _renamed("send_neighbor_machines", "dst_machine_weights")
+    communication_type = setting(
+        "communication_type",
+        "With whom the next mixing round averages; AssertionError for what is no CommunicationType.",
+    )
+    self_weight = setting(
+        "self_weight",
+        "Weight of the own parameters in the next mixing rounds; with src_weights, and None by default.",
+    )
+    src_weights = setting(
+        "src_weights", "{rank: weight} of the parameters received in the next mixing rounds."
+    )
+    dst_weights = setting(
+        "dst_weights",
+        "Ranks to send to in the next mixing rounds: a list, or {rank: factor applied before sending}.",
+    )
+    src_machine_weights = setting(
+        "src_machine_weights",
+        "{machine: weight} of the means received in the next mixing rounds; with self_weight and "
+        "dst_machine_weights, for hierarchical_neighbor_allreduce.",
+    )
+    dst_machine_weights = setting(
+        "dst_machine_weights",
+        "Machines to send to in the next mixing rounds: a list, or {machine: factor}.",
+    )
+    enable_topo_check = setting(
+        "enable_topo_check", "Check with every destination that it expects what is sent to it."
+    )
+    neighbor_weights = renamed_setting("neighbor_weights", "src_weights")
+    send_neighbors = renamed_setting("send_neighbors", "dst_weights")
+    neighbor_machine_weights = renamed_setting("neighbor_machine_weights", "src_machine_weights")
+    send_neighbor_machines = renamed_setting("send_neighbor_machines", "dst_machine_weights")
 
     def step(self, closure: Closure | None = None) -> Any:
         """Adapts by the base optimizer and combines with other ranks, in the order of this optimizer's style.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,77 +14,16 @@ from bluefog.common.errors import MismatchError
 from bluefog.torch import _runtime
 from bluefog.torch.buckets import Bucket, ParameterBuckets, checksum_of
 from bluefog.torch.optimizers._agreement import compare_layouts, numbers, tell_no_layout
+from bluefog.torch.optimizers._settings import CommunicationType, MixingSettings
 from bluefog.torch.optimizers._warnings import warn_user
 from bluefog.torch.rooms import Way
 from bluefog.torch.slots import MIXABLE_DTYPES, collect_members
 from bluefog.torch.staging import stager_for
 
-#: Rank -> weight, or ranks that all get the weight 1.
-Weights = Union[Mapping[int, float], Iterable[int]]
 #: What factories take: the module that is called in training, or several.
 Model = Union[torch.nn.Module, Sequence[torch.nn.Module]]
 #: What ``exclude=`` takes: parameters, modules, and names of either.
 Exclusion = Union[torch.nn.Parameter, torch.nn.Module, str]
-
-
-class CommunicationType(enum.Enum):
-    """With whom parameters are averaged."""
-
-    neighbor_allreduce = "neighbor.allreduce"
-    hierarchical_neighbor_allreduce = "hierarchical.neighbor.allreduce"
-    allreduce = "allreduce"
-    empty = "empty"
-
-
-@dataclass
-class MixingSettings:
-    """How the next mixing round is done. Users change all but the last two between steps; ``round`` counts
-    completed rounds.
-    """
-
-    communication_type: CommunicationType = CommunicationType.neighbor_allreduce
-    self_weight: float | None = None
-    src_weights: Mapping[int, float] | None = None
-    dst_weights: Weights | None = None
-    src_machine_weights: Mapping[int, float] | None = None
-    dst_machine_weights: Weights | None = None
-    enable_topo_check: bool = False
-    schedule: Any | None = None
-    round: int = 0
-
-    def set_type(self, value: CommunicationType) -> None:
-        if not isinstance(value, CommunicationType):
-            raise AssertionError(f"communication_type must be a CommunicationType, not {value!r}")
-        self.communication_type = value
-
-    def neighbor_arguments(self) -> dict[str, Any]:
-        """Keyword arguments of the engine's neighbor_allreduce for one round."""
-        # What does not fit together is the engine's to refuse, so that the ranks that wait hear of it too.
-        arguments: dict[str, Any] = {
-            "self_weight": self.self_weight,
-            "src_weights": self.src_weights,
-            "dst_weights": self.dst_weights,
-            "difference": True,
-            "meet": True,
-            "check_topology": self.enable_topo_check,
-        }
-        return self._with_schedule(arguments)
-
-    def machine_arguments(self) -> dict[str, Any]:
-        """Keyword arguments of the engine's hierarchical_neighbor_allreduce for one round."""
-        return self._with_schedule(
-            {
-                "self_weight": self.self_weight,
-                "src_machine_weights": self.src_machine_weights,
-                "dst_machine_weights": self.dst_machine_weights,
-                "difference": True,
-            }
-        )
-
-    def _with_schedule(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        if self.schedule is not None:
-            arguments.update(schedule=self.schedule, round=self.round)
-        return arguments
 
 
 class Mixer:

@@ -9,7 +9,8 @@ from typing import Any, Callable
 import torch
 
 from bluefog.torch.optimizers._base import DistributedOptimizer, Style
-from bluefog.torch.optimizers._mixing import CommunicationType, Mixer, MixingSettings
+from bluefog.torch.optimizers._mixing import Mixer
+from bluefog.torch.optimizers._settings import CommunicationType, MixingSettings
 from bluefog.torch.timeline import ModelActivities, timeline_is_on
 
 __all__ = ["settings_for", "wrap"]

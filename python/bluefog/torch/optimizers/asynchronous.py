@@ -18,6 +18,14 @@ from bluefog.torch.optimizers._base import Adapt, Closure
 from bluefog.torch.optimizers._mixing import Mixer, code_of_dtype
 from bluefog.torch.optimizers._overlapped import Overlapped
 
+#: Which settings an algorithm follows.
+_FOLLOWED: dict[str, frozenset[str]] = {
+    "window_put": frozenset({"dst_weights"}),
+    "window_get": frozenset({"src_weights"}),
+    "push_sum": frozenset({"self_weight", "dst_weights"}),
+    "pairwise": frozenset(),
+}
+
 
 class Asynchronous(Overlapped):
     """An exchange by windows from the forward to step()."""
@@ -34,6 +42,7 @@ class Asynchronous(Overlapped):
         super().__init__(mixer, models, steps_per_communication)
         self.force_barrier = force_barrier
         self.kind = kind
+        self.follows = _FOLLOWED[kind]
         self._name = mixer.name if name is None else name
         self._mixings: list[_core.AsynchronousMixing] = []
         self._buckets = 0  # that have windows

@@ -18,7 +18,8 @@ from bluefog.torch import _runtime
 from bluefog.torch.buckets import Bucket
 from bluefog.torch.optimizers._base import Adapt, BaseStep, Closure
 from bluefog.torch.optimizers._counter import StepCounter
-from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer, MixingRound
+from bluefog.torch.optimizers._mixing import Flight, Mixer, MixingRound
+from bluefog.torch.optimizers._settings import ALL_SETTINGS, CommunicationType
 from bluefog.torch.rooms import Way
 
 #: Base optimizers that update each parameter by itself, so that a bucket can be mixed while the next one is
@@ -41,6 +42,7 @@ SEPARABLE = (
 class AdaptThenCombine:
     """Adapts and mixes in step(), in place, when there were J backwards since the last mixing."""
 
+    follows = ALL_SETTINGS
     kind = "adapt_then_combine"
 
     def __init__(self, mixer: Mixer, base: torch.optim.Optimizer, steps_per_communication: int) -> None:

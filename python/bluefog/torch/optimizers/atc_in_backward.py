@@ -10,7 +10,8 @@ import torch
 
 from bluefog.torch.buckets import Bucket
 from bluefog.torch.optimizers._base import BaseStep, Closure, bare_step
-from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer, MixingRound
+from bluefog.torch.optimizers._mixing import Flight, Mixer, MixingRound
+from bluefog.torch.optimizers._settings import CommunicationType
 from bluefog.torch.optimizers.atc import SEPARABLE, AdaptThenCombine
 from bluefog.torch.rooms import Way
 

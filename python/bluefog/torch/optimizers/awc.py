@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import torch
 
-from bluefog.torch.optimizers._mixing import CommunicationType, Flight, Mixer, MixingRound
+from bluefog.torch.optimizers._mixing import Flight, Mixer, MixingRound
 from bluefog.torch.optimizers._overlapped import Overlapped
+from bluefog.torch.optimizers._settings import ALL_SETTINGS, CommunicationType
 from bluefog.torch.rooms import Way
 
 
@@ -23,6 +24,7 @@ class AdaptWithCombine(Overlapped):
         overlap: Mixes from the forward on; None: if there are several hosts, or parameters are staged.
     """
 
+    follows = ALL_SETTINGS
     kind = "adapt_with_combine"
 
     def __init__(

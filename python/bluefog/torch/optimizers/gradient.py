@@ -27,6 +27,7 @@ class GradientAllreduce:
     """
 
     kind = "gradient_allreduce"
+    follows: frozenset[str] = frozenset()
 
     def __init__(self, mixer: Mixer, models: list[torch.nn.Module], steps_per_communication: int) -> None:
         self._mixer = mixer

@@ -22,6 +22,8 @@ from bluefog.torch.rooms import on_host
 class Synchronous:
     """Communicates in step(), before the base step or after it, as the algorithm wants."""
 
+    follows: frozenset[str] = frozenset()
+
     def __init__(
         self,
         mixer: Mixer,
