@@ -12,6 +12,10 @@ options=()
 if [[ "$preset" == release ]]; then
   options=(-DBLUEFOG_BUILD_PYTHON=ON "-DPython_EXECUTABLE=$PYTHON")
 fi
+# Where .venv's torch lies, found without importing it; empty without one. What the core's front end for LibTorch
+# needs for its tests.
+torch_folder='import importlib.util as u; s = u.find_spec("torch"); print(s.submodule_search_locations[0] if s else "")'
+options+=("-DBLUEFOG_TORCH_PREFIX=$("$PYTHON" -c "$torch_folder")")
 
 # CMake cannot see by itself that the tree was moved, or that .venv holds another Python.
 key="$ROOT $(<"$VENV/bluefog-setup") $(sha256sum <"$ROOT/CMakePresets.json")"

@@ -74,6 +74,7 @@ class BLUEFOG_API AsynchronousMixing {
 /// they came last, becomes the parameters: x <- mean(x, buffers) - step(gradient at the old x).
 class BLUEFOG_API WindowPutMixing final : public AsynchronousMixing {
  public:
+  using Options = AsynchronousOptions;
   /// Collective among neighbours. @param buckets  must live until close()
   WindowPutMixing(Context& context, const std::vector<Tensor>& buckets,
                   const AsynchronousOptions& options = {});
@@ -83,6 +84,7 @@ class BLUEFOG_API WindowPutMixing final : public AsynchronousMixing {
 /// are in memory of Context::allocate_shared, and never in the middle of a step.
 class BLUEFOG_API WindowGetMixing final : public AsynchronousMixing {
  public:
+  using Options = AsynchronousOptions;
   WindowGetMixing(Context& context, const std::vector<Tensor>& buckets,
                   const AsynchronousOptions& options = {});
 };
@@ -95,6 +97,7 @@ class BLUEFOG_API WindowGetMixing final : public AsynchronousMixing {
 /// given nearly all of its weight to one that rests gives no more until some comes back.
 class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
  public:
+  using Options = AsynchronousOptions;
   PushSumMixing(Context& context, const std::vector<Tensor>& buckets,
                 const AsynchronousOptions& options = {});
   /// Push-sum weight of the first bucket.
@@ -107,6 +110,7 @@ class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
 /// into the parameters.
 class BLUEFOG_API PairwiseMixing final : public AsynchronousMixing {
  public:
+  using Options = AsynchronousOptions;
   PairwiseMixing(Context& context, const std::vector<Tensor>& buckets,
                  const AsynchronousOptions& options = {});
 };

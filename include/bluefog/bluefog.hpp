@@ -1,11 +1,13 @@
 #pragma once
-/// @file bluefog.hpp  Everything that C++ users include.
+/// @file bluefog.hpp  Everything that C++ users include, but coroutine.hpp and torch.hpp.
 
+#include <bluefog/algorithm.hpp>
 #include <bluefog/asynchronous.hpp>
 #include <bluefog/ceca.hpp>
 #include <bluefog/config.hpp>
 #include <bluefog/context.hpp>
 #include <bluefog/decentralized.hpp>
+#include <bluefog/descent.hpp>
 #include <bluefog/dtype.hpp>
 #include <bluefog/dynamic_graphs.hpp>
 #include <bluefog/error.hpp>

@@ -25,7 +25,8 @@ namespace engine {
 class Session;
 }
 
-/// One rank of one job. Several can live in one process. Movable; destruction shuts down.
+/// One rank of one job. Several can live in one process. Movable; destruction shuts down. One that was moved
+/// from is in no job: it counts as shut down, and its other calls throw InvalidArgument.
 ///
 /// Each operation has a blocking form, which runs on the caller's thread, and a form ending in _async, which
 /// returns a Handle. Both are thread-safe; operations without a name are matched by the order of their calls,
@@ -170,6 +171,7 @@ class BLUEFOG_API Context {
   friend class Simulation;
   [[nodiscard]] const std::shared_ptr<engine::Session>& session() const;
   class Impl;
+  [[nodiscard]] Impl& impl() const;
   explicit Context(std::unique_ptr<Impl> impl);
   explicit Context(std::shared_ptr<engine::Session> session);
   std::unique_ptr<Impl> impl_;

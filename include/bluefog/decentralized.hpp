@@ -2,6 +2,7 @@
 /// @file decentralized.hpp  Algorithms of decentralized training in which all ranks make the same number of
 /// steps, over parameters in flat buckets, around any optimizer.
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -33,12 +34,12 @@ struct DecentralizedOptions {
   /// Of the operations: no two algorithms in use have the same. Equal on all ranks.
   std::string name = "decentralized";
   /// Its round advances with every mixing. None: the topology that is set when the algorithm is made.
-  SchedulePtr schedule;
+  SchedulePtr schedule{};
   /// Ranks mix in every such step, and make steps of their own between.
   int steps_per_round = 1;
   /// For front ends: called several times a second while a call waits, on its thread. What it throws ends the
   /// call.
-  std::function<void()> while_waiting;
+  std::function<void()> while_waiting{};
 };
 
 /// What a rank mixes by in the next round instead of a schedule or the topology; see the options of
@@ -94,14 +95,24 @@ class BLUEFOG_API DecentralizedAlgorithm {
   std::unique_ptr<optim::SynchronousAlgorithm> algorithm_;
 };
 
-/// Adapt with combine, or consensus: x <- mix(x) - a g(x). Mixing goes on while the gradient is computed.
+struct AdaptWithCombineOptions : DecentralizedOptions {
+  AdaptWithCombineOptions() = default;
+  AdaptWithCombineOptions(const DecentralizedOptions& common) : DecentralizedOptions(common) {}  // NOLINT
+  /// Mix while the gradient is computed (true), into a second buffer, which is copied in afterwards; or in
+  /// place, between gradient and step (false). The results are the same. Unset: while the gradient is
+  /// computed if ranks are on several hosts; else there is no network to hide, and the copy costs more.
+  std::optional<bool> overlap{};
+};
+
+/// Adapt with combine, or consensus: x <- mix(x) - a g(x). Mixing may go on while the gradient is computed.
 /// (Chen and Sayed 2012; Lian et al. 2017)
 class BLUEFOG_API AdaptWithCombine final : public DecentralizedAlgorithm {
  public:
+  using Options = AdaptWithCombineOptions;
   /// @param parameters  must live as long as the algorithm; so must all tensors below
   /// @throws InvalidArgument for a schedule that does not preserve constants and the mean, or of another size
   AdaptWithCombine(Context& context, const std::vector<Tensor>& parameters,
-                   const DecentralizedOptions& options = {});
+                   const AdaptWithCombineOptions& options = {});
   /// May be changed between iterations.
   void set_communication(CommunicationType type, const MixingWeights& weights = {});
 };
@@ -109,6 +120,7 @@ class BLUEFOG_API AdaptWithCombine final : public DecentralizedAlgorithm {
 /// Adapt then combine, or diffusion: x <- mix(x - a g(x)). (Chen and Sayed 2012)
 class BLUEFOG_API AdaptThenCombine final : public DecentralizedAlgorithm {
  public:
+  using Options = DecentralizedOptions;
   /// @throws InvalidArgument as AdaptWithCombine
   AdaptThenCombine(Context& context, const std::vector<Tensor>& parameters,
                    const DecentralizedOptions& options = {});
@@ -119,8 +131,12 @@ class BLUEFOG_API AdaptThenCombine final : public DecentralizedAlgorithm {
 /// Every rank makes the step of the mean gradient. A schedule is not used.
 class BLUEFOG_API GradientAllreduce final : public DecentralizedAlgorithm {
  public:
+  using Options = DecentralizedOptions;
   GradientAllreduce(Context& context, const std::vector<Tensor>& gradients,
                     const DecentralizedOptions& options = {});
+  /// Starts to average one of the tensors already, while others are still being computed; begin_step() waits
+  /// for it. In any order. @throws InvalidArgument for one that has started since the last step
+  void start(std::size_t tensor);
 };
 
 /// Adapt then combine with a tracker q of the mean gradient: x <- mix(x - a q), q <- mix(q + g(x_new) -
@@ -128,6 +144,7 @@ class BLUEFOG_API GradientAllreduce final : public DecentralizedAlgorithm {
 /// schedules too. Two vectors a step. (Aug-DGM, Xu et al. 2015; Nedic et al. 2017)
 class BLUEFOG_API GradientTracking final : public DecentralizedAlgorithm {
  public:
+  using Options = DecentralizedOptions;
   /// @throws InvalidArgument as AdaptWithCombine, and for gradients unlike the parameters, steps_per_round
   /// other than 1
   GradientTracking(Context& context, const std::vector<Tensor>& parameters,
@@ -138,6 +155,7 @@ class BLUEFOG_API GradientTracking final : public DecentralizedAlgorithm {
 /// messages. D2 is the same. (Yuan et al. 2018; Tang et al. 2018)
 class BLUEFOG_API ExactDiffusion final : public DecentralizedAlgorithm {
  public:
+  using Options = DecentralizedOptions;
   /// @throws InvalidArgument as AdaptWithCombine; for a schedule with a round that is not symmetric, on which
   /// it need not converge; for steps_per_round other than 1
   ExactDiffusion(Context& context, const std::vector<Tensor>& parameters,
@@ -152,6 +170,7 @@ struct QuasiGlobalOptions : DecentralizedOptions {
 /// (1 - b) (x - x') / a. The optimizer's own momentum is 0. (Lin et al., ICML 2021)
 class BLUEFOG_API QuasiGlobalMomentum final : public DecentralizedAlgorithm {
  public:
+  using Options = QuasiGlobalOptions;
   /// @throws InvalidArgument as GradientTracking, and for a momentum outside of [0, 1)
   QuasiGlobalMomentum(Context& context, const std::vector<Tensor>& parameters,
                       const std::vector<Tensor>& gradients, const QuasiGlobalOptions& options = {});
@@ -161,6 +180,7 @@ class BLUEFOG_API QuasiGlobalMomentum final : public DecentralizedAlgorithm {
 /// amplifies the bias then. (Yuan et al., ICCV 2021)
 class BLUEFOG_API DecentLaM final : public DecentralizedAlgorithm {
  public:
+  using Options = DecentralizedOptions;
   /// @throws InvalidArgument as GradientTracking; for a schedule of more than one round, or of one that is
   /// not symmetric, on which the usual momentum makes the ranks' distances grow without end
   DecentLaM(Context& context, const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients,
@@ -172,6 +192,7 @@ class BLUEFOG_API DecentLaM final : public DecentralizedAlgorithm {
 /// to oneself and to the out-neighbours in the topology. (Assran et al., ICML 2019)
 class BLUEFOG_API StochasticGradientPush final : public DecentralizedAlgorithm {
  public:
+  using Options = DecentralizedOptions;
   /// @throws InvalidArgument for a schedule that does not preserve the mean, or of another size
   StochasticGradientPush(Context& context, const std::vector<Tensor>& parameters,
                          const DecentralizedOptions& options = {});
@@ -187,6 +208,7 @@ struct GossipPgaOptions : DecentralizedOptions {
 /// Adapt then combine, with an exact average now and then. (Chen et al., ICML 2021)
 class BLUEFOG_API GossipPga final : public DecentralizedAlgorithm {
  public:
+  using Options = GossipPgaOptions;
   /// @throws InvalidArgument as AdaptWithCombine, and for rounds_per_average below 1
   GossipPga(Context& context, const std::vector<Tensor>& parameters, const GossipPgaOptions& options = {});
 };
@@ -195,6 +217,7 @@ class BLUEFOG_API GossipPga final : public DecentralizedAlgorithm {
 /// used.
 class BLUEFOG_API LocalDescent final : public DecentralizedAlgorithm {
  public:
+  using Options = DecentralizedOptions;
   LocalDescent(Context& context, const std::vector<Tensor>& parameters,
                const DecentralizedOptions& options = {});
 };
@@ -209,6 +232,7 @@ struct SlowMomentumOptions : DecentralizedOptions {
 /// to the bit. (Wang et al., ICLR 2020)
 class BLUEFOG_API SlowMomentum final : public DecentralizedAlgorithm {
  public:
+  using Options = SlowMomentumOptions;
   SlowMomentum(Context& context, const std::vector<Tensor>& parameters,
                const SlowMomentumOptions& options = {});
 };
@@ -222,6 +246,7 @@ struct DiLoCoOptions : DecentralizedOptions {
 /// l (d + b u). With b = 0 and l = 1 it is LocalDescent to the bit. (Douillard et al. 2023)
 class BLUEFOG_API DiLoCo final : public DecentralizedAlgorithm {
  public:
+  using Options = DiLoCoOptions;
   DiLoCo(Context& context, const std::vector<Tensor>& parameters, const DiLoCoOptions& options = {});
 };
 
@@ -238,6 +263,7 @@ struct NoLoCoOptions : DecentralizedOptions {
 /// mean(y)), y <- y + m, x <- y. (Kolehmainen et al. 2025)
 class BLUEFOG_API NoLoCo final : public DecentralizedAlgorithm {
  public:
+  using Options = NoLoCoOptions;
   /// @throws InvalidArgument as AdaptWithCombine
   NoLoCo(Context& context, const std::vector<Tensor>& parameters, const NoLoCoOptions& options = {});
 };

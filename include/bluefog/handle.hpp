@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 
 #include <bluefog/export.hpp>
@@ -40,6 +41,10 @@ class BLUEFOG_API Handle {
   void wait();
   /// As wait(), but false if the operation is still in flight after `patience`; it stays in flight.
   [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience);
+  /// Calls `then` once, when the operation is closed, or now if it is; never in a forked child. It is called
+  /// by whichever thread closes the operation, with locks held: it must only hand on (post to a loop, set a
+  /// condition), call nothing of this library, and not throw.
+  void when_closed(std::function<void()> then);
   /// Asks the operation to give up. It may complete nevertheless, if the others have started; wait() tells.
   void cancel();
   /// Result of a gather. @throws InvalidArgument before it is closed or for other operations

@@ -16,8 +16,10 @@ namespace bluefog {
 /// An ordered subset of the ranks of a job. Empty: all ranks.
 using Group = std::vector<int>;
 
-/// What every operation takes.
+/// What every operation takes. (No aggregate, nor are those below: g++ 12 destroys an aggregate twice that is
+/// made in the operand of co_await.)
 struct OperationOptions {
+  OperationOptions() = default;
   /// Operations with a name are matched by it, others by the order of calls. Threads and hooks should use
   /// names.
   std::string name;
@@ -48,6 +50,7 @@ enum class MixingForm : std::uint8_t {
 };
 
 struct NeighborAllreduceOptions : OperationOptions {
+  NeighborAllreduceOptions() = default;
   /// Own weights: self_weight and src_weights come together. Keys are global ranks.
   std::optional<double> self_weight;
   std::optional<Weights> src_weights;
@@ -69,6 +72,7 @@ struct NeighborAllreduceOptions : OperationOptions {
 
 /// Machines are numbered from 0, in the order of their ranks. All ranks of a machine give the same.
 struct HierarchicalNeighborAllreduceOptions : OperationOptions {
+  HierarchicalNeighborAllreduceOptions() = default;
   /// Weights for this call: all three, or none. Keys are numbers of machines, without the own one; any
   /// machines. What machine k sends to machine m counts src_machine_weights[k] there times
   /// dst_machine_weights[m] here.
@@ -83,6 +87,7 @@ struct HierarchicalNeighborAllreduceOptions : OperationOptions {
 };
 
 struct NeighborAllgatherOptions : OperationOptions {
+  NeighborAllgatherOptions() = default;
   /// Dynamic: both or none. The output follows the order of src_ranks.
   std::optional<std::vector<int>> src_ranks;
   std::optional<std::vector<int>> dst_ranks;
@@ -92,6 +97,7 @@ struct NeighborAllgatherOptions : OperationOptions {
 enum class Reduction : std::uint8_t { Sum, Mean };
 
 struct AllreduceOptions : OperationOptions {
+  AllreduceOptions() = default;
   Reduction reduction = Reduction::Mean;
 };
 

@@ -68,6 +68,7 @@ struct WindowCallOptions {
 };
 
 struct WindowPutOptions : WindowCallOptions {
+  WindowPutOptions() = default;
   /// The tensor sent, and its push-sum weight, are multiplied with this after all was sent; the tensor must
   /// be writable.
   std::optional<double> self_weight;
@@ -78,12 +79,14 @@ struct WindowPutOptions : WindowCallOptions {
 };
 
 struct WindowGetOptions : WindowCallOptions {
+  WindowGetOptions() = default;
   /// From whom, each with a factor. Keys are sources of the window. Default: all of them, with 1.
   std::optional<Weights> src_weights;
   bool require_mutex = false;
 };
 
 struct WindowUpdateOptions : WindowCallOptions {
+  WindowUpdateOptions() = default;
   /// Both or none. Without them: the uniform mean over sources and self, or the topology's weights if it was
   /// set weighted and the window has its edges.
   std::optional<double> self_weight;

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <iterator>
 #include <set>
+#include <utility>
 #include <vector>
 
 #include <bluefog/context.hpp>
@@ -52,9 +53,21 @@ Context::Context(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Context::Context(std::shared_ptr<engine::Session> session)
     : Context(std::make_unique<Impl>(std::move(session))) {}
 Context::Context(Context&&) noexcept = default;
-Context& Context::operator=(Context&&) noexcept = default;
+Context& Context::operator=(Context&& other) noexcept {
+  const Context left(std::move(*this));
+  impl_ = std::move(other.impl_);
+  return *this;
+}
 Context::~Context() {
   if (impl_ != nullptr) impl_->session->shutdown();
+}
+
+Context::Impl& Context::impl() const {
+  if (impl_ != nullptr) return *impl_;
+  throw InvalidArgument(
+      "this Context was moved from; use the one that it was moved to (algorithms and optimizers hold a "
+      "reference "
+      "to theirs: make them after the move)");
 }
 
 std::vector<Context> Context::in_process(int size, const Config& config) {
@@ -67,31 +80,31 @@ std::vector<Context> Context::in_process(int size, const Config& config) {
 }
 
 int Context::rank() const {
-  return impl_->session->config().rank;
+  return impl().session->config().rank;
 }
 int Context::size() const {
-  return impl_->session->config().size;
+  return impl().session->config().size;
 }
 int Context::local_rank() const {
-  return rank() - impl_->machine().first_rank;
+  return rank() - impl().machine().first_rank;
 }
 int Context::local_size() const {
-  return impl_->machine().ranks;
+  return impl().machine().ranks;
 }
 int Context::machine_rank() const {
-  return impl_->machine().index;
+  return impl().machine().index;
 }
 int Context::machine_size() const {
-  return static_cast<int>(impl_->machines.size());
+  return static_cast<int>(impl().machines.size());
 }
 int Context::host_count() const {
-  const auto& transport = impl_->session->transport();
+  const auto& transport = impl().session->transport();
   std::set<int> hosts;
   for (int rank = 0; rank < size(); ++rank) hosts.insert(transport.host_of(rank));
   return static_cast<int>(hosts.size());
 }
 const Config& Context::config() const {
-  return impl_->session->config();
+  return impl().session->config();
 }
 
 void Context::set_topology(const Topology& topology, bool weighted) {
@@ -100,117 +113,117 @@ void Context::set_topology(const Topology& topology, bool weighted) {
     refusal = "the topology has " + std::to_string(topology.size()) + " nodes, the job " +
               std::to_string(size()) + " ranks";
   }
-  if (refusal.empty()) refusal = impl_->session->blocks_topology();
-  auto& requests = impl_->requests();
-  impl_->run(requests.agreement(topology.hash() + (weighted ? 1 : 0), refusal));
+  if (refusal.empty()) refusal = impl().session->blocks_topology();
+  auto& requests = impl().requests();
+  impl().run(requests.agreement(topology.hash() + (weighted ? 1 : 0), refusal));
   requests.set_topology(topology, weighted);
 }
 
 Topology Context::topology() const {
-  return *impl_->session->requests().topology();
+  return *impl().session->requests().topology();
 }
 bool Context::is_topology_weighted() const {
-  return impl_->session->requests().is_weighted();
+  return impl().session->requests().is_weighted();
 }
 
 void Context::set_machine_topology(const Topology& topology, bool weighted) {
-  impl_->requests().machines().set_topology(topology, weighted);
+  impl().requests().machines().set_topology(topology, weighted);
 }
 std::optional<Topology> Context::machine_topology() const {
-  return impl_->session->requests().machines().topology();
+  return impl().session->requests().machines().topology();
 }
 bool Context::is_machine_topology_weighted() const {
-  return impl_->session->requests().machines().is_weighted();
+  return impl().session->requests().machines().is_weighted();
 }
 
 SharedMemory Context::allocate_shared(std::size_t bytes) {
-  impl_->session->engine().require_home();
+  impl().session->engine().require_home();
   if (bytes > most_shared_bytes) {
     throw Error("allocate_shared on rank " + std::to_string(rank()) + ": no machine has so much memory");
   }
-  return impl_->session->transport().allocate(bytes);
+  return impl().session->transport().allocate(bytes);
 }
 
 MemoryKind Context::memory_kind(const void* address) const {
-  const auto offset = impl_->session->transport().offset_of(address, 1);
+  const auto offset = impl().session->transport().offset_of(address, 1);
   return offset == transport::no_offset ? MemoryKind::Private : MemoryKind::Arena;
 }
 
 void Context::neighbor_allreduce(ConstTensor input, Tensor output, const NeighborAllreduceOptions& options) {
-  impl_->run(impl_->requests().neighbor_allreduce(input, output, options));
+  impl().run(impl().requests().neighbor_allreduce(input, output, options));
 }
 Handle Context::neighbor_allreduce_async(ConstTensor input, Tensor output,
                                          const NeighborAllreduceOptions& options) {
-  return impl_->start(impl_->requests().neighbor_allreduce(input, output, options), options);
+  return impl().start(impl().requests().neighbor_allreduce(input, output, options), options);
 }
 
 void Context::hierarchical_neighbor_allreduce(ConstTensor input, Tensor output,
                                               const HierarchicalNeighborAllreduceOptions& options) {
-  impl_->run(impl_->requests().hierarchical_neighbor_allreduce(input, output, options));
+  impl().run(impl().requests().hierarchical_neighbor_allreduce(input, output, options));
 }
 Handle Context::hierarchical_neighbor_allreduce_async(ConstTensor input, Tensor output,
                                                       const HierarchicalNeighborAllreduceOptions& options) {
-  return impl_->start(impl_->requests().hierarchical_neighbor_allreduce(input, output, options), options);
+  return impl().start(impl().requests().hierarchical_neighbor_allreduce(input, output, options), options);
 }
 
 GatheredTensor Context::neighbor_allgather(ConstTensor input, const NeighborAllgatherOptions& options) {
-  return impl_->gather(impl_->requests().neighbor_allgather(input, options));
+  return impl().gather(impl().requests().neighbor_allgather(input, options));
 }
 Handle Context::neighbor_allgather_async(ConstTensor input, const NeighborAllgatherOptions& options) {
-  return impl_->start(impl_->requests().neighbor_allgather(input, options), options);
+  return impl().start(impl().requests().neighbor_allgather(input, options), options);
 }
 
 void Context::allreduce(ConstTensor input, Tensor output, const AllreduceOptions& options) {
-  impl_->run(impl_->requests().allreduce(input, output, options));
+  impl().run(impl().requests().allreduce(input, output, options));
 }
 Handle Context::allreduce_async(ConstTensor input, Tensor output, const AllreduceOptions& options) {
-  return impl_->start(impl_->requests().allreduce(input, output, options), options);
+  return impl().start(impl().requests().allreduce(input, output, options), options);
 }
 
 GatheredTensor Context::allgather(ConstTensor input, const OperationOptions& options) {
-  return impl_->gather(impl_->requests().allgather(input, options));
+  return impl().gather(impl().requests().allgather(input, options));
 }
 Handle Context::allgather_async(ConstTensor input, const OperationOptions& options) {
-  return impl_->start(impl_->requests().allgather(input, options), options);
+  return impl().start(impl().requests().allgather(input, options), options);
 }
 
 void Context::broadcast(Tensor tensor, int root, const OperationOptions& options) {
-  impl_->run(impl_->requests().broadcast(tensor, root, options));
+  impl().run(impl().requests().broadcast(tensor, root, options));
 }
 Handle Context::broadcast_async(Tensor tensor, int root, const OperationOptions& options) {
-  return impl_->start(impl_->requests().broadcast(tensor, root, options), options);
+  return impl().start(impl().requests().broadcast(tensor, root, options), options);
 }
 
 void Context::barrier(const OperationOptions& options) {
-  impl_->run(impl_->requests().barrier(options));
+  impl().run(impl().requests().barrier(options));
 }
 Handle Context::barrier_async(const OperationOptions& options) {
-  return impl_->start(impl_->requests().barrier(options), options);
+  return impl().start(impl().requests().barrier(options), options);
 }
 
 const std::shared_ptr<engine::Session>& Context::session() const {
-  return impl_->session;
+  return impl().session;
 }
 
 Stats Context::stats() const {
-  return impl_->session->engine().stats();
+  return impl().session->engine().stats();
 }
 
 bool Context::timeline_start_activity(const std::string& name, const std::string& activity) {
-  trace::Timeline* timeline = impl_->session->timeline();
+  trace::Timeline* timeline = impl().session->timeline();
   return timeline != nullptr && timeline->begin(name, activity);
 }
 
 bool Context::timeline_end_activity(const std::string& name) {
-  trace::Timeline* timeline = impl_->session->timeline();
+  trace::Timeline* timeline = impl().session->timeline();
   return timeline != nullptr && timeline->end(name);
 }
 
 void Context::shutdown() {
-  impl_->session->shutdown();
+  if (impl_ != nullptr) impl_->session->shutdown();
 }
 bool Context::is_shut_down() const {
-  return impl_->session->is_forked_copy() || impl_->session->engine().stopped();
+  return impl_ == nullptr || impl_->session->is_forked_copy() || impl_->session->engine().stopped();
 }
 
 }  // namespace bluefog

@@ -1,3 +1,6 @@
+#include <functional>
+#include <utility>
+
 #include <bluefog/error.hpp>
 #include <bluefog/handle.hpp>
 
@@ -39,6 +42,11 @@ bool Handle::wait_for(std::chrono::nanoseconds patience) {
   if (engine_->is_forked_copy()) return true;
   if (const std::string complaint = engine_->take_complaint(); !complaint.empty()) throw Mismatch(complaint);
   return true;
+}
+
+void Handle::when_closed(std::function<void()> then) {
+  check(*this);
+  if (!engine_->is_forked_copy()) operation_->when_closed(std::move(then));
 }
 
 void Handle::cancel() {

@@ -45,6 +45,27 @@ Plan::Plan(mixing::MixingRow own_row, std::vector<int> order)
 Operation::Operation(Request request) : request_(std::move(request)) {}
 Operation::~Operation() = default;
 
+void Operation::when_closed(std::function<void()> then) {
+  {
+    const std::lock_guard lock(watching_);
+    Stage stage = Stage::Open;
+    if (stage_.compare_exchange_strong(stage, Stage::Watched) || stage == Stage::Watched) {
+      watchers_.push_back(std::move(then));
+      return;
+    }
+  }
+  then();
+}
+
+void Operation::tell_watchers() noexcept {
+  std::vector<std::function<void()>> told;
+  {
+    const std::lock_guard lock(watching_);
+    told.swap(watchers_);
+  }
+  for (const auto& then : told) then();
+}
+
 const PeerView* Operation::find_peer(int rank) const noexcept {
   const auto found =
       std::find_if(peers.begin(), peers.end(), [rank](const PeerView& peer) { return peer.rank == rank; });

@@ -3,7 +3,9 @@
 
 #include <atomic>
 #include <exception>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -128,7 +130,9 @@ class Operation {
   [[nodiscard]] std::string describe(int rank) const;
   [[nodiscard]] const Request& request() const noexcept { return request_; }
   [[nodiscard]] Request& request() noexcept { return request_; }
-  [[nodiscard]] bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
+  [[nodiscard]] bool closed() const noexcept {
+    return stage_.load(std::memory_order_acquire) == Stage::Closed;
+  }
   [[nodiscard]] const std::exception_ptr& error() const noexcept { return error_; }
   /// Whether the output is the input's own memory.
   [[nodiscard]] bool in_place() const noexcept { return request_.output.data == request_.input.data; }
@@ -164,13 +168,21 @@ class Operation {
 
   void close(std::exception_ptr error) noexcept {
     error_ = std::move(error);
-    closed_.store(true, std::memory_order_release);
+    if (stage_.exchange(Stage::Closed, std::memory_order_acq_rel) == Stage::Watched) tell_watchers();
   }
+  /// Calls `then` when it is closed, or now if it is. Any thread.
+  void when_closed(std::function<void()> then);
 
  private:
+  enum class Stage : std::uint8_t { Open, Watched, Closed };
+
+  void tell_watchers() noexcept;
+
   Request request_;
   std::exception_ptr error_;
-  std::atomic<bool> closed_{false};
+  std::atomic<Stage> stage_{Stage::Open};
+  std::mutex watching_;
+  std::vector<std::function<void()>> watchers_;  ///< under the mutex
 };
 
 /// Messages up to this size are copied into the post's own chunk ring, before anybody asks for them.

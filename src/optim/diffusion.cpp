@@ -1,6 +1,10 @@
 // Adapt with combine, adapt then combine, and the mean gradient.
 
+#include <algorithm>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <bluefog/error.hpp>
 
@@ -32,24 +36,32 @@ class Diffusion : public SynchronousAlgorithm {
 class AdaptWithCombineAlgorithm final : public Diffusion {
  public:
   AdaptWithCombineAlgorithm(Context& context, const std::vector<Tensor>& parameters,
-                            const DecentralizedOptions& options)
-      : Diffusion(context, "AdaptWithCombine", parameters, options), mixed_(make_vector()) {}
+                            const AdaptWithCombineOptions& options)
+      : Diffusion(context, "AdaptWithCombine", parameters, options) {
+    if (options.overlap.value_or(context.host_count() > 1)) mixed_.emplace(make_vector());
+  }
 
   void begin_gradient() override {
-    if (!is_round() || round().type == CommunicationType::Empty) return;
-    flight_.add(mixer().start("parameters", parameters(), mixed_, round()));
+    if (!mixed_ || !mixes()) return;
+    flight_.add(mixer().start("parameters", parameters(), *mixed_, round()));
     is_started_ = true;
   }
   void begin_step(double /*step_size*/) override {
+    if (!mixes()) return;
+    if (!mixed_) return mixer().mix("parameters", parameters(), round());
     if (!is_started_) begin_gradient();
-    if (!std::exchange(is_started_, false)) return;
+    is_started_ = false;
     mixer().wait(flight_);
-    assign(parameters(), {{1.0, mixed_}});
+    assign(parameters(), {{1.0, *mixed_}});
   }
 
  private:
-  BucketVector mixed_;
-  Flight flight_;  // after what it writes to
+  [[nodiscard]] bool mixes() {
+    return is_started_ || (is_round() && round().type != CommunicationType::Empty);
+  }
+
+  std::optional<BucketVector> mixed_;  ///< if it mixes while the gradient is computed
+  Flight flight_;                      // after what it writes to
   bool is_started_ = false;
 };
 
@@ -101,18 +113,38 @@ class GradientAllreduceAlgorithm final : public SynchronousAlgorithm {
  public:
   GradientAllreduceAlgorithm(Context& context, const std::vector<Tensor>& gradients,
                              const DecentralizedOptions& options)
-      : SynchronousAlgorithm(context, "GradientAllreduce", gradients, options, nullptr) {
+      : SynchronousAlgorithm(context, "GradientAllreduce", gradients, options, nullptr),
+        is_started_(gradients.size(), false) {
     check_mixes_always("GradientAllreduce", options);
   }
 
-  void begin_step(double /*step_size*/) override { mixer().average("gradients", parameters()); }
+  void start(std::size_t tensor) {
+    if (is_started_.at(tensor)) {
+      throw InvalidArgument("GradientAllreduce: tensor " + std::to_string(tensor) +
+                            " is on its way already; it is averaged once a step");
+    }
+    is_started_[tensor] = true;
+    flight_.add(mixer().start_averaging("gradients", parameters(), tensor));
+  }
+
+  void begin_step(double /*step_size*/) override {
+    for (std::size_t tensor = 0; tensor < is_started_.size(); ++tensor) {
+      if (!is_started_[tensor]) start(tensor);
+    }
+    std::fill(is_started_.begin(), is_started_.end(), false);
+    mixer().wait(flight_);
+  }
+
+ private:
+  std::vector<bool> is_started_;  ///< by tensor, since the last step
+  Flight flight_;
 };
 
 }  // namespace
 }  // namespace optim
 
 AdaptWithCombine::AdaptWithCombine(Context& context, const std::vector<Tensor>& parameters,
-                                   const DecentralizedOptions& options)
+                                   const AdaptWithCombineOptions& options)
     : DecentralizedAlgorithm(
           std::make_unique<optim::AdaptWithCombineAlgorithm>(context, parameters, options)) {}
 
@@ -140,5 +172,9 @@ GradientAllreduce::GradientAllreduce(Context& context, const std::vector<Tensor>
                                      const DecentralizedOptions& options)
     : DecentralizedAlgorithm(
           std::make_unique<optim::GradientAllreduceAlgorithm>(context, gradients, options)) {}
+
+void GradientAllreduce::start(std::size_t tensor) {
+  static_cast<optim::GradientAllreduceAlgorithm&>(*algorithm_).start(tensor);
+}
 
 }  // namespace bluefog

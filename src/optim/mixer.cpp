@@ -9,10 +9,16 @@ Flight Mixer::start(std::string_view what, const BucketVector& from, const Bucke
   Flight flight;
   if (round.type == CommunicationType::Empty) return flight;
   for (std::size_t i = 0; i < from.tensors().size(); ++i) {
-    const std::string name = name_ + "." + std::string(what) + "." + std::to_string(i);
-    flight.add(start_one(name, from.tensors()[i], to.tensors()[i], round));
+    flight.add(start_one(name_of(what, i), from.tensors()[i], to.tensors()[i], round));
   }
   return flight;
+}
+
+Handle Mixer::start_averaging(std::string_view what, const BucketVector& vector, std::size_t tensor) const {
+  Round round;
+  round.type = CommunicationType::Allreduce;
+  const Tensor& place = vector.tensors()[tensor];
+  return start_one(name_of(what, tensor), place, place, round);
 }
 
 void Mixer::average(std::string_view what, const BucketVector& vector) const {

@@ -39,10 +39,16 @@ class Mixer {
     Flight flight = start(what, from, to, round);
     wait(flight);
   }
+  /// One of the vector's tensors becomes its mean over all ranks.
+  [[nodiscard]] Handle start_averaging(std::string_view what, const BucketVector& vector,
+                                       std::size_t tensor) const;
   /// The mean over all ranks, which takes the vector's place.
   void average(std::string_view what, const BucketVector& vector) const;
 
  private:
+  [[nodiscard]] std::string name_of(std::string_view what, std::size_t tensor) const {
+    return name_ + "." + std::string(what) + "." + std::to_string(tensor);
+  }
   [[nodiscard]] Handle start_one(const std::string& name, const Tensor& from, const Tensor& to,
                                  const Round& round) const;
 

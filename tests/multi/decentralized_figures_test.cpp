@@ -142,8 +142,7 @@ TEST(Momentum, DoesNotMultiplyTheBiasOfDecentLaMAndQuasiGlobalMomentum) {
   run_learners({ring()}, [](const Learner<double>& learner) {
     const auto decent_lam = settled(learner, over<DecentLaM>(ring()), .0125, 1, .9);
     EXPECT_NEAR(decent_lam.back(), .065058, tolerance * .065058);
-    const auto quasi_global =
-        settled(learner, over<QuasiGlobalMomentum, QuasiGlobalOptions>(ring()), .0125, 1);
+    const auto quasi_global = settled(learner, over<QuasiGlobalMomentum>(ring()), .0125, 1);
     EXPECT_NEAR(quasi_global.back(), .065058, tolerance * .065058);
   });
 }

@@ -51,14 +51,14 @@ std::vector<Named> all_algorithms() {
       {"GradientAllreduce", algorithm_of<GradientAllreduce>()},
       {"GradientTracking", algorithm_of<GradientTracking>(by(one_peer_exponential(size)))},
       {"ExactDiffusion", algorithm_of<ExactDiffusion>()},
-      {"QuasiGlobalMomentum", algorithm_of<QuasiGlobalMomentum, QuasiGlobalOptions>()},
+      {"QuasiGlobalMomentum", algorithm_of<QuasiGlobalMomentum>()},
       {"DecentLaM", algorithm_of<DecentLaM>()},
       {"StochasticGradientPush", algorithm_of<StochasticGradientPush>()},
-      {"GossipPga", algorithm_of<GossipPga, GossipPgaOptions>(pga)},
+      {"GossipPga", algorithm_of<GossipPga>(pga)},
       {"LocalDescent", algorithm_of<LocalDescent>(every<DecentralizedOptions>(4))},
-      {"SlowMomentum", algorithm_of<SlowMomentum, SlowMomentumOptions>(every<SlowMomentumOptions>(4))},
-      {"DiLoCo", algorithm_of<DiLoCo, DiLoCoOptions>(every<DiLoCoOptions>(4))},
-      {"NoLoCo", algorithm_of<NoLoCo, NoLoCoOptions>(every<NoLoCoOptions>(4))},
+      {"SlowMomentum", algorithm_of<SlowMomentum>(every<SlowMomentumOptions>(4))},
+      {"DiLoCo", algorithm_of<DiLoCo>(every<DiLoCoOptions>(4))},
+      {"NoLoCo", algorithm_of<NoLoCo>(every<NoLoCoOptions>(4))},
   };
 }
 
@@ -220,17 +220,16 @@ TEST(OuterSteps, ThatChangeNothingGiveLocalDescentToTheBit) {
     diloco.momentum = 0;
     diloco.step_size = 1;
     const auto local = trained(context, algorithm_of<LocalDescent>(every<DecentralizedOptions>(4)), 40);
-    EXPECT_EQ(trained(context, algorithm_of<SlowMomentum, SlowMomentumOptions>(slow), 40), local);
-    EXPECT_EQ(trained(context, algorithm_of<DiLoCo, DiLoCoOptions>(diloco), 40), local);
+    EXPECT_EQ(trained(context, algorithm_of<SlowMomentum>(slow), 40), local);
+    EXPECT_EQ(trained(context, algorithm_of<DiLoCo>(diloco), 40), local);
   });
 }
 
 TEST(OuterSteps, WithMomentumEndWhereLocalDescentEnds) {
   run_job(Ranks::SimulatedHost, size, [](Context& context) {
     const auto local = trained(context, algorithm_of<LocalDescent>(every<DecentralizedOptions>(4)), 4000);
-    const auto slow = trained(
-        context, algorithm_of<SlowMomentum, SlowMomentumOptions>(every<SlowMomentumOptions>(4)), 4000);
-    const auto diloco = trained(context, algorithm_of<DiLoCo, DiLoCoOptions>(every<DiLoCoOptions>(4)), 4000);
+    const auto slow = trained(context, algorithm_of<SlowMomentum>(every<SlowMomentumOptions>(4)), 4000);
+    const auto diloco = trained(context, algorithm_of<DiLoCo>(every<DiLoCoOptions>(4)), 4000);
     for (std::size_t i = 0; i < local.size(); ++i) {
       EXPECT_NEAR(slow[i], local[i], 1e-9);
       EXPECT_NEAR(diloco[i], local[i], 1e-9);
@@ -252,7 +251,7 @@ TEST(GossipPga, AveragesExactlyInEveryThirdRound) {
   options.rounds_per_average = 3;
   run_job(Ranks::SimulatedHost, size, [options](Context& context) {
     for (const int steps : {2, 3, 5, 6}) {
-      const auto x = trained(context, algorithm_of<GossipPga, GossipPgaOptions>(options), steps);
+      const auto x = trained(context, algorithm_of<GossipPga>(options), steps);
       EXPECT_EQ(x.front() == x[dims], steps % 3 == 0) << steps;
     }
   });
@@ -293,7 +292,7 @@ TEST(StochasticGradientPush, SplitsEquallyOverADirectedTopology) {
 TEST(NoLoCo, BringsRanksTogetherAndKeepsTheMean) {
   run_job(Ranks::SimulatedHost, 7, [](Context& context) {
     const std::vector<double> start(dims, context.rank());
-    Trainer<double> trainer(context, start, algorithm_of<NoLoCo, NoLoCoOptions>());
+    Trainer<double> trainer(context, start, algorithm_of<NoLoCo>());
     const auto stay = [](std::span<double> gradient, std::span<const double>) {
       std::ranges::fill(gradient, 0.0);
     };

@@ -2,12 +2,12 @@
 /// @file trainer.hpp  Gradient descent around one of the library's algorithms.
 
 #include <algorithm>
-#include <functional>
 #include <memory>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include <bluefog/algorithm.hpp>
 #include <bluefog/bluefog.hpp>
 
 #include "multi/learner.hpp"
@@ -38,9 +38,6 @@ class Buckets {
   SharedArray<T> second_;
 };
 
-using MakeAlgorithm = std::function<std::unique_ptr<DecentralizedAlgorithm>(
-    Context& context, const std::vector<Tensor>& parameters, const std::vector<Tensor>& gradients)>;
-
 /// x <- x - a m, m <- b m + gradient, between the calls of an algorithm.
 template <class T>
 class Trainer {
@@ -51,12 +48,12 @@ class Trainer {
         velocity_(start.size()),
         momentum_(static_cast<T>(momentum)),
         parameters_(context, start.size()),
-        gradients_(context, start.size()) {
-    parameters_.take(x_);
-    algorithm_ = make(context, parameters_.tensors(), gradients_.tensors());
-  }
+        gradients_(context, start.size()),
+        algorithm_(make(context, took(start), gradients_.tensors())) {}
 
-  [[nodiscard]] DecentralizedAlgorithm& algorithm() { return *algorithm_; }
+  [[nodiscard]] DecentralizedAlgorithm& algorithm() {
+    return *algorithm_.template get<DecentralizedAlgorithm>();
+  }
   [[nodiscard]] std::span<const T> x() const { return x_; }
   /// Where the algorithm goes on from.
   void put(std::span<const T> x) { parameters_.take(x); }
@@ -64,11 +61,11 @@ class Trainer {
   /// @param gradient_at  gets the gradient's place and x
   template <class Gradient>
   void step(double a, const Gradient& gradient_at) {
-    algorithm_->begin_gradient();
+    algorithm_.begin_gradient();
     parameters_.give(x_);
     gradient_at(std::span<T>(gradient_), std::span<const T>(x_));
     gradients_.take(gradient_);
-    algorithm_->begin_step(a);
+    algorithm_.begin_step(a);
     parameters_.give(x_);
     gradients_.give(gradient_);
     for (std::size_t i = 0; i < x_.size(); ++i) {
@@ -76,18 +73,23 @@ class Trainer {
       x_[i] -= static_cast<T>(a) * velocity_[i];
     }
     parameters_.take(x_);
-    algorithm_->end_step();
+    algorithm_.end_step();
     parameters_.give(x_);
   }
 
  private:
+  [[nodiscard]] std::vector<Tensor> took(std::span<const T> start) {
+    parameters_.take(start);
+    return parameters_.tensors();
+  }
+
   std::vector<T> x_;
   std::vector<T> gradient_;
   std::vector<T> velocity_;
   T momentum_;
   Buckets<T> parameters_;
   Buckets<T> gradients_;
-  std::unique_ptr<DecentralizedAlgorithm> algorithm_;
+  AnyAlgorithm algorithm_;
 };
 
 /// One rank's steps from 0 on the problem of a learner, as those of methods.hpp: x is what came out last.
@@ -108,26 +110,8 @@ template <class T>
   };
 }
 
-/// One that takes the parameters, and one that takes their gradients as well.
-template <class Algorithm, class Options = DecentralizedOptions>
-[[nodiscard]] MakeAlgorithm algorithm_of(Options options = {}) {
-  return
-      [options](
-          Context& context, const std::vector<Tensor>& parameters,
-          [[maybe_unused]] const std::vector<Tensor>& gradients) -> std::unique_ptr<DecentralizedAlgorithm> {
-        if constexpr (std::is_constructible_v<Algorithm, Context&, const std::vector<Tensor>&,
-                                              const std::vector<Tensor>&, const Options&>) {
-          return std::make_unique<Algorithm>(context, parameters, gradients, options);
-        } else if constexpr (std::is_same_v<Algorithm, GradientAllreduce>) {
-          return std::make_unique<Algorithm>(context, gradients, options);
-        } else {
-          return std::make_unique<Algorithm>(context, parameters, options);
-        }
-      };
-}
-
-template <class Algorithm, class Options = DecentralizedOptions>
-[[nodiscard]] MakeAlgorithm over(SchedulePtr schedule, Options options = {}) {
+template <class Algorithm>
+[[nodiscard]] MakeAlgorithm over(SchedulePtr schedule, typename Algorithm::Options options = {}) {
   options.schedule = std::move(schedule);
   return algorithm_of<Algorithm>(options);
 }

@@ -1,0 +1,125 @@
+#pragma once
+/// @file algorithm.hpp  Every algorithm of decentralized.hpp and asynchronous.hpp behind one face, for
+/// optimizers that work with any of them.
+
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include <bluefog/asynchronous.hpp>
+#include <bluefog/context.hpp>
+#include <bluefog/decentralized.hpp>
+#include <bluefog/error.hpp>
+#include <bluefog/tensor.hpp>
+
+namespace bluefog {
+
+/// The communication of any algorithm. In every iteration:
+///
+///     algorithm.begin_gradient();
+///     gradient at the parameters      // they stay as they are meanwhile
+///     algorithm.begin_step(a);        // may change the gradient, and the parameters
+///     the optimizer's step, of size a
+///     algorithm.end_step();           // may change the parameters
+class AnyAlgorithm {
+ public:
+  explicit AnyAlgorithm(std::unique_ptr<DecentralizedAlgorithm> synchronous)
+      : algorithm_(std::move(synchronous)) {}
+  explicit AnyAlgorithm(std::unique_ptr<AsynchronousMixing> asynchronous)
+      : algorithm_(std::move(asynchronous)) {}
+
+  void begin_gradient() {
+    std::visit([](auto& algorithm) { begin_gradient_of(*algorithm); }, algorithm_);
+  }
+  /// @param step_size  the learning rate
+  void begin_step(double step_size) {
+    std::visit([step_size](auto& algorithm) { begin_step_of(*algorithm, step_size); }, algorithm_);
+  }
+  void end_step() {
+    std::visit([](auto& algorithm) { algorithm->end_step(); }, algorithm_);
+  }
+
+  /// The algorithm, for what is particular to it; nullptr if it is of another class.
+  template <class Algorithm>
+  [[nodiscard]] Algorithm* get() const {
+    return std::visit(
+        [](const auto& algorithm) -> Algorithm* {
+          if constexpr (std::derived_from<Algorithm, std::remove_cvref_t<decltype(*algorithm)>>) {
+            return dynamic_cast<Algorithm*>(algorithm.get());
+          } else {
+            return nullptr;
+          }
+        },
+        algorithm_);
+  }
+
+ private:
+  static void begin_gradient_of(DecentralizedAlgorithm& algorithm) { algorithm.begin_gradient(); }
+  static void begin_gradient_of(AsynchronousMixing& algorithm) { algorithm.begin_exchange(); }
+  static void begin_step_of(DecentralizedAlgorithm& algorithm, double step_size) {
+    algorithm.begin_step(step_size);
+  }
+  static void begin_step_of(AsynchronousMixing& algorithm, double /*step_size*/) {
+    algorithm.end_exchange();
+    algorithm.begin_step();
+  }
+
+  std::variant<std::unique_ptr<DecentralizedAlgorithm>, std::unique_ptr<AsynchronousMixing>> algorithm_;
+};
+
+/// Makes an algorithm over parameters and their gradients, which must live as long as it does. Collective.
+class MakeAlgorithm {
+ public:
+  MakeAlgorithm() = default;
+  /// @param make  takes the context, the parameters and the gradients, two vectors of tensors that are alike,
+  /// and
+  ///              gives an AnyAlgorithm
+  /// @param uses_gradients  else there may be no gradients
+  template <std::invocable<Context&, const std::vector<Tensor>&, const std::vector<Tensor>&> Make>
+  MakeAlgorithm(Make make, bool uses_gradients = true)  // NOLINT
+      : make_(std::move(make)), uses_gradients_(uses_gradients) {}
+
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(make_); }
+  [[nodiscard]] bool uses_gradients() const noexcept { return uses_gradients_; }
+  /// @throws InvalidArgument if it makes none, or as the algorithm
+  [[nodiscard]] AnyAlgorithm operator()(Context& context, const std::vector<Tensor>& parameters,
+                                        const std::vector<Tensor>& gradients) const {
+    if (!make_) throw InvalidArgument("there is no algorithm; give algorithm_of<AdaptThenCombine>(), say");
+    return make_(context, parameters, gradients);
+  }
+
+ private:
+  std::function<AnyAlgorithm(Context&, const std::vector<Tensor>&, const std::vector<Tensor>&)> make_;
+  bool uses_gradients_ = true;
+};
+
+/// How an algorithm of this class is made:
+///
+///     algorithm_of<AdaptThenCombine>({.schedule = one_peer_exponential(context.size())})
+template <class Algorithm>
+[[nodiscard]] MakeAlgorithm algorithm_of(typename Algorithm::Options options = {}) {
+  using Options = typename Algorithm::Options;
+  using Buckets = std::vector<Tensor>;
+  constexpr bool takes_both =
+      std::is_constructible_v<Algorithm, Context&, const Buckets&, const Buckets&, const Options&>;
+  constexpr bool takes_gradients = std::same_as<Algorithm, GradientAllreduce>;
+  const auto make = [options = std::move(options)](Context& context, const Buckets& parameters,
+                                                   [[maybe_unused]] const Buckets& gradients) {
+    using Base = std::conditional_t<std::derived_from<Algorithm, DecentralizedAlgorithm>,
+                                    DecentralizedAlgorithm, AsynchronousMixing>;
+    std::unique_ptr<Base> algorithm;
+    if constexpr (takes_both) {
+      algorithm = std::make_unique<Algorithm>(context, parameters, gradients, options);
+    } else {
+      algorithm = std::make_unique<Algorithm>(context, takes_gradients ? gradients : parameters, options);
+    }
+    return AnyAlgorithm(std::move(algorithm));
+  };
+  return {make, takes_both || takes_gradients};
+}
+
+}  // namespace bluefog

@@ -1,0 +1,300 @@
+#pragma once
+/// @file torch/optimizer.hpp  Any optimizer of LibTorch, with the communication of any algorithm.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+#include <torch/nn/module.h>
+#include <torch/optim/lbfgs.h>
+#include <torch/optim/optimizer.h>
+#include <torch/types.h>
+
+#include <bluefog/algorithm.hpp>
+#include <bluefog/context.hpp>
+#include <bluefog/error.hpp>
+#include <bluefog/torch/buckets.hpp>
+#include <bluefog/torch/operations.hpp>
+
+namespace bluefog::torch {
+
+struct DistributedOptions {
+  /// Of one optimizer among several; equal on all ranks. (The algorithm has a name of its own.)
+  std::string name = "optimizer";
+  /// Bytes of parameters that are mixed by one operation.
+  std::size_t bucket_bytes = ParameterBuckets::default_bytes;
+  /// For GradientAllreduce: in the last of so many backwards each bucket of gradients starts on its way when
+  /// it is full. For gradient accumulation.
+  int backwards_per_step = 1;
+};
+
+namespace optimizer {
+
+/// Tells of each gradient that has been accumulated, until it goes.
+class GradientHooks {
+ public:
+  using Arrived = std::function<void(std::size_t member)>;
+
+  GradientHooks(const std::vector<Member>& members, Arrived arrived)
+      : arrived_(std::make_shared<Arrived>(std::move(arrived))) {
+    for (std::size_t i = 0; i < members.size(); ++i) {
+      if (!members[i].parameter.requires_grad()) continue;
+      hooked_.push_back(members[i].parameter);
+      ::torch::autograd::impl::set_post_acc_grad_hooks(members[i].parameter,
+                                                       std::make_unique<Hook>(i, arrived_));
+    }
+  }
+  GradientHooks(const GradientHooks&) = delete;
+  GradientHooks& operator=(const GradientHooks&) = delete;
+  ~GradientHooks() {
+    for (const at::Tensor& parameter : hooked_) {
+      ::torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
+    }
+  }
+
+ private:
+  class Hook final : public ::torch::autograd::PostAccumulateGradHook {
+   public:
+    Hook(std::size_t member, const std::shared_ptr<Arrived>& arrived) : member_(member), arrived_(arrived) {}
+    void operator()(const ::torch::autograd::Variable& /*parameter*/) override {
+      if (const std::shared_ptr<Arrived> arrived = arrived_.lock()) (*arrived)(member_);
+    }
+
+   private:
+    std::size_t member_;
+    std::weak_ptr<Arrived> arrived_;
+  };
+
+  std::shared_ptr<Arrived> arrived_;
+  std::vector<at::Tensor> hooked_;
+};
+
+/// Which buckets of gradients are full.
+class ArrivedGradients {
+ public:
+  ArrivedGradients(const std::vector<Member>& members, std::size_t buckets, int backwards)
+      : members_(members), backwards_(backwards), seen_(members.size(), 0), awaited_(buckets, 0) {
+    start_over();
+  }
+
+  /// @returns whether the member's bucket is full now
+  [[nodiscard]] bool note(std::size_t member) {
+    noted_ = true;
+    if (++seen_[member] > backwards_) {
+      throw InvalidArgument("Unexpected behavior: parameter \"" + members_[member].name +
+                            "\" has got its gradient " + std::to_string(seen_[member]) +
+                            " times since the last step(), more than backwards_per_step=" +
+                            std::to_string(backwards_) + "; its average may be on its way");
+    }
+    return seen_[member] == backwards_ && --awaited_[members_[member].bucket] == 0;
+  }
+  [[nodiscard]] bool is_full(std::size_t bucket) const { return noted_ && awaited_[bucket] == 0; }
+  void start_over() {
+    noted_ = false;
+    std::fill(seen_.begin(), seen_.end(), 0);
+    std::fill(awaited_.begin(), awaited_.end(), 0);
+    for (const Member& member : members_) awaited_[member.bucket] += member.parameter.requires_grad() ? 1 : 0;
+  }
+
+ private:
+  const std::vector<Member>& members_;
+  int backwards_;
+  std::vector<int> seen_;     ///< by member
+  std::vector<int> awaited_;  ///< by bucket: members whose gradients are not all there
+  bool noted_ = false;
+};
+
+[[nodiscard]] inline std::int64_t hash_of(const ParameterBuckets& buckets) {
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
+  const auto add = [&hash](std::string_view bytes) {
+    for (const char byte : bytes) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
+  };
+  for (const Member& member : buckets.members()) {
+    add(member.name);
+    for (const std::int64_t extent : member.parameter.sizes()) add("," + std::to_string(extent));
+    add(c10::toString(member.parameter.scalar_type()));
+    add(std::to_string(member.bucket) + ":" + std::to_string(member.offset) + ";");
+  }
+  return static_cast<std::int64_t>(hash);
+}
+
+/// Lays out the parameters, if all ranks can and do it alike.
+/// @throws InvalidArgument for a wrong argument of this rank, Mismatch for one of another, or unlike layouts
+[[nodiscard]] inline ParameterBuckets agreed_buckets(Context& context, const ::torch::optim::Optimizer& base,
+                                                     const ::torch::nn::Module& module,
+                                                     const DistributedOptions& options) {
+  OperationOptions compare;
+  compare.name = options.name + ".layout";
+  std::unique_ptr<ParameterBuckets> buckets;
+  try {
+    if (options.backwards_per_step < 1) throw InvalidArgument("backwards_per_step is less than 1");
+    if (dynamic_cast<const ::torch::optim::LBFGS*>(&base) != nullptr) {
+      throw InvalidArgument("LBFGS cannot be made distributed: it evaluates the model several times a step");
+    }
+    buckets = std::make_unique<ParameterBuckets>(context, base, module, options.bucket_bytes);
+  } catch (const InvalidArgument& error) {
+    compare.refusal = error.what();
+  }
+  const at::Tensor own = at::full({1}, buckets ? hash_of(*buckets) : 0, at::kLong);
+  if (!allgather(context, own, compare).eq(own).all().item<bool>()) {
+    throw Mismatch("the parameters differ between ranks in name, order, shape or dtype");
+  }
+  return std::move(*buckets);
+}
+
+}  // namespace optimizer
+
+/// Steps of an optimizer of LibTorch, between which ranks communicate as the algorithm says:
+///
+///     torch::optim::SGD sgd(model->parameters(), 0.1);
+///     bluefog::torch::DistributedOptimizer optimizer(
+///         context, sgd, *model, bluefog::algorithm_of<bluefog::AdaptThenCombine>({.schedule = schedule}));
+///     for (...) {
+///       optimizer.zero_grad();
+///       loss(model, batch).backward();
+///       optimizer.step();
+///     }
+///
+/// Parameters move to shared memory; the tensors that the module and the optimizer hold stay the same.
+/// Learning rates, schedulers and saved states are those of the optimizer below, which is used, not copied.
+/// One thread. Between zero_grad() and step() the parameters must not be changed: an algorithm that overlaps
+/// mixes them already.
+class DistributedOptimizer {
+ public:
+  /// Collective. All arguments but `make` and `options` must live as long as it does. `module` has all
+  /// parameters of `base`. Start all ranks alike: broadcast_parameters().
+  /// @throws InvalidArgument for LBFGS, a parameter of no module, one that cannot be averaged, two that share
+  /// memory; Mismatch where ranks differ; as the algorithm
+  DistributedOptimizer(Context& context, ::torch::optim::Optimizer& base, const ::torch::nn::Module& module,
+                       const MakeAlgorithm& make, const DistributedOptions& options = {})
+      : base_(base),
+        buckets_(optimizer::agreed_buckets(context, base, module, options)),
+        gradients_(make.uses_gradients() ? buckets_.allocate_alike(context) : std::vector<SharedMemory>()),
+        places_(places_in(gradients_)),
+        algorithm_(make(context, buckets_.tensors(), gradient_tensors())),
+        arrived_(buckets_.members(), buckets_.count(), options.backwards_per_step) {
+    if (auto* averaging = algorithm_.get<GradientAllreduce>(); averaging != nullptr) {
+      hooks_ = std::make_unique<optimizer::GradientHooks>(
+          buckets_.members(), [this, averaging](std::size_t member) {
+            if (!arrived_.note(member)) return;
+            const std::size_t bucket = buckets_.members()[member].bucket;
+            take_gradients(bucket);
+            averaging->start(bucket);
+          });
+    }
+  }
+  DistributedOptimizer(const DistributedOptimizer&) = delete;
+  DistributedOptimizer& operator=(const DistributedOptimizer&) = delete;
+
+  /// As that of the optimizer; and what can be mixed while gradients are computed starts on its way.
+  void zero_grad(bool set_to_none = true) {
+    base_.zero_grad(set_to_none);
+    begin_gradient();
+  }
+
+  /// One iteration. Called without zero_grad() before, it communicates here.
+  /// @param closure  zeroes and computes the gradients, and returns the loss, which becomes the result
+  /// @throws the errors of the operations; InvalidArgument for parameters whose dtype, shape or device has
+  /// changed, and for learning rates that differ between groups where the algorithm has one only
+  at::Tensor step(const ::torch::optim::Optimizer::LossClosure& closure = nullptr) {
+    at::Tensor loss;
+    if (closure) {
+      const at::AutoGradMode with_gradients(true);
+      loss = closure();
+    }
+    buckets_.restore();
+    const double rate = learning_rate();
+    begin_gradient();
+    has_begun_ = false;
+    for (std::size_t bucket = 0; bucket < buckets_.count(); ++bucket) {
+      if (!arrived_.is_full(bucket)) take_gradients(bucket);
+    }
+    arrived_.start_over();
+    algorithm_.begin_step(rate);
+    give_gradients();
+    base_.step();
+    algorithm_.end_step();
+    for (const Member& member : buckets_.members()) ::torch::autograd::impl::bump_version(member.parameter);
+    return loss;
+  }
+
+  /// For what is particular to it, as set_communication() or a round to resume.
+  [[nodiscard]] AnyAlgorithm& algorithm() noexcept { return algorithm_; }
+  [[nodiscard]] ::torch::optim::Optimizer& base() noexcept { return base_; }
+
+ private:
+  [[nodiscard]] std::vector<Tensor> gradient_tensors() const {
+    return gradients_.empty() ? std::vector<Tensor>() : buckets_.tensors_of(gradients_);
+  }
+
+  [[nodiscard]] std::vector<at::Tensor> places_in(const std::vector<SharedMemory>& memories) const {
+    std::vector<at::Tensor> places;
+    if (memories.empty()) return places;
+    for (const Member& member : buckets_.members())
+      places.push_back(ParameterBuckets::place_of(member, memories));
+    return places;
+  }
+
+  void begin_gradient() {
+    if (std::exchange(has_begun_, true)) return;
+    buckets_.restore();
+    algorithm_.begin_gradient();
+  }
+
+  /// Those of a bucket, to where the algorithm finds them; 0 for a parameter without one.
+  void take_gradients(std::size_t bucket) {
+    const at::NoGradGuard no_grad;
+    for (std::size_t i = 0; i < places_.size(); ++i) {
+      const Member& member = buckets_.members()[i];
+      if (member.bucket != bucket) continue;
+      const at::Tensor& gradient = member.parameter.grad();
+      if (!gradient.defined()) {
+        places_[i].zero_();
+      } else if (gradient.data_ptr() != places_[i].data_ptr()) {
+        places_[i].copy_(gradient);
+      }
+    }
+  }
+
+  /// What the algorithm has made of them, to where the optimizer finds them.
+  void give_gradients() {
+    for (std::size_t i = 0; i < places_.size(); ++i) {
+      at::Tensor parameter = buckets_.members()[i].parameter;
+      if (parameter.requires_grad()) parameter.mutable_grad() = places_[i];
+    }
+  }
+
+  [[nodiscard]] double learning_rate() const {
+    const auto& groups = base_.param_groups();
+    const double rate = groups.front().options().get_lr();
+    const bool needs_one = algorithm_.get<QuasiGlobalMomentum>() != nullptr ||
+                           algorithm_.get<DecentLaM>() != nullptr ||
+                           algorithm_.get<SlowMomentum>() != nullptr;
+    for (const auto& group : groups) {
+      if (needs_one && group.options().get_lr() != rate) {
+        throw InvalidArgument(
+            "the groups of the optimizer have unequal learning rates; this algorithm has one for all");
+      }
+    }
+    return rate;
+  }
+
+  ::torch::optim::Optimizer& base_;
+  ParameterBuckets buckets_;
+  std::vector<SharedMemory> gradients_;  ///< none, or buckets of gradients
+  std::vector<at::Tensor> places_;       ///< of each member in them
+  AnyAlgorithm algorithm_;
+  optimizer::ArrivedGradients arrived_;
+  std::unique_ptr<optimizer::GradientHooks> hooks_;
+  bool has_begun_ = false;
+};
+
+}  // namespace bluefog::torch

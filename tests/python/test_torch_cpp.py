@@ -1,0 +1,156 @@
+"""C++ programs that use LibTorch, beside the Python front end; tests/torch checks the rest."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ranks import BUILD, REPOSITORY, environment, find_bfrun
+from stripes import write_stripes
+
+PROGRAM = BUILD / "examples/cpp/torch_fashion_mnist"
+ENOUGH = (2, 7)
+pytestmark = pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split(".")[:2])) < ENOUGH,
+    reason="the front end is for LibTorch 2.7 or newer",
+)
+
+#: The example's training in Python, whose ranks leave their parameters as the C++ one does.
+TRAINING = f"""
+import sys
+sys.path.insert(0, {str(REPOSITORY / "examples/python")!r})
+import bluefog.torch as bf, numpy, torch
+import fashion_mnist as example
+torch.set_num_threads(1)
+target = sys.argv.pop()
+args = example.parse_arguments()
+bf.init()
+trainer = example.Trainer(args, *example.own_images(args))
+trainer.train()
+values = numpy.concatenate([p.detach().numpy().ravel() for p in trainer.model.parameters()])
+values.tofile(f"{{target}}.{{bf.rank()}}")
+bf.barrier()
+"""
+#: A rank that averages as the C++ program beside it does.
+AVERAGING = """
+import bluefog.torch as bf, torch
+bf.init()
+for step in range(20):
+    mean = bf.neighbor_allreduce(torch.arange(8, dtype=torch.float64) + bf.rank(), name=f"mixed.{step}")
+print(f"rank {bf.rank()} of {bf.size()}: {mean[0].item():g}", flush=True)
+bf.barrier()
+"""
+AVERAGING_CPP = """
+#include <cstdio>
+#include <bluefog/torch.hpp>
+#include <torch/torch.h>
+int main() {
+  bluefog::Context context;
+  at::Tensor mean;
+  for (int step = 0; step < 20; ++step) {
+    bluefog::NeighborAllreduceOptions options;
+    options.name = "mixed." + std::to_string(step);
+    mean = bluefog::torch::neighbor_allreduce(context, at::arange(8, at::kDouble) + context.rank(), options);
+  }
+  std::printf("rank %d of %d: %g\\n", context.rank(), context.size(), mean[0].item<double>());
+  std::fflush(stdout);
+  context.barrier();
+}
+"""
+PROJECT = """
+cmake_minimum_required(VERSION 3.22)
+project(outside LANGUAGES CXX)
+find_package(bluefog REQUIRED COMPONENTS torch)
+add_executable(averaging averaging.cpp)
+target_link_libraries(averaging PRIVATE bluefog::torch)
+"""
+
+
+def run(*command: object, timeout: float = 250) -> str:
+    job = subprocess.run(
+        [str(part) for part in command],
+        env=environment(OMP_NUM_THREADS="1"),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        check=False,
+    )
+    assert job.returncode == 0, job.stdout
+    return job.stdout
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_stripes(folder, training_images=3200)
+    return folder
+
+
+@pytest.mark.parametrize("algorithm", ["awc", "atc", "gradient-allreduce", "gradient-tracking"])
+def test_both_front_ends_make_the_same_steps(algorithm: str, data: Path, tmp_path: Path) -> None:
+    options = ["--algorithm", algorithm, "--data", data, "--epochs", 1, "--lr", 0.01]  # 50 steps of 2 ranks
+    train = ["-c", TRAINING, *options, "--evaluations", 1, "--no-plot", "--output", tmp_path / "run"]
+    run(find_bfrun(), "-np", 2, sys.executable, *train, tmp_path / "python")
+    said = run(find_bfrun(), "-np", 2, PROGRAM, *options, "--parameters-to", tmp_path / "cpp")
+    for rank in range(2):
+        ours, theirs = (np.fromfile(tmp_path / f"{name}.{rank}", np.float32) for name in ("cpp", "python"))
+        assert len(ours) == len(theirs) > 80_000
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5)
+    record = json.loads((tmp_path / "run/run.json").read_text())
+    accuracies = re.search(r"of ranks ([\d. ]+) %, of the mean model (\S+) %; 3200 samples", said)
+    assert accuracies, said
+    assert float(accuracies[2]) == pytest.approx(100 * record["total"]["mean_model"], abs=0.51)
+
+
+@pytest.mark.parametrize("algorithm", ["exact-diffusion", "win-put", "push-sum"])
+def test_every_algorithm_of_the_example_learns(algorithm: str, data: Path) -> None:
+    options = ["--algorithm", algorithm, "--topology", "ring", "--data", data, "--epochs", 2, "--lr", 0.02]
+    said = run(find_bfrun(), "-np", 2, PROGRAM, *options)
+    found = re.search(r"of the mean model (\S+) %", said)
+    assert found and float(found[1]) > 90, said
+
+
+def test_impossible_numbers_are_one_clear_line(data: Path) -> None:
+    command = [str(PROGRAM), "--limit", "1", "--data", str(data / "nowhere")]
+    job = subprocess.run(command, env=environment(), text=True, capture_output=True, timeout=60, check=False)
+    assert job.returncode == 1
+    assert job.stderr.startswith("fashion_mnist: put train-images") and job.stderr.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def averaging(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A program of a project outside of this one, over the installed package."""
+    folder = tmp_path_factory.mktemp("outside")
+    prefix, build = folder / "prefix", folder / "build"
+    run("cmake", "--install", BUILD, "--prefix", prefix)
+    (folder / "averaging.cpp").write_text(AVERAGING_CPP)
+    (folder / "CMakeLists.txt").write_text(PROJECT)
+    prefixes = f"{prefix};{torch.utils.cmake_prefix_path}"
+    run("cmake", "-G", "Ninja", "-S", folder, "-B", build, f"-DCMAKE_PREFIX_PATH={prefixes}")
+    run("cmake", "--build", build)
+    return build / "averaging"
+
+
+def test_a_project_outside_builds_against_package_and_libtorch(averaging: Path) -> None:
+    said = run(find_bfrun(), "-np", 3, averaging)
+    assert sorted(re.findall(r"rank (\d) of 3: (\S+)", said)) == [("0", "1"), ("1", "1"), ("2", "1")]
+
+
+def test_ranks_of_both_languages_average_one_tensor(averaging: Path, tmp_path: Path) -> None:
+    (tmp_path / "averaging.py").write_text(AVERAGING)
+    choose = 'if [ "$BLUEFOG_RANK" -lt 2 ]; then exec "$0"; else exec "$1" "$2"; fi'
+    said = run(
+        find_bfrun(), "-np", 4, "sh", "-c", choose, averaging, sys.executable, tmp_path / "averaging.py"
+    )
+    found = dict(re.findall(r"rank (\d) of 4: (\S+)", said))
+    # Exponential-2 of four: a rank, and those one and two before it.
+    assert {int(rank): float(value) for rank, value in found.items()} == {
+        rank: pytest.approx(sum((rank - back) % 4 for back in (0, 1, 2)) / 3, abs=1e-4) for rank in range(4)
+    }
