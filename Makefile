@@ -1,6 +1,6 @@
 # Every recipe is one script of scripts/; the scripts set up what they need, so any target may be the first.
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test test-cpp test-python test-cluster test-old-torch test-asan test-tsan fuzz benchmark benchmark-hosts format lint clean
+.PHONY: help setup build quickstart test test-cpp test-python test-cluster test-old-torch test-asan test-tsan fuzz benchmark benchmark-hosts abi abi-renew deb format lint clean
 
 # NP: number of ranks of the quickstart.  TORCH: which torch to install (see `make help`).
 NP ?= 4
@@ -41,6 +41,12 @@ benchmark:    ## measure neighbour averaging against a local average and gloo, w
 	@scripts/benchmark.sh
 benchmark-hosts: ## measure jobs over hosts (network namespaces, as root)
 	@scripts/benchmark_hosts.sh
+abi:          ## compare the binary interface of the library with the one that is kept in tests/abi
+	@scripts/abi.sh
+abi-renew:    ## keep the binary interface as it is now
+	@scripts/abi.sh --renew
+deb:          ## make Debian packages of the library, its headers and the tools, in dist/
+	@scripts/deb.sh
 format:       ## rewrite the sources as clang-format and ruff want them
 	@scripts/lint.sh --fix
 lint:         ## check format, clang-tidy, ruff, mypy and shellcheck
