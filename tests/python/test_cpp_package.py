@@ -154,6 +154,11 @@ def test_a_project_that_finds_the_developers_tree(tmp_path: pathlib.Path) -> Non
     assert_reaches_consensus(build_project(tmp_path, package))
 
 
+def compiler_of_the_build() -> str:
+    cache = (BUILD / "CMakeCache.txt").read_text()
+    return re.findall(r"^CMAKE_CXX_COMPILER:\w+=(.*)$", cache, re.MULTILINE)[0]
+
+
 @pytest.fixture(scope="module")
 def wheel_installed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The folder into which pip has unpacked a wheel of this tree."""
@@ -162,7 +167,8 @@ def wheel_installed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         f"-Cbuild-dir={REPOSITORY / 'build' / 'wheel'}"  # kept, so that a second run compiles what changed
     )
     pip = [sys.executable, "-m", "pip"]
-    run(*pip, "wheel", "--no-deps", "--no-build-isolation", build, "-w", folder, REPOSITORY, timeout=1500)
+    wheel = ["wheel", "--no-deps", "--no-build-isolation", build, "-w", folder, REPOSITORY]
+    run(*pip, *wheel, timeout=1500, CXX=compiler_of_the_build())  # under this name ccache knows its outputs
     run(*pip, "install", "--no-deps", "--target", folder / "site", only(folder, "bluefog-*.whl"))
     return folder / "site"
 
