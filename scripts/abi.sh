@@ -10,10 +10,10 @@ library="$ROOT/build/debug/src/libbluefog.so"
 have abidw || install_packages abigail-tools
 "$ROOT/scripts/build.sh" debug bluefog # the types are read from what is there for debuggers
 
-# Types come from public headers only: those of libstdc++ differ between compilers, and do not count as ours.
 write_interface() {
-  abidw --headers-dir "$ROOT/include/bluefog" --drop-private-types --type-id-style hash --no-show-locs --no-corpus-path \
-    --no-comp-dir-path --no-elf-needed --no-write-default-sizes --out-file "$1" "$library"
+  abidw --headers-dir "$ROOT/include/bluefog" --suppressions "$ROOT/tests/abi/not_ours.suppr" --exported-interfaces-only \
+    --drop-private-types --type-id-style hash --no-show-locs --no-corpus-path --no-comp-dir-path --no-elf-needed \
+    --no-write-default-sizes --out-file "$1" "$library"
 }
 
 if [[ "${1:-}" == --renew ]]; then
