@@ -1,6 +1,6 @@
 # Every recipe is one script of scripts/; the scripts set up what they need, so any target may be the first.
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test test-cpp test-python test-cluster test-old-torch test-asan test-tsan fuzz benchmark benchmark-hosts format lint clean
+.PHONY: help setup build quickstart test test-cpp test-python test-cluster test-old-torch test-asan test-tsan fuzz benchmark benchmark-hosts test-setup abi abi-renew deb wheels format lint clean
 
 # NP: number of ranks of the quickstart.  TORCH: which torch to install (see `make help`).
 NP ?= 4
@@ -35,12 +35,22 @@ test-asan:    ## run the C++ tests under AddressSanitizer and UndefinedBehaviorS
 	@scripts/test.sh asan
 test-tsan:    ## run the C++ tests under ThreadSanitizer
 	@scripts/test.sh tsan
+test-setup:   ## run `make quickstart test` in new trees of Debian, CASES (bookworm); as root
+	@scripts/test_setup.sh $(CASES)
 fuzz:         ## look for bytes that break a parser, for FUZZ_SECONDS (600) each; needs clang, which it installs
 	@scripts/fuzz.sh $(FUZZ_SECONDS)
 benchmark:    ## measure neighbour averaging against a local average and gloo, windows against a copy and Open MPI
 	@scripts/benchmark.sh
 benchmark-hosts: ## measure jobs over hosts (network namespaces, as root)
 	@scripts/benchmark_hosts.sh
+abi:          ## compare the binary interface of the library with the one that is kept in tests/abi
+	@scripts/abi.sh
+abi-renew:    ## keep the binary interface as it is now
+	@scripts/abi.sh --renew
+deb:          ## make Debian packages of the library, its headers and the tools, in dist/
+	@scripts/deb.sh
+wheels:       ## make wheels with PYTHONS (the one of .venv) in dist/, with all they need but torch
+	@scripts/wheels.sh $(PYTHONS)
 format:       ## rewrite the sources as clang-format and ruff want them
 	@scripts/lint.sh --fix
 lint:         ## check format, clang-tidy, ruff, mypy and shellcheck

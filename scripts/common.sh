@@ -4,6 +4,8 @@ set -euo pipefail
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 VENV="$ROOT/.venv"
+# What set-up takes from packages that it cannot install without root: scripts/deps.sh.
+DEPS="$ROOT/.deps"
 # shellcheck disable=SC2034 # read by the scripts that source this
 PYTHON="$VENV/bin/python"
 
@@ -13,6 +15,25 @@ export PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 # With .venv activated, python3 would be the one that set-up makes; it must see the one below.
 PATH="${PATH//"$VENV/bin:"/}"
+# Where the user's python3 is; scripts that a script calls see what is exported here.
+export SETUP_USER_PATH="${SETUP_USER_PATH:-$PATH}"
+
+# CMake looks for libraries beside the folders of PATH. Those of a conda environment are built for its own compilers, and stay out.
+path_without_conda() {
+  local folder kept=""
+  while IFS= read -r -d : folder; do
+    [[ -d "$folder/../conda-meta" ]] || kept+="$folder:"
+  done <<<"$PATH:"
+  echo "${kept%:}"
+}
+PATH="$(path_without_conda)"
+# Once set-up has made .deps, its tools and libraries come first.
+use_deps() {
+  [[ -d "$DEPS" && ":$PATH:" != *":$DEPS/bin:"* ]] || return 0
+  PATH="$DEPS/bin:$PATH"
+  export CMAKE_PREFIX_PATH="$DEPS/usr${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}"
+}
+use_deps
 
 say() { printf '==> %s\n' "$*" >&2; }
 fail() {
@@ -21,5 +42,11 @@ fail() {
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 # The user's python3, past the shims of version managers, which take a quarter second a call.
-user_python() { python3 -c 'import sys; print(sys.executable)'; }
+user_python() { PATH="$SETUP_USER_PATH" python3 -c 'import sys; print(sys.executable)'; }
 cpu_count() { nproc 2>/dev/null || echo 2; }
+
+cmake_is_new_enough() {
+  local version
+  version="$(cmake --version 2>/dev/null | sed -n '1s/[^0-9]*//p')"
+  [[ -n "$version" ]] && printf '3.22\n%s\n' "$version" | sort -C -V
+}

@@ -2,6 +2,7 @@
 # Prints a folder that holds the four files of Fashion-MNIST, after unpacking Debian's package into data/ if need be.
 # The package is not installed, so this needs no root. FASHION_MNIST_DIR names a folder that has the files already.
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/apt_lists.sh"
 
 PACKAGE=dataset-fashion-mnist
 DATA="$ROOT/data/fashion-mnist"
@@ -28,32 +29,15 @@ holds_data() {
   done
 }
 
-knows_package() { [[ -n "$(apt-cache show --no-all-versions "$PACKAGE" 2>/dev/null)" ]]; }
-
-download() (
-  cd "$1"
-  apt-get download -qq -o APT::Sandbox::User="$(id -un)" "$PACKAGE" >&2 # another user may not see this folder
-)
-
-# apt keeps lists of its own in a folder when it may not (or should not) write the system's.
-refresh_lists_in() {
-  mkdir -p "$1/lists/partial"
-  printf 'Dir::State::Lists "%s/lists";\nDir::Cache::pkgcache "";\nDir::Cache::srcpkgcache "";\nAPT::Sandbox::User "";\n' \
-    "$1" >"$1/apt.conf"
-  export APT_CONFIG="$1/apt.conf"
-  apt-get update -qq >&2 || true
-}
-
 unpack_package() {
   local work
   work="$(mktemp -d)"
   # shellcheck disable=SC2064 # the folder of now
   trap "rm -rf '$work'" EXIT
   have apt-get && have dpkg-deb || return 1
-  if ! knows_package || ! download "$work"; then
-    say "refreshing apt's package lists"
+  if ! knows_package "$PACKAGE" || ! download_packages "$work" "$PACKAGE"; then
     refresh_lists_in "$work"
-    { knows_package && download "$work"; } || return 1
+    { knows_package "$PACKAGE" && download_packages "$work" "$PACKAGE"; } || return 1
   fi
   dpkg-deb -x "$work"/"$PACKAGE"_*.deb "$work/unpacked"
   mkdir -p "$DATA"

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the cluster tests need beside set-up's: ip, ssh, sshd, faketime and Open MPI's mpirun.
+# Installs what the cluster tests need beside set-up's: ip, ssh, sshd, faketime, Open MPI's mpirun, and what makes
+# Debian packages.
 source "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
 
 missing=()
@@ -8,6 +9,7 @@ have ip || missing+=(iproute2)
 have mpirun || missing+=(openmpi-bin)
 have ssh || missing+=(openssh-client)
 have faketime || missing+=(faketime)
+have dpkg-shlibdeps || missing+=(dpkg-dev)
 if ! have sshd; then
   # Its package starts a daemon for everybody where there is somebody to start it; the tests run one of their own.
   [[ ! -d /run/systemd/system ]] || fail "the cluster tests need sshd, and its package would start it on this machine. By hand:

@@ -2,6 +2,7 @@
 # usage: setup_system.sh PYTHON   (the interpreter that .venv will be made with)
 # Installs the compilers and libraries that are missing, and nothing else, through apt.
 source "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/deps.sh"
 
 LIBRARIES=(libcli11-dev libspdlog-dev nlohmann-json3-dev libasio-dev libssl-dev libgtest-dev libbenchmark-dev
   zlib1g-dev ca-certificates)
@@ -9,16 +10,12 @@ python="${1:-$(user_python)}"
 
 runs() { "$@" >/dev/null 2>&1; }
 
-cmake_is_new_enough() {
-  local version
-  version="$(cmake --version 2>/dev/null | sed -n '1s/[^0-9]*//p')"
-  [[ -n "$version" ]] && printf '3.22\n%s\n' "$version" | sort -C -V
-}
-
+# The compiler is g++, or what CXX names.
 compiler_is_new_enough() {
-  local major
-  major="$(g++ -dumpversion 2>/dev/null | cut -d. -f1)"
-  [[ -n "$major" ]] && ((major >= 11))
+  local compiler="${CXX:-g++}" major least=11
+  major="$("$compiler" -dumpversion 2>/dev/null | cut -d. -f1)"
+  [[ "$("$compiler" --version 2>/dev/null)" != *clang* ]] || least=14
+  [[ -n "$major" ]] && ((major >= least))
 }
 
 missing_tools() {
@@ -32,7 +29,8 @@ missing_tools() {
 missing_libraries() {
   local package
   for package in "${LIBRARIES[@]}"; do
-    [[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" == installed ]] || echo "$package"
+    [[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" == installed ]] || is_unpacked "$package" ||
+      echo "$package"
   done
 }
 
@@ -58,6 +56,19 @@ print("\n".join(package for _, package in parts))
 PYTHON
 }
 
+# Libraries come from packages that are unpacked, cmake and ninja from PyPI (setup_venv.sh); ccache and pkg-config can be missed.
+set_up_without_root() {
+  local package
+  local -a wanted=()
+  compiler_is_new_enough || fail "a C++ compiler is missing, and this is not root. Put g++ 11 or newer on PATH, or name clang++ 14 or
+newer in CXX, or run this, then make again: sudo apt install g++"
+  for package in $(missing_libraries) $python_parts; do
+    [[ "$package" != python3*-venv ]] || package=python3-pip-whl # .venv needs no more of it
+    is_unpacked "$package" || wanted+=("$package")
+  done
+  ((${#wanted[@]} == 0)) || unpack_packages "${wanted[@]}" || install_packages "${wanted[@]}" # which says what to run by hand
+}
+
 if ! have dpkg-query || ! have apt-get; then
   missing="$(missing_tools | tr '\n' ' ')"
   [[ -z "$missing" ]] || fail "this is neither Debian nor Ubuntu; install what these packages hold: $missing${LIBRARIES[*]}"
@@ -68,6 +79,7 @@ python_parts="$(missing_python_parts)"
 mapfile -t missing < <(missing_tools; missing_libraries; [[ -z "$python_parts" ]] || echo "$python_parts")
 ((${#missing[@]})) || exit 0
 
+root_command >/dev/null || { set_up_without_root && exit 0; }
 install_packages "${missing[@]}"
 cmake_is_new_enough || fail "cmake 3.22 or newer is needed, this system has $(cmake --version | head -n 1)"
-compiler_is_new_enough || fail "g++ 11 or newer is needed, this system has $(g++ --version | head -n 1)"
+compiler_is_new_enough || fail "g++ 11 or clang++ 14, or newer, is needed; ${CXX:-g++} is $("${CXX:-g++}" --version | head -n 1)"

@@ -31,8 +31,34 @@ PYTHON
 
 make_empty_venv() {
   say "making .venv with $python"
-  "$python" -m venv --clear "$@" "$VENV"
+  if "$python" -c 'import ensurepip' 2>/dev/null; then
+    "$python" -m venv --clear "$@" "$VENV"
+  else
+    "$python" -m venv --clear --without-pip "$@" "$VENV"
+    install_pip
+  fi
   echo "$ROOT/python" >"$(site_packages)/bluefog-develop.pth"
+}
+
+# Where Debian's python3-venv is not installed and cannot be: pip from the package that it would have unpacked.
+install_pip() {
+  local wheel
+  wheel="$(compgen -G "$DEPS/usr/share/python-wheels/pip-*.whl")" || fail "$python has no ensurepip, and there is no pip in .deps"
+  PYTHONPATH="$wheel" "$PYTHON" -m pip install --quiet --no-index "$wheel" >&2
+}
+
+# Without root, these come from PyPI.
+install_build_tools() {
+  local -a tools=()
+  cmake_is_new_enough || tools+=("cmake>=3.22,<4")
+  have ninja || tools+=(ninja)
+  ((${#tools[@]})) || return 0
+  pip_install --quiet "${tools[@]}"
+  mkdir -p "$DEPS/bin"
+  local tool
+  for tool in cmake ctest cpack ninja; do
+    [[ ! -x "$VENV/bin/$tool" ]] || ln -sfn "$VENV/bin/$tool" "$DEPS/bin/$tool"
+  done
 }
 
 site_packages() { "$PYTHON" -c 'import sysconfig; print(sysconfig.get_paths()["purelib"])'; }
@@ -101,6 +127,7 @@ main() {
   fi
   say "installing Python packages into .venv"
   pip_install --quiet -r "$SCRIPTS/requirements.txt"
+  install_build_tools
   echo "$choice" >"$CHOICE"
   echo "$key" >"$STAMP"
 }

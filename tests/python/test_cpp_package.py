@@ -1,42 +1,195 @@
-"""The installed library serves a C++ project of its own, as the README says."""
+"""What is installed serves C++ projects of their own, as the README and docs/cpp.md say."""
 
 from __future__ import annotations
 
 import pathlib
 import re
+import shlex
 import subprocess
+import sys
 
-from ranks import REPOSITORY, environment
+import pytest
+from ranks import REPOSITORY, environment, find_bfrun
 from test_readme import BUILD, CMAKE_SNIPPETS, CPP_SNIPPETS
 
+VERSION = (REPOSITORY / "VERSION").read_text().strip()
+SHARED_PROJECT = CMAKE_SNIPPETS[0]
+STATIC_PROJECT = SHARED_PROJECT.replace("REQUIRED", "REQUIRED COMPONENTS static").replace(
+    "bluefog::bluefog", "bluefog::bluefog_static"
+)
 
-def run(*command: str | pathlib.Path) -> str:
+
+def run(*command: str | pathlib.Path, timeout: float = 200, **variables: str) -> str:
     job = subprocess.run(
         [str(part) for part in command],
-        env=environment(),
+        env=environment(**variables),
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        timeout=200,
+        timeout=timeout,
         check=False,
     )
     assert job.returncode == 0, job.stdout
     return job.stdout
 
 
-def test_a_project_that_finds_the_installed_package(tmp_path: pathlib.Path) -> None:
-    prefix = tmp_path / "prefix"
-    run("cmake", "--install", BUILD, "--prefix", prefix)
-    (tmp_path / "consensus.cpp").write_text(CPP_SNIPPETS[0])
-    (tmp_path / "CMakeLists.txt").write_text(CMAKE_SNIPPETS[0])
-    build = tmp_path / "build"
-    run("cmake", "-G", "Ninja", "-S", tmp_path, "-B", build, f"-DCMAKE_PREFIX_PATH={prefix}")
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """Everything installed, in a folder whose path the build does not know."""
+    folder = tmp_path_factory.mktemp("installed") / "prefix"
+    run("cmake", "--install", BUILD, "--prefix", folder)
+    return folder
+
+
+def only(folder: pathlib.Path, pattern: str) -> pathlib.Path:
+    (found,) = folder.glob(pattern)
+    return found
+
+
+def write_project(folder: pathlib.Path, cmake_lists: str) -> None:
+    (folder / "consensus.cpp").write_text(CPP_SNIPPETS[0])
+    (folder / "CMakeLists.txt").write_text(cmake_lists)
+
+
+def build_project(folder: pathlib.Path, package: pathlib.Path) -> pathlib.Path:
+    build = folder / "build"
+    run("cmake", "-G", "Ninja", "-S", folder, "-B", build, f"-DCMAKE_PREFIX_PATH={package}")
     run("cmake", "--build", build)
-    output = run(prefix / "bin" / "bfrun", "-np", "2", "--tag-output", build / "consensus")
+    return build / "consensus"
+
+
+def assert_reaches_consensus(
+    program: pathlib.Path, bfrun: str | pathlib.Path | None = None, **variables: str
+) -> None:
+    output = run(bfrun or find_bfrun(), "-np", "2", "--tag-output", program, **variables)
     assert [float(value) for value in re.findall(r"rank \d: (\S+)", output)] == [0.5] * 2
 
 
-def test_every_public_header_is_installed(tmp_path: pathlib.Path) -> None:
-    run("cmake", "--install", BUILD, "--prefix", tmp_path, "--component", "library")
-    headers = {path.name for path in (REPOSITORY / "include" / "bluefog").iterdir()} | {"version.hpp"}
-    assert {path.name for path in (tmp_path / "include" / "bluefog").iterdir()} == headers
+def needed_libraries(program: pathlib.Path) -> list[str]:
+    return re.findall(r"NEEDED\s+(\S+)", run("objdump", "-p", program))
+
+
+def test_a_project_that_finds_the_installed_package(tmp_path: pathlib.Path, prefix: pathlib.Path) -> None:
+    write_project(tmp_path, SHARED_PROJECT)
+    program = build_project(tmp_path, prefix)
+    assert "libbluefog.so.1" in needed_libraries(program)
+    assert_reaches_consensus(program, prefix / "bin" / "bfrun")
+
+
+def test_a_project_that_links_the_static_library(tmp_path: pathlib.Path, prefix: pathlib.Path) -> None:
+    write_project(tmp_path, STATIC_PROJECT)
+    program = build_project(tmp_path, prefix)
+    assert "libbluefog.so.1" not in needed_libraries(program)
+    assert_reaches_consensus(program, prefix / "bin" / "bfrun")
+
+
+def test_a_program_that_uses_pkg_config(tmp_path: pathlib.Path, prefix: pathlib.Path) -> None:
+    write_project(tmp_path, "")
+    folder = only(prefix, "lib*/**/pkgconfig")
+    flags = shlex.split(run("pkg-config", "--cflags", "--libs", "bluefog", PKG_CONFIG_PATH=str(folder)))
+    program = tmp_path / "consensus"
+    run("g++", "-std=c++20", tmp_path / "consensus.cpp", "-o", program, *flags)
+    assert_reaches_consensus(program, prefix / "bin" / "bfrun", LD_LIBRARY_PATH=str(folder.parent))
+
+
+def test_without_its_component_the_static_library_is_not_there(
+    tmp_path: pathlib.Path, prefix: pathlib.Path
+) -> None:
+    check = (
+        "if(TARGET bluefog::bluefog_static OR TARGET OpenSSL::SSL)\n  message(FATAL_ERROR found)\nendif()\n"
+    )
+    write_project(tmp_path, SHARED_PROJECT + check)
+    run("cmake", "-G", "Ninja", "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
+
+
+@pytest.mark.parametrize(
+    ("component", "problem"),
+    [("torch", "component torch needs LibTorch"), ("nonsense", "there is no component nonsense")],
+)
+def test_a_component_that_cannot_be_had_is_named(
+    component: str, problem: str, tmp_path: pathlib.Path, prefix: pathlib.Path
+) -> None:
+    write_project(tmp_path, SHARED_PROJECT.replace("REQUIRED", f"REQUIRED COMPONENTS {component}"))
+    command = [
+        "cmake",
+        "-G",
+        "Ninja",
+        "-S",
+        tmp_path,
+        "-B",
+        tmp_path / "build",
+        f"-DCMAKE_PREFIX_PATH={prefix}",
+    ]
+    job = subprocess.run(
+        [*command, "-DCMAKE_DISABLE_FIND_PACKAGE_Torch=ON"], env=environment(), capture_output=True, text=True
+    )
+    assert job.returncode != 0
+    assert problem in " ".join(job.stderr.split())
+
+
+def test_every_public_header_is_installed(prefix: pathlib.Path) -> None:
+    source = REPOSITORY / "include"
+    headers = {path.relative_to(source) for path in source.rglob("*.hpp")}
+    installed = {path.relative_to(prefix / "include") for path in (prefix / "include").rglob("*.hpp")}
+    assert installed == headers | {pathlib.Path("bluefog/version.hpp")}
+
+
+def test_the_version_is_that_of_the_file_version_everywhere(prefix: pathlib.Path) -> None:
+    folder = only(prefix, "lib*/**/pkgconfig")
+    assert run("pkg-config", "--modversion", "bluefog", PKG_CONFIG_PATH=str(folder)).strip() == VERSION
+    assert run(prefix / "bin" / "bfrun", "--version").split()[-1] == VERSION
+    assert run(sys.executable, "-m", "bluefog", "--version").strip() == VERSION
+    assert f'#define BLUEFOG_VERSION "{VERSION}"' in (prefix / "include/bluefog/version.hpp").read_text()
+    release = re.match(r"\d+\.\d+\.\d+", VERSION)
+    assert release is not None, "VERSION is no semantic version"
+    package = only(prefix, "lib*/**/bluefog-config-version.cmake").read_text()
+    assert f'set(PACKAGE_VERSION "{release.group()}")' in package
+    assert f"## {VERSION}" in (REPOSITORY / "CHANGELOG.md").read_text()
+
+
+def test_a_project_that_finds_the_developers_tree(tmp_path: pathlib.Path) -> None:
+    write_project(tmp_path, SHARED_PROJECT)
+    package = pathlib.Path(run(sys.executable, "-m", "bluefog", "--cmake-dir").strip())
+    assert package.is_relative_to(REPOSITORY)
+    assert_reaches_consensus(build_project(tmp_path, package))
+
+
+def compiler_of_the_build() -> str:
+    cache = (BUILD / "CMakeCache.txt").read_text()
+    return re.findall(r"^CMAKE_CXX_COMPILER:\w+=(.*)$", cache, re.MULTILINE)[0]
+
+
+@pytest.fixture(scope="module")
+def wheel_installed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The folder into which pip has unpacked a wheel of this tree."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = (
+        f"-Cbuild-dir={REPOSITORY / 'build' / 'wheel'}"  # kept, so that a second run compiles what changed
+    )
+    pip = [sys.executable, "-m", "pip"]
+    wheel = ["wheel", "--no-deps", "--no-build-isolation", build, "-w", folder, REPOSITORY]
+    run(*pip, *wheel, timeout=1500, CXX=compiler_of_the_build())  # under this name ccache knows its outputs
+    run(*pip, "install", "--no-deps", "--target", folder / "site", only(folder, "bluefog-*.whl"))
+    return folder / "site"
+
+
+@pytest.mark.timeout(1800)
+def test_a_project_that_finds_the_wheel(tmp_path: pathlib.Path, wheel_installed: pathlib.Path) -> None:
+    def ask(option: str) -> str:
+        asked = [sys.executable, "-m", "bluefog", option]
+        return run(*asked, PYTHONPATH=str(wheel_installed)).strip()
+
+    write_project(tmp_path, SHARED_PROJECT)
+    package = pathlib.Path(ask("--cmake-dir"))
+    assert package.is_relative_to(wheel_installed)
+    assert_reaches_consensus(build_project(tmp_path, package), wheel_installed / "bin" / "bfrun")
+    assert (pathlib.Path(ask("--include-dir")) / "bluefog" / "bluefog.hpp").exists()
+    assert ask("--version") == VERSION
+
+
+@pytest.mark.timeout(1800)
+def test_a_wheel_holds_no_torch_and_no_second_name_of_a_library(wheel_installed: pathlib.Path) -> None:
+    libraries = [path for path in (wheel_installed / "bluefog").rglob("*.so*") if path.is_file()]
+    assert sorted(path.name.split(".")[0] for path in libraries) == ["_core", "libbluefog"]
+    needed = {name for path in libraries for name in needed_libraries(path)}
+    assert not [name for name in needed if "torch" in name or "c10" in name]

@@ -1,0 +1,8 @@
+# find_package(bluefog COMPONENTS static)
+find_package(OpenSSL 3.0 QUIET COMPONENTS SSL Crypto)
+if(OpenSSL_FOUND)
+  include("${CMAKE_CURRENT_LIST_DIR}/bluefog-static-targets.cmake")
+  set(bluefog_static_FOUND TRUE)
+else()
+  set(bluefog_NOT_FOUND_MESSAGE "component static needs OpenSSL 3.0 or newer, which was not found")
+endif()
