@@ -1,6 +1,6 @@
 # Every recipe is one script of scripts/; the scripts set up what they need, so any target may be the first.
 .DEFAULT_GOAL := help
-.PHONY: help setup build quickstart test test-cpp test-python test-cluster test-old-torch test-asan test-tsan fuzz benchmark benchmark-hosts test-setup abi abi-renew deb wheels format lint clean
+.PHONY: help setup build quickstart test test-cpp test-python test-cluster test-old-torch test-asan test-tsan fuzz benchmark benchmark-hosts test-setup abi abi-renew deb wheels docs format lint clean
 
 # NP: number of ranks of the quickstart.  TORCH: which torch to install (see `make help`).
 NP ?= 4
@@ -51,6 +51,8 @@ deb:          ## make Debian packages of the library, its headers and the tools,
 	@scripts/deb.sh
 wheels:       ## make wheels with PYTHONS (the one of .venv) in dist/, with all they need but torch
 	@scripts/wheels.sh $(PYTHONS)
+docs:         ## write the reference of the public headers to build/docs/html; installs doxygen
+	@scripts/docs.sh
 format:       ## rewrite the sources as clang-format and ruff want them
 	@scripts/lint.sh --fix
 lint:         ## check format, clang-tidy, ruff, mypy and shellcheck

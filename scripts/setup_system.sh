@@ -5,7 +5,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/deps.sh"
 
 LIBRARIES=(libcli11-dev libspdlog-dev nlohmann-json3-dev libasio-dev libssl-dev libgtest-dev libbenchmark-dev
-  zlib1g-dev ca-certificates)
+  libeigen3-dev zlib1g-dev ca-certificates)
 python="${1:-$(user_python)}"
 
 runs() { "$@" >/dev/null 2>&1; }

@@ -5,17 +5,22 @@
 //   bfrun -np 4 ./logistic_regression --method exact-diffusion
 //
 // Ranks differ in their data, so diffusion ends at a distance from the optimum that is proportional to the
-// step size. Exact diffusion corrects that and goes on to the optimum. (Yuan, Ying, Zhao, Sayed, "Exact
-// Diffusion for Distributed Optimization and Learning", 2018) The graph is a ring, whose weights are
-// symmetric, as exact diffusion asks.
+// step size. Exact diffusion and gradient tracking correct that and go on to the optimum; push-sum does not,
+// but needs no symmetric weights. The graph is a ring, whose weights are symmetric, as exact diffusion asks.
+//
+// The vectors are Eigen's: maps of the memory that the library mixes in place, without a copy.
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <map>
+#include <span>
 #include <string>
 
 #include <CLI/CLI.hpp>
+#include <Eigen/Dense>
 
 #include <bluefog/bluefog.hpp>
 
@@ -23,12 +28,15 @@
 
 namespace {
 
-using Vector = std::vector<double>;
+using Vector = Eigen::VectorXd;
+/// A vector in somebody else's memory.
+using View = Eigen::Map<Vector>;
+using ConstView = Eigen::Map<const Vector>;
 
 struct Options {
   std::string method = "exact-diffusion";
-  std::size_t features = 10;
-  std::size_t samples = 200;
+  Eigen::Index features = 10;
+  Eigen::Index samples = 200;
   std::size_t iterations = 1000;
   std::size_t report_every = 100;
   double step = 0.2;
@@ -36,133 +44,104 @@ struct Options {
   std::uint64_t seed = 2024;
 };
 
+ConstView view(std::span<const double> values) {
+  return {values.data(), static_cast<Eigen::Index>(values.size())};
+}
+View view(std::span<double> values) {
+  return {values.data(), static_cast<Eigen::Index>(values.size())};
+}
+
 /// f(x) = mean over samples of log(1 + exp(-label * feature . x)) + regularization / 2 * |x|^2.
 class Data {
  public:
-  Data(const Options& options, int rank) : options_(options), labels_(options.samples) {
+  Data(const Options& options, int rank)
+      : regularization_(options.regularization),
+        features_(options.samples, options.features),
+        labels_(options.samples) {
     using bluefog::examples::SplitMix64;
     SplitMix64 common(options.seed);
     SplitMix64 own(options.seed + 1 + static_cast<std::uint64_t>(rank));
     Vector truth(options.features);
     for (double& value : truth)
       value = common.normal() + own.normal();  // every rank sees the world differently
-    features_.resize(options.samples * options.features);
-    for (double& value : features_) value = own.normal();
-    for (std::size_t s = 0; s < options.samples; ++s) {
-      labels_[s] = own.uniform() < 1 / (1 + std::exp(-margin(s, truth))) ? 1.0 : -1.0;
+    std::generate_n(features_.data(), features_.size(), [&own] { return own.normal(); });
+    const Vector margins = features_ * truth;
+    for (Eigen::Index s = 0; s < options.samples; ++s) {
+      labels_[s] = own.uniform() < 1 / (1 + std::exp(-margins[s])) ? 1.0 : -1.0;
     }
   }
 
-  [[nodiscard]] Vector gradient(std::span<const double> x) const {
-    Vector result(x.size());
-    for (std::size_t j = 0; j < x.size(); ++j) result[j] = options_.regularization * x[j];
-    for (std::size_t s = 0; s < options_.samples; ++s) {
-      const double slope = -labels_[s] / (1 + std::exp(labels_[s] * margin(s, x)));
-      for (std::size_t j = 0; j < x.size(); ++j) {
-        result[j] += slope * features_[s * options_.features + j] / static_cast<double>(options_.samples);
-      }
-    }
-    return result;
+  [[nodiscard]] Vector gradient(const Eigen::Ref<const Vector>& x) const {
+    const Eigen::ArrayXd margins = labels_.array() * (features_ * x).array();
+    const Vector slopes = -labels_.array() / (1 + margins.exp()) / static_cast<double>(labels_.size());
+    return features_.transpose() * slopes + regularization_ * x;
   }
 
  private:
-  [[nodiscard]] double margin(std::size_t sample, std::span<const double> x) const {
-    double sum = 0;
-    for (std::size_t j = 0; j < x.size(); ++j) sum += features_[sample * options_.features + j] * x[j];
-    return sum;
-  }
-
-  const Options& options_;
-  Vector features_;  ///< row by row
-  Vector labels_;    ///< 1 or -1
+  double regularization_;
+  Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>
+      features_;   ///< a row for each sample
+  Vector labels_;  ///< 1 or -1
 };
 
-double norm(std::span<const double> x) {
-  double sum = 0;
-  for (const double value : x) sum += value * value;
-  return std::sqrt(sum);
+/// The mean of a vector over all ranks.
+Vector mean_of(bluefog::Context& context, Vector own) {
+  const std::span values(own.data(), static_cast<std::size_t>(own.size()));
+  context.allreduce(values, values);
+  return own;
 }
 
 /// The minimum of the mean loss, by gradient descent on all data; to compare with.
 Vector find_optimum(bluefog::Context& context, const Data& data, const Options& options) {
   constexpr std::size_t enough = 20'000;
-  Vector x(options.features);
+  Vector x = Vector::Zero(options.features);
   for (std::size_t k = 0; k < enough; ++k) {
-    Vector gradient = data.gradient(x);
-    context.allreduce(std::span<const double>(gradient), std::span(gradient));
-    if (norm(gradient) < 1e-14) break;  // equal on all ranks, to the bit
-    for (std::size_t j = 0; j < x.size(); ++j) x[j] -= options.step * gradient[j];
+    const Vector gradient = mean_of(context, data.gradient(x));
+    if (gradient.norm() < 1e-14) break;  // equal on all ranks, to the bit
+    x -= options.step * gradient;
   }
   return x;
 }
 
-class Solver {
- public:
-  Solver(bluefog::Context& context, const Options& options)
-      : context_(context),
-        options_(options),
-        data_(options, context.rank()),
-        optimum_(find_optimum(context, data_, options)),
-        x_(context.make_shared<double>(options.features)),
-        psi_before_(options.features) {
-    mixing_.schedule = bluefog::static_schedule(bluefog::ring_graph(context.size()));
-    // x_i + sum of w_ij (x_j - x_i): with rounded weights the plain sum would drift.
-    mixing_.form = bluefog::MixingForm::Difference;
-    mixing_.meet = true;
-  }
+bluefog::MakeAlgorithm algorithm_for(const std::string& method, int ranks) {
+  bluefog::DecentralizedOptions mixing;
+  mixing.schedule = bluefog::static_schedule(bluefog::ring_graph(ranks));
+  const std::map<std::string, bluefog::MakeAlgorithm> algorithms{
+      {"diffusion", bluefog::algorithm_of<bluefog::AdaptThenCombine>(mixing)},
+      {"consensus", bluefog::algorithm_of<bluefog::AdaptWithCombine>(mixing)},
+      {"exact-diffusion", bluefog::algorithm_of<bluefog::ExactDiffusion>(mixing)},
+      {"gradient-tracking", bluefog::algorithm_of<bluefog::GradientTracking>(mixing)},
+      {"push-sum", bluefog::algorithm_of<bluefog::StochasticGradientPush>(mixing)},
+  };
+  return algorithms.at(method);
+}
 
-  /// x <- mix(x - step * gradient)
-  void diffuse() {
-    const Vector gradient = data_.gradient(x_.span());
-    for (std::size_t j = 0; j < x_.size(); ++j) x_[j] -= options_.step * gradient[j];
-    context_.neighbor_allreduce(x_.span(), x_.span(), mixing_);
-  }
-
-  /// psi = x - step * gradient; phi = psi + x - psi of the step before; x <- (phi + mix(phi)) / 2
-  void diffuse_exactly() {
-    const Vector gradient = data_.gradient(x_.span());
-    Vector phi(x_.size());
-    for (std::size_t j = 0; j < x_.size(); ++j) {
-      const double psi = x_[j] - options_.step * gradient[j];
-      phi[j] = psi + x_[j] - psi_before_[j];
-      psi_before_[j] = psi;
-      x_[j] = phi[j];
-    }
-    context_.neighbor_allreduce(x_.span(), x_.span(), mixing_);
-    for (std::size_t j = 0; j < x_.size(); ++j) x_[j] = (phi[j] + x_[j]) / 2;
-  }
-
-  /// Distance of the ranks from the optimum (root of the mean square, relative), and gradient of the mean
-  /// loss at the mean of x.
-  void report(std::size_t iteration) {
-    Vector mean(x_.size());
-    context_.allreduce(x_.span(), std::span(mean));
-    Vector gradient = data_.gradient(mean);
-    context_.allreduce(std::span<const double>(gradient), std::span(gradient));
-    double square = 0;
-    for (std::size_t j = 0; j < x_.size(); ++j) square += (x_[j] - optimum_[j]) * (x_[j] - optimum_[j]);
-    context_.allreduce(std::span<const double>(&square, 1), std::span(&square, 1));
-    if (context_.rank() != 0) return;
-    std::printf("iteration %6zu  distance to the optimum %.3e  gradient norm %.3e\n", iteration,
-                std::sqrt(square) / norm(optimum_), norm(gradient));
-  }
-
- private:
-  bluefog::Context& context_;
-  const Options& options_;
-  Data data_;
-  Vector optimum_;
-  bluefog::SharedArray<double> x_;  ///< starts at zero
-  Vector psi_before_;
-  bluefog::NeighborAllreduceOptions mixing_;
-};
+/// Distance of the ranks from the optimum (root of the mean square, relative), and gradient of the mean loss
+/// at the mean of x. Collective.
+void report(bluefog::Context& context, const Data& data, const Vector& optimum, const Vector& x,
+            std::size_t iteration) {
+  const Vector gradient = mean_of(context, data.gradient(mean_of(context, x)));
+  const double square = mean_of(context, Vector::Constant(1, (x - optimum).squaredNorm()))[0];
+  if (context.rank() != 0) return;
+  std::printf("iteration %6zu  distance to the optimum %.3e  gradient norm %.3e\n", iteration,
+              std::sqrt(square) / optimum.norm(), gradient.norm());
+}
 
 void run(const Options& options) {
   bluefog::Context context;
-  Solver solver(context, options);
+  const Data data(options, context.rank());
+  const Vector optimum = find_optimum(context, data, options);
+  const auto x = context.make_shared<double>(static_cast<std::size_t>(options.features));  // zeros
+  bluefog::Descent<double> descent(
+      context, x.span(),
+      [&data](std::span<const double> at, std::span<double> gradient) {
+        view(gradient) = data.gradient(view(at));
+      },
+      algorithm_for(options.method, context.size()));
   for (std::size_t k = 0; k <= options.iterations; ++k) {
-    if (k % options.report_every == 0 || k == options.iterations) solver.report(k);
-    if (k < options.iterations) options.method == "diffusion" ? solver.diffuse() : solver.diffuse_exactly();
+    if (k % options.report_every == 0 || k == options.iterations)
+      report(context, data, optimum, view(x.span()), k);
+    if (k < options.iterations) descent.step(options.step);
   }
 }
 
@@ -173,7 +152,7 @@ int main(int argc, char** argv) {
   CLI::App app("Decentralized logistic regression");
   app.add_option("--method", options.method)
       ->capture_default_str()
-      ->check(CLI::IsMember({"diffusion", "exact-diffusion"}));
+      ->check(CLI::IsMember({"diffusion", "consensus", "exact-diffusion", "gradient-tracking", "push-sum"}));
   app.add_option("--features", options.features)->capture_default_str();
   app.add_option("--samples", options.samples, "of each rank")
       ->capture_default_str()

@@ -27,11 +27,14 @@ namespace bluefog {
 ///     algorithm.end_step();           // may change the parameters
 class AnyAlgorithm {
  public:
+  /// Of ranks that make the same number of steps.
   explicit AnyAlgorithm(std::unique_ptr<DecentralizedAlgorithm> synchronous)
       : algorithm_(std::move(synchronous)) {}
+  /// Of ranks that do not wait for each other.
   explicit AnyAlgorithm(std::unique_ptr<AsynchronousMixing> asynchronous)
       : algorithm_(std::move(asynchronous)) {}
 
+  /// Before the gradient is computed.
   void begin_gradient() {
     std::visit([](auto& algorithm) { begin_gradient_of(*algorithm); }, algorithm_);
   }
@@ -39,6 +42,7 @@ class AnyAlgorithm {
   void begin_step(double step_size) {
     std::visit([step_size](auto& algorithm) { begin_step_of(*algorithm, step_size); }, algorithm_);
   }
+  /// After the optimizer's step.
   void end_step() {
     std::visit([](auto& algorithm) { algorithm->end_step(); }, algorithm_);
   }
@@ -83,7 +87,9 @@ class MakeAlgorithm {
   MakeAlgorithm(Make make, bool uses_gradients = true)  // NOLINT
       : make_(std::move(make)), uses_gradients_(uses_gradients) {}
 
+  /// Whether it makes one.
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(make_); }
+  /// Whether it needs the gradients' memory.
   [[nodiscard]] bool uses_gradients() const noexcept { return uses_gradients_; }
   /// @throws InvalidArgument if it makes none, or as the algorithm
   [[nodiscard]] AnyAlgorithm operator()(Context& context, const std::vector<Tensor>& parameters,

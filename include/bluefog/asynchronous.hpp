@@ -20,6 +20,7 @@ namespace optim {
 class AsynchronousAlgorithm;
 }
 
+/// What every asynchronous mixing takes.
 struct AsynchronousOptions {
   /// Of the windows: "<name>.0" for the first bucket, and so on. Equal on all ranks.
   std::string name = "asynchronous";
@@ -54,19 +55,26 @@ class BLUEFOG_API AsynchronousMixing {
   AsynchronousMixing(const AsynchronousMixing&) = delete;
   AsynchronousMixing& operator=(const AsynchronousMixing&) = delete;
 
+  /// What this rank has goes on its way.
   void begin_exchange();
   /// Whether end_exchange() need not wait any more, after at most `patience`.
   [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience);
+  /// Mixes in what has come; waits for what this rank has sent.
   void end_exchange();
+  /// From now on the optimizer may change the parameters.
   void begin_step();
+  /// The optimizer has changed them.
   void end_step();
   /// Collective among neighbours: frees the windows. The parameters keep their values.
   void close();
 
+  /// Of the next exchanges.
   AsynchronousWeights weights;
 
  protected:
+  /// For the classes below.
   explicit AsynchronousMixing(std::unique_ptr<optim::AsynchronousAlgorithm> algorithm);
+  /// What does the work.
   std::unique_ptr<optim::AsynchronousAlgorithm> algorithm_;
 };
 
@@ -74,6 +82,7 @@ class BLUEFOG_API AsynchronousMixing {
 /// they came last, becomes the parameters: x <- mean(x, buffers) - step(gradient at the old x).
 class BLUEFOG_API WindowPutMixing final : public AsynchronousMixing {
  public:
+  /// What its constructor takes.
   using Options = AsynchronousOptions;
   /// Collective among neighbours. @param buckets  must live until close()
   WindowPutMixing(Context& context, const std::vector<Tensor>& buckets,
@@ -84,7 +93,9 @@ class BLUEFOG_API WindowPutMixing final : public AsynchronousMixing {
 /// are in memory of Context::allocate_shared, and never in the middle of a step.
 class BLUEFOG_API WindowGetMixing final : public AsynchronousMixing {
  public:
+  /// What its constructor takes.
   using Options = AsynchronousOptions;
+  /// Collective among neighbours. @param buckets  must live until close()
   WindowGetMixing(Context& context, const std::vector<Tensor>& buckets,
                   const AsynchronousOptions& options = {});
 };
@@ -97,7 +108,9 @@ class BLUEFOG_API WindowGetMixing final : public AsynchronousMixing {
 /// given nearly all of its weight to one that rests gives no more until some comes back.
 class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
  public:
+  /// What its constructor takes.
   using Options = AsynchronousOptions;
+  /// Collective among neighbours. @param buckets  must live until close()
   PushSumMixing(Context& context, const std::vector<Tensor>& buckets,
                 const AsynchronousOptions& options = {});
   /// Push-sum weight of the first bucket.
@@ -110,7 +123,9 @@ class BLUEFOG_API PushSumMixing final : public AsynchronousMixing {
 /// into the parameters.
 class BLUEFOG_API PairwiseMixing final : public AsynchronousMixing {
  public:
+  /// What its constructor takes.
   using Options = AsynchronousOptions;
+  /// Collective among neighbours. @param buckets  must live until close()
   PairwiseMixing(Context& context, const std::vector<Tensor>& buckets,
                  const AsynchronousOptions& options = {});
 };

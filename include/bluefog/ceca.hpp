@@ -40,9 +40,11 @@ enum class CecaState : std::uint8_t { X, H };
 
 /// What all ranks do in one round.
 struct CecaRound {
+  /// Which of its vectors each rank sends.
   CecaState sent;
   /// How far x and h move towards what arrives; 1: they become it.
   double x_weight;
+  /// As x_weight, of h.
   double h_weight;
 
   /// x <- x + x_weight (received - x), and h alike. All of the same number of elements.
@@ -73,9 +75,11 @@ class BLUEFOG_API CecaSchedule {
   /// @throws InvalidArgument for a size below 1, for odd ones from 3 up
   [[nodiscard]] static CecaSchedule one_port(int size);
 
+  /// Number of ranks.
   [[nodiscard]] int size() const { return deliveries_->size(); }
   /// Rounds until x is the exact mean, ceil(log2 size); 1 for a job of one.
   [[nodiscard]] std::uint64_t period() const { return deliveries_->period(); }
+  /// Round t.
   [[nodiscard]] CecaRound round(std::uint64_t t) const;
   /// Who receives from whom: a schedule of permutations, whose round t gives each rank what its sender sent,
   /// to be had with neighbor_allreduce. Of the same size and period.

@@ -20,6 +20,7 @@ struct BLUEFOG_API Config {
   /// BLUEFOG_RANK, BLUEFOG_SIZE: which rank of how many; set by bfrun. Without them: what torchrun, mpirun or
   /// srun say; else a job of one.
   int rank = 0;
+  /// Number of ranks of the job.
   int size = 1;
   /// BLUEFOG_RENDEZVOUS: where the ranks meet: "unix:@name", as bfrun sets it; or "host:port" or
   /// "host:first-last", TCP ports at one of which rank 0's host listens. Without it, MASTER_ADDR with the

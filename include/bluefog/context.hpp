@@ -41,30 +41,41 @@ class BLUEFOG_API Context {
  public:
   /// Joins the job that the environment describes (bfrun sets it), or a job of one without it.
   Context() : Context(Config::from_environment()) {}
+  /// Joins the job that `config` describes. @throws InvalidArgument for values that make no sense
   explicit Context(const Config& config);
   /// `size` ranks of a new job inside this process, for threads: tests, notebooks, experiments.
   [[nodiscard]] static std::vector<Context> in_process(int size, const Config& config = {});
+  /// The other is in no job afterwards.
   Context(Context&&) noexcept;
+  /// Shuts down what it was before.
   Context& operator=(Context&&) noexcept;
   ~Context();
 
+  /// From 0.
   [[nodiscard]] int rank() const;
+  /// Number of ranks of the job.
   [[nodiscard]] int size() const;
   /// Rank and number of ranks within the machine, or within the pretended machine
   /// (BLUEFOG_NODES_PER_MACHINE).
   [[nodiscard]] int local_rank() const;
+  /// Ranks of the own machine.
   [[nodiscard]] int local_size() const;
+  /// Number of the own machine, from 0 in the order of ranks.
   [[nodiscard]] int machine_rank() const;
+  /// Number of machines.
   [[nodiscard]] int machine_size() const;
   /// Hosts over which the ranks are spread; those of one share memory. Pretended machines do not count.
   [[nodiscard]] int host_count() const;
+  /// What it was made from, with the rank and size that it has.
   [[nodiscard]] const Config& config() const;
 
   /// Collective: every rank gives the same graph. `weighted`: use its weights; else the uniform mean over
   /// in-neighbours and self. @throws InvalidArgument for a wrong size, Mismatch when ranks give different
   /// graphs; the old one stays
   void set_topology(const Topology& topology, bool weighted = false);
+  /// The one that was set last; exponential-2 at first.
   [[nodiscard]] Topology topology() const;
+  /// Whether its weights are used.
   [[nodiscard]] bool is_topology_weighted() const;
 
   /// Of the machines, for hierarchical_neighbor_allreduce. Local: every rank gives the same graph, which
@@ -72,6 +83,7 @@ class BLUEFOG_API Context {
   void set_machine_topology(const Topology& topology, bool weighted = false);
   /// None until it is set.
   [[nodiscard]] std::optional<Topology> machine_topology() const;
+  /// Whether its weights are used.
   [[nodiscard]] bool is_machine_topology_weighted() const;
 
   /// Shared memory of this rank. @throws Error when the arena or the machine's memory is exhausted
@@ -83,6 +95,7 @@ class BLUEFOG_API Context {
     const bool fits = count <= most_shared_bytes / sizeof(T);
     return SharedArray<T>(allocate_shared(fits ? count * sizeof(T) : most_shared_bytes + 1));
   }
+  /// Where the byte at this address lives.
   [[nodiscard]] MemoryKind memory_kind(const void* address) const;
 
   /// output_i <- sum over sources j of src_weights_i[j] * dst_weights_j[i] * input_j, plus self_weight_i *
@@ -90,6 +103,7 @@ class BLUEFOG_API Context {
   /// topology's weights if it was set weighted. Floating dtypes. output has the shape of input and may be
   /// input. With a group and no weights: exponential-2 graph of the group.
   void neighbor_allreduce(ConstTensor input, Tensor output, const NeighborAllreduceOptions& options = {});
+  /// The same, without waiting.
   [[nodiscard]] Handle neighbor_allreduce_async(ConstTensor input, Tensor output,
                                                 const NeighborAllreduceOptions& options = {});
 
@@ -106,6 +120,7 @@ class BLUEFOG_API Context {
   /// ranks. @throws TopologyMissing without weights, schedule and machine topology
   void hierarchical_neighbor_allreduce(ConstTensor input, Tensor output,
                                        const HierarchicalNeighborAllreduceOptions& options = {});
+  /// The same, without waiting.
   [[nodiscard]] Handle hierarchical_neighbor_allreduce_async(
       ConstTensor input, Tensor output, const HierarchicalNeighborAllreduceOptions& options = {});
 
@@ -113,26 +128,31 @@ class BLUEFOG_API Context {
   /// self excluded. First extents may differ. All dtypes.
   [[nodiscard]] GatheredTensor neighbor_allgather(ConstTensor input,
                                                   const NeighborAllgatherOptions& options = {});
+  /// The same, without waiting.
   [[nodiscard]] Handle neighbor_allgather_async(ConstTensor input,
                                                 const NeighborAllgatherOptions& options = {});
 
   /// Sum or mean over the group, in ascending rank order. Mean: floating dtypes; Sum: all but bool. output
   /// may be input.
   void allreduce(ConstTensor input, Tensor output, const AllreduceOptions& options = {});
+  /// The same, without waiting.
   [[nodiscard]] Handle allreduce_async(ConstTensor input, Tensor output,
                                        const AllreduceOptions& options = {});
 
   /// Concatenation along dimension 0 of all tensors of the group, in its order. First extents may differ. All
   /// dtypes.
   [[nodiscard]] GatheredTensor allgather(ConstTensor input, const OperationOptions& options = {});
+  /// The same, without waiting.
   [[nodiscard]] Handle allgather_async(ConstTensor input, const OperationOptions& options = {});
 
   /// tensor <- the root's tensor. `root` is a global rank of the group. All dtypes.
   void broadcast(Tensor tensor, int root, const OperationOptions& options = {});
+  /// The same, without waiting.
   [[nodiscard]] Handle broadcast_async(Tensor tensor, int root, const OperationOptions& options = {});
 
   /// Returns when every member of the group has called it.
   void barrier(const OperationOptions& options = {});
+  /// The same, without waiting.
   [[nodiscard]] Handle barrier_async(const OperationOptions& options = {});
 
   /// Opens a window on `tensor`. Collective among neighbours: each gives the same name, dtype and shape, and
@@ -140,6 +160,7 @@ class BLUEFOG_API Context {
   /// argument or a name that is in use, Mismatch when neighbours disagree
   [[nodiscard]] Window create_window(const std::string& name, Tensor tensor,
                                      const WindowOptions& options = {});
+  /// The same, without waiting.
   [[nodiscard]] WindowCreation create_window_async(const std::string& name, Tensor tensor,
                                                    const WindowOptions& options = {});
   /// @throws InvalidArgument for a name of no window
@@ -148,6 +169,7 @@ class BLUEFOG_API Context {
   [[nodiscard]] std::vector<std::string> window_names() const;
   /// Whether window operations move push-sum weights along with their tensors; off at first. Local.
   void use_associated_p(bool on);
+  /// What use_associated_p() was told last.
   [[nodiscard]] bool uses_associated_p() const;
 
   /// What this rank has done since it joined, and on whom it waited. Cheap, but not for every step.

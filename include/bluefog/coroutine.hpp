@@ -122,10 +122,14 @@ class Promise<void> : public PromiseBase {
 template <class T>
 class [[nodiscard]] Task {
  public:
+  /// What the language asks for.
   using promise_type = coroutine::Promise<T>;
 
+  /// Made by the language.
   explicit Task(std::coroutine_handle<promise_type> coroutine) noexcept : coroutine_(coroutine) {}
+  /// The other has no coroutine afterwards.
   Task(Task&& other) noexcept : coroutine_(std::exchange(other.coroutine_, nullptr)) {}
+  /// Both change places.
   Task& operator=(Task&& other) noexcept {
     std::swap(coroutine_, other.coroutine_);
     return *this;

@@ -30,6 +30,7 @@ enum class CommunicationType : std::uint8_t {
   Empty,  ///< with nobody
 };
 
+/// What every algorithm takes.
 struct DecentralizedOptions {
   /// Of the operations: no two algorithms in use have the same. Equal on all ranks.
   std::string name = "decentralized";
@@ -45,11 +46,17 @@ struct DecentralizedOptions {
 /// What a rank mixes by in the next round instead of a schedule or the topology; see the options of
 /// neighbor_allreduce and hierarchical_neighbor_allreduce.
 struct MixingWeights {
+  /// Of the own tensor; with src_weights or src_machine_weights.
   std::optional<double> self_weight;
+  /// Of the tensors received, by rank.
   std::optional<Weights> src_weights;
+  /// Ranks to send to, with factors.
   std::optional<Weights> dst_weights;
+  /// Of the means received, by machine.
   std::optional<Weights> src_machine_weights;
+  /// Machines to send to, with factors.
   std::optional<Weights> dst_machine_weights;
+  /// As in NeighborAllreduceOptions.
   bool check_topology = false;
 };
 
@@ -73,9 +80,11 @@ class BLUEFOG_API DecentralizedAlgorithm {
   DecentralizedAlgorithm(const DecentralizedAlgorithm&) = delete;
   DecentralizedAlgorithm& operator=(const DecentralizedAlgorithm&) = delete;
 
+  /// Before the gradient is computed.
   void begin_gradient();
   /// @param step_size  the learning rate, greater than 0 unless the step changes nothing
   void begin_step(double step_size);
+  /// After the optimizer's step.
   void end_step();
 
   /// What the algorithm remembers from step to step beside the numbers of rounds and steps, always in the
@@ -91,12 +100,16 @@ class BLUEFOG_API DecentralizedAlgorithm {
   void restart(std::uint64_t round);
 
  protected:
+  /// For the classes below.
   explicit DecentralizedAlgorithm(std::unique_ptr<optim::SynchronousAlgorithm> algorithm);
+  /// What does the work.
   std::unique_ptr<optim::SynchronousAlgorithm> algorithm_;
 };
 
+/// What AdaptWithCombine takes.
 struct AdaptWithCombineOptions : DecentralizedOptions {
   AdaptWithCombineOptions() = default;
+  /// What every algorithm takes, and the default for the rest.
   AdaptWithCombineOptions(const DecentralizedOptions& common) : DecentralizedOptions(common) {}  // NOLINT
   /// Mix while the gradient is computed (true), into a second buffer, which is copied in afterwards; or in
   /// place, between gradient and step (false). The results are the same. Unset: while the gradient is
@@ -108,6 +121,7 @@ struct AdaptWithCombineOptions : DecentralizedOptions {
 /// (Chen and Sayed 2012; Lian et al. 2017)
 class BLUEFOG_API AdaptWithCombine final : public DecentralizedAlgorithm {
  public:
+  /// What its constructor takes.
   using Options = AdaptWithCombineOptions;
   /// @param parameters  must live as long as the algorithm; so must all tensors below
   /// @throws InvalidArgument for a schedule that does not preserve constants and the mean, or of another size
@@ -120,6 +134,7 @@ class BLUEFOG_API AdaptWithCombine final : public DecentralizedAlgorithm {
 /// Adapt then combine, or diffusion: x <- mix(x - a g(x)). (Chen and Sayed 2012)
 class BLUEFOG_API AdaptThenCombine final : public DecentralizedAlgorithm {
  public:
+  /// What its constructor takes.
   using Options = DecentralizedOptions;
   /// @throws InvalidArgument as AdaptWithCombine
   AdaptThenCombine(Context& context, const std::vector<Tensor>& parameters,
@@ -131,7 +146,10 @@ class BLUEFOG_API AdaptThenCombine final : public DecentralizedAlgorithm {
 /// Every rank makes the step of the mean gradient. A schedule is not used.
 class BLUEFOG_API GradientAllreduce final : public DecentralizedAlgorithm {
  public:
+  /// What its constructor takes.
   using Options = DecentralizedOptions;
+  /// @param gradients  must live as long as the algorithm
+  /// @throws InvalidArgument for a dtype without a mean, steps_per_round other than 1
   GradientAllreduce(Context& context, const std::vector<Tensor>& gradients,
                     const DecentralizedOptions& options = {});
   /// Starts to average one of the tensors already, while others are still being computed; begin_step() waits
@@ -144,6 +162,7 @@ class BLUEFOG_API GradientAllreduce final : public DecentralizedAlgorithm {
 /// schedules too. Two vectors a step. (Aug-DGM, Xu et al. 2015; Nedic et al. 2017)
 class BLUEFOG_API GradientTracking final : public DecentralizedAlgorithm {
  public:
+  /// What its constructor takes.
   using Options = DecentralizedOptions;
   /// @throws InvalidArgument as AdaptWithCombine, and for gradients unlike the parameters, steps_per_round
   /// other than 1
@@ -155,6 +174,7 @@ class BLUEFOG_API GradientTracking final : public DecentralizedAlgorithm {
 /// messages. D2 is the same. (Yuan et al. 2018; Tang et al. 2018)
 class BLUEFOG_API ExactDiffusion final : public DecentralizedAlgorithm {
  public:
+  /// What its constructor takes.
   using Options = DecentralizedOptions;
   /// @throws InvalidArgument as AdaptWithCombine; for a schedule with a round that is not symmetric, on which
   /// it need not converge; for steps_per_round other than 1
@@ -162,7 +182,9 @@ class BLUEFOG_API ExactDiffusion final : public DecentralizedAlgorithm {
                  const DecentralizedOptions& options = {});
 };
 
+/// What QuasiGlobalMomentum takes.
 struct QuasiGlobalOptions : DecentralizedOptions {
+  /// b
   double momentum = 0.9;
 };
 
@@ -170,6 +192,7 @@ struct QuasiGlobalOptions : DecentralizedOptions {
 /// (1 - b) (x - x') / a. The optimizer's own momentum is 0. (Lin et al., ICML 2021)
 class BLUEFOG_API QuasiGlobalMomentum final : public DecentralizedAlgorithm {
  public:
+  /// What its constructor takes.
   using Options = QuasiGlobalOptions;
   /// @throws InvalidArgument as GradientTracking, and for a momentum outside of [0, 1)
   QuasiGlobalMomentum(Context& context, const std::vector<Tensor>& parameters,
@@ -180,6 +203,7 @@ class BLUEFOG_API QuasiGlobalMomentum final : public DecentralizedAlgorithm {
 /// amplifies the bias then. (Yuan et al., ICCV 2021)
 class BLUEFOG_API DecentLaM final : public DecentralizedAlgorithm {
  public:
+  /// What its constructor takes.
   using Options = DecentralizedOptions;
   /// @throws InvalidArgument as GradientTracking; for a schedule of more than one round, or of one that is
   /// not symmetric, on which the usual momentum makes the ranks' distances grow without end
@@ -192,6 +216,7 @@ class BLUEFOG_API DecentLaM final : public DecentralizedAlgorithm {
 /// to oneself and to the out-neighbours in the topology. (Assran et al., ICML 2019)
 class BLUEFOG_API StochasticGradientPush final : public DecentralizedAlgorithm {
  public:
+  /// What its constructor takes.
   using Options = DecentralizedOptions;
   /// @throws InvalidArgument for a schedule that does not preserve the mean, or of another size
   StochasticGradientPush(Context& context, const std::vector<Tensor>& parameters,
@@ -200,6 +225,7 @@ class BLUEFOG_API StochasticGradientPush final : public DecentralizedAlgorithm {
   [[nodiscard]] double weight() const;
 };
 
+/// What GossipPga takes.
 struct GossipPgaOptions : DecentralizedOptions {
   /// Every such round is an exact average over all ranks.
   int rounds_per_average = 10;
@@ -208,6 +234,7 @@ struct GossipPgaOptions : DecentralizedOptions {
 /// Adapt then combine, with an exact average now and then. (Chen et al., ICML 2021)
 class BLUEFOG_API GossipPga final : public DecentralizedAlgorithm {
  public:
+  /// What its constructor takes.
   using Options = GossipPgaOptions;
   /// @throws InvalidArgument as AdaptWithCombine, and for rounds_per_average below 1
   GossipPga(Context& context, const std::vector<Tensor>& parameters, const GossipPgaOptions& options = {});
@@ -217,11 +244,14 @@ class BLUEFOG_API GossipPga final : public DecentralizedAlgorithm {
 /// used.
 class BLUEFOG_API LocalDescent final : public DecentralizedAlgorithm {
  public:
+  /// What its constructor takes.
   using Options = DecentralizedOptions;
+  /// @throws InvalidArgument for a dtype without a mean
   LocalDescent(Context& context, const std::vector<Tensor>& parameters,
                const DecentralizedOptions& options = {});
 };
 
+/// What SlowMomentum takes.
 struct SlowMomentumOptions : DecentralizedOptions {
   double momentum = 0.5;   ///< b
   double step_size = 1.0;  ///< alpha
@@ -232,11 +262,14 @@ struct SlowMomentumOptions : DecentralizedOptions {
 /// to the bit. (Wang et al., ICLR 2020)
 class BLUEFOG_API SlowMomentum final : public DecentralizedAlgorithm {
  public:
+  /// What its constructor takes.
   using Options = SlowMomentumOptions;
+  /// @throws InvalidArgument for a dtype without a mean, a momentum outside of [0, 1)
   SlowMomentum(Context& context, const std::vector<Tensor>& parameters,
                const SlowMomentumOptions& options = {});
 };
 
+/// What DiLoCo takes.
 struct DiLoCoOptions : DecentralizedOptions {
   double momentum = 0.9;   ///< b
   double step_size = 0.7;  ///< l
@@ -246,10 +279,13 @@ struct DiLoCoOptions : DecentralizedOptions {
 /// l (d + b u). With b = 0 and l = 1 it is LocalDescent to the bit. (Douillard et al. 2023)
 class BLUEFOG_API DiLoCo final : public DecentralizedAlgorithm {
  public:
+  /// What its constructor takes.
   using Options = DiLoCoOptions;
+  /// @throws InvalidArgument for a dtype without a mean, a momentum outside of [0, 1)
   DiLoCo(Context& context, const std::vector<Tensor>& parameters, const DiLoCoOptions& options = {});
 };
 
+/// What NoLoCo takes.
 struct NoLoCoOptions : DecentralizedOptions {
   double momentum = 0.5;    ///< alpha
   double step_size = 0.7;   ///< beta
@@ -263,6 +299,7 @@ struct NoLoCoOptions : DecentralizedOptions {
 /// mean(y)), y <- y + m, x <- y. (Kolehmainen et al. 2025)
 class BLUEFOG_API NoLoCo final : public DecentralizedAlgorithm {
  public:
+  /// What its constructor takes.
   using Options = NoLoCoOptions;
   /// @throws InvalidArgument as AdaptWithCombine
   NoLoCo(Context& context, const std::vector<Tensor>& parameters, const NoLoCoOptions& options = {});

@@ -17,6 +17,7 @@
 
 namespace bluefog {
 
+/// What Descent takes.
 struct DescentOptions {
   double momentum = 0;      ///< b: m <- b m + g, x <- x - a m
   double weight_decay = 0;  ///< added to the gradient, times x
@@ -69,7 +70,9 @@ class Descent {
     is_broken_ = false;
   }
 
+  /// The parameters.
   [[nodiscard]] std::span<T> x() const noexcept { return x_; }
+  /// For what is particular to it.
   [[nodiscard]] AnyAlgorithm& algorithm() noexcept { return algorithm_; }
 
  private:

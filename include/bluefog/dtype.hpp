@@ -12,12 +12,14 @@ namespace bluefog {
 
 /// An IEEE binary16 number, as bits. Arithmetic on it happens in float32.
 struct Float16 {
+  /// Sign, exponent and fraction.
   std::uint16_t bits = 0;
   friend bool operator==(Float16, Float16) = default;
 };
 
 /// A bfloat16 number (the upper half of a float32), as bits. Arithmetic on it happens in float32.
 struct BFloat16 {
+  /// Sign, exponent and fraction.
   std::uint16_t bits = 0;
   friend bool operator==(BFloat16, BFloat16) = default;
 };

@@ -15,7 +15,9 @@ namespace bluefog {
 
 /// The ranks that one rank sends to and receives from in one round, each ascending.
 struct SendRecv {
+  /// To whom.
   std::vector<int> send;
+  /// From whom.
   std::vector<int> recv;
   friend bool operator==(const SendRecv&, const SendRecv&) = default;
 };

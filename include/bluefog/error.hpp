@@ -40,6 +40,7 @@ class BLUEFOG_API Mismatch : public Error {
 /// A rank that the operation needed is dead or has left the job (Python: PeerLostError, a RuntimeError).
 class BLUEFOG_API PeerLost : public Error {
  public:
+  /// @param peer  the rank that was lost
   PeerLost(const std::string& message, int peer) : Error(message), peer_(peer) {}
   /// The rank that was lost.
   [[nodiscard]] int peer() const noexcept { return peer_; }

@@ -27,7 +27,9 @@ namespace bluefog {
 
 /// Rows and columns of a grid; rank = row * columns + column.
 struct GridShape {
+  /// One below the other.
   int rows;
+  /// Side by side.
   int columns;
   friend bool operator==(const GridShape&, const GridShape&) = default;
 };
@@ -72,7 +74,9 @@ enum class RingStyle {
 
 /// Two ranks that send to each other.
 struct UndirectedEdge {
+  /// One rank.
   int a;
+  /// The other.
   int b;
 };
 

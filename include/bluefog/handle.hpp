@@ -18,8 +18,11 @@ class Engine;
 
 /// Memory that an operation allocated because its size was not known before (gathers).
 struct GatheredTensor {
+  /// Row-major.
   std::shared_ptr<std::byte[]> data;
+  /// Of the elements.
   DType dtype = DType::Float32;
+  /// Its extents.
   Shape shape;
 };
 
@@ -29,8 +32,10 @@ struct GatheredTensor {
 class BLUEFOG_API Handle {
  public:
   Handle() = default;
+  /// Made by the operations.
   Handle(std::shared_ptr<engine::Engine> engine, std::shared_ptr<engine::Operation> operation);
 
+  /// Whether it refers to an operation.
   [[nodiscard]] bool valid() const noexcept { return operation_ != nullptr; }
   /// True when the operation is closed, with success or an error; also in a forked child, where nobody works
   /// on it. Drives progress a little.

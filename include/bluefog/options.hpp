@@ -49,17 +49,21 @@ enum class MixingForm : std::uint8_t {
   Difference,  ///< x_i + sum of w_ij (x_j - x_i) where the row sums to 1, else Plain; what optimizers use
 };
 
+/// What Context::neighbor_allreduce takes.
 struct NeighborAllreduceOptions : OperationOptions {
   NeighborAllreduceOptions() = default;
   /// Own weights: self_weight and src_weights come together. Keys are global ranks.
   std::optional<double> self_weight;
+  /// Of the tensors received, by rank.
   std::optional<Weights> src_weights;
   /// Dynamic: send only to these ranks, scaled by these factors; needs self_weight and src_weights.
   std::optional<Weights> dst_weights;
   /// Instead of weights: the topology of this round. Its size is that of the group.
   SchedulePtr schedule;
+  /// Which of its rounds.
   std::uint64_t round = 0;
 
+  /// How the sum is computed.
   MixingForm form = MixingForm::Plain;
   /// All ranks that are connected by edges meet before and after, and shared memory is mixed by slices, in
   /// place. Equal on all of them. Without it a rank waits for its neighbours only. Where hosts are connected,
@@ -70,34 +74,45 @@ struct NeighborAllreduceOptions : OperationOptions {
   bool check_topology = true;
 };
 
-/// Machines are numbered from 0, in the order of their ranks. All ranks of a machine give the same.
+/// What Context::hierarchical_neighbor_allreduce takes. Machines are numbered from 0, in the order of their
+/// ranks. All ranks of a machine give the same.
 struct HierarchicalNeighborAllreduceOptions : OperationOptions {
   HierarchicalNeighborAllreduceOptions() = default;
   /// Weights for this call: all three, or none. Keys are numbers of machines, without the own one; any
   /// machines. What machine k sends to machine m counts src_machine_weights[k] there times
   /// dst_machine_weights[m] here.
   std::optional<double> self_weight;
+  /// Of the means received, by machine.
   std::optional<Weights> src_machine_weights;
+  /// Machines to send to, with factors.
   std::optional<Weights> dst_machine_weights;
   /// Instead of weights: the topology of this round, over machines in place of ranks.
   SchedulePtr schedule;
+  /// Which of its rounds.
   std::uint64_t round = 0;
 
+  /// How the sum is computed.
   MixingForm form = MixingForm::Plain;
 };
 
+/// What Context::neighbor_allgather takes.
 struct NeighborAllgatherOptions : OperationOptions {
   NeighborAllgatherOptions() = default;
   /// Dynamic: both or none. The output follows the order of src_ranks.
   std::optional<std::vector<int>> src_ranks;
+  /// To whom; see src_ranks.
   std::optional<std::vector<int>> dst_ranks;
+  /// As in NeighborAllreduceOptions.
   bool check_topology = true;
 };
 
+/// What an all-reduce computes of the tensors.
 enum class Reduction : std::uint8_t { Sum, Mean };
 
+/// What Context::allreduce takes.
 struct AllreduceOptions : OperationOptions {
   AllreduceOptions() = default;
+  /// Sum or mean.
   Reduction reduction = Reduction::Mean;
 };
 

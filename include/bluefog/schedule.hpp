@@ -21,7 +21,9 @@ class BLUEFOG_API Schedule {
   virtual ~Schedule();
   Schedule(const Schedule&) = delete;
   Schedule& operator=(const Schedule&) = delete;
+  /// For people.
   [[nodiscard]] virtual std::string_view name() const = 0;
+  /// Number of ranks.
   [[nodiscard]] virtual int size() const = 0;
   /// Number of distinct rounds: round(t) equals round(t % period()). At least 1; 2^64 - 1 if there are more,
   /// or if rounds never repeat.
@@ -34,14 +36,19 @@ class BLUEFOG_API Schedule {
   [[nodiscard]] std::uint64_t hash() const;
   /// Every round preserves constants, or the mean (see Topology).
   [[nodiscard]] bool preserves_constants() const;
+  /// Every round preserves the mean.
   [[nodiscard]] bool preserves_mean() const;
 
  protected:
   Schedule() = default;
 
+  /// What is known of all rounds.
   struct Facts {
+    /// Of all rounds.
     std::uint64_t hash = 0;
+    /// In every round.
     bool preserves_constants = true;
+    /// In every round.
     bool preserves_mean = true;
   };
   /// What hash() and the two properties answer. By default from the name, the size and every round of a
@@ -62,6 +69,7 @@ class BLUEFOG_API Schedule {
   mutable Facts facts_;
 };
 
+/// Schedules are shared, and never change.
 using SchedulePtr = std::shared_ptr<const Schedule>;
 
 /// The same topology in every round.

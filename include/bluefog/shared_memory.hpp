@@ -16,10 +16,13 @@ namespace bluefog {
 class BLUEFOG_API SharedMemory {
  public:
   SharedMemory() = default;
+  /// @param keeper  what keeps the bytes alive
   SharedMemory(std::shared_ptr<void> keeper, void* data, std::size_t bytes)
       : keeper_(std::move(keeper)), data_(data), bytes_(bytes) {}
 
+  /// Where it begins.
   [[nodiscard]] void* data() const noexcept { return data_; }
+  /// Its length.
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
 
  private:
@@ -33,13 +36,20 @@ template <class T>
 class SharedArray {
  public:
   SharedArray() = default;
+  /// Over all of that memory.
   explicit SharedArray(SharedMemory memory) : memory_(std::move(memory)) {}
 
+  /// Where it begins.
   [[nodiscard]] T* data() const noexcept { return static_cast<T*>(memory_.data()); }
+  /// Number of elements.
   [[nodiscard]] std::size_t size() const noexcept { return memory_.bytes() / sizeof(T); }
+  /// Unchecked.
   [[nodiscard]] T& operator[](std::size_t index) const noexcept { return data()[index]; }
+  /// The first element.
   [[nodiscard]] T* begin() const noexcept { return data(); }
+  /// Behind the last.
   [[nodiscard]] T* end() const noexcept { return data() + size(); }
+  /// All elements, to give to operations.
   [[nodiscard]] std::span<T> span() const noexcept { return {data(), size()}; }
 
  private:

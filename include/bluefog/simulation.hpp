@@ -20,6 +20,7 @@ namespace bluefog {
 
 /// What a message meets between two ranks. S bytes over an idle link arrive after latency + S / bandwidth.
 struct LinkModel {
+  /// From the end of sending to arrival.
   std::chrono::nanoseconds latency{0};
   /// Bytes per second; 0: unlimited.
   double bandwidth = 0;
@@ -30,20 +31,28 @@ struct LinkModel {
 
 /// Something that goes wrong at a virtual time.
 struct SimulatedFault {
+  /// What happens.
   enum class Kind : std::uint8_t {
     Kill,    ///< the rank's process ends at once
     Freeze,  ///< the rank stands still for `duration`; after the liveness deadline its peers give it up
     Cut,     ///< nothing passes between `rank` and `peer` for `duration`
     Late,    ///< the rank enters its body only at this time
   };
+  /// What happens.
   Kind kind = Kind::Kill;
+  /// When, since the start.
   std::chrono::nanoseconds at{0};
+  /// To whom.
   int rank = 0;
+  /// Where there is one, the other end.
   int peer = -1;
+  /// Of what passes.
   std::chrono::nanoseconds duration{0};
 };
 
+/// What Simulation takes.
 struct SimulationOptions {
+  /// Number of ranks.
   int size = 1;
   /// So many consecutive ranks lie on one virtual host: they share memory, and their deaths are known at
   /// once.
@@ -73,19 +82,26 @@ struct SimulationOptions {
   std::uint64_t seed = 1;
   /// A rank that has given no sign of life for so long is given up by its peers.
   std::chrono::nanoseconds liveness = std::chrono::seconds(5);
+  /// In any order.
   std::vector<SimulatedFault> faults;
+  /// Of every rank.
   Config config;
   /// Every delivery, fault and end, one a line.
   std::ostream* trace = nullptr;
 };
 
+/// Ranks of a job on virtual hosts and a virtual clock, in one thread: the engine runs as it does elsewhere,
+/// and every run with the same options is the same.
 class BLUEFOG_API Simulation {
  public:
   /// How a rank's body ended, and when.
   struct End {
+    /// In which of these ways.
     enum class How : std::uint8_t { Returned, Threw, Killed };
+    /// In which way.
     How how = How::Returned;
     std::exception_ptr error;  ///< of a body that threw
+    /// When, since the start.
     std::chrono::nanoseconds at{0};
   };
 

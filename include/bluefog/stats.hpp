@@ -12,6 +12,7 @@ namespace bluefog {
 
 /// Between this rank and one other.
 struct PeerStats {
+  /// Which peer.
   int rank = -1;
   /// How it is reached: "shared memory", "tcp 10.0.0.1 to 10.0.0.2" (own address first), "simulated network",
   /// or empty where no connection is open.
@@ -53,6 +54,7 @@ struct Stats {
   /// By name ("neighbor_allreduce", ...); those of which there was one.
   std::map<std::string, OperationStats> operations;
   std::size_t in_flight = 0;  ///< operations that have not ended
+  /// Of this rank's arena.
   MemoryStats memory;
 };
 

@@ -18,6 +18,7 @@ namespace bluefog {
 /// Extents of a tensor, row-major. At most max_dims dimensions; a scalar has none.
 class BLUEFOG_API Shape {
  public:
+  /// The most dimensions.
   static constexpr std::size_t max_dims = 7;
 
   Shape() = default;
@@ -26,8 +27,11 @@ class BLUEFOG_API Shape {
   /// One dimension.
   explicit Shape(std::size_t count) : dims_(1) { extents_[0] = static_cast<std::int64_t>(count); }
 
+  /// Number of dimensions.
   [[nodiscard]] std::size_t dims() const noexcept { return dims_; }
+  /// Extent of a dimension, unchecked.
   [[nodiscard]] std::int64_t operator[](std::size_t dim) const noexcept { return extents_[dim]; }
+  /// All extents.
   [[nodiscard]] std::span<const std::int64_t> extents() const noexcept { return {extents_.data(), dims_}; }
   /// Number of elements; 1 for a scalar.
   [[nodiscard]] std::size_t count() const noexcept;
@@ -51,11 +55,15 @@ concept WritableElementRange = ElementRange<Range> && std::ranges::borrowed_rang
 
 /// A read-only view of a contiguous tensor.
 struct ConstTensor {
+  /// The first element.
   const void* data = nullptr;
+  /// Of the elements.
   DType dtype = DType::Float32;
+  /// Its extents.
   Shape shape;
 
   ConstTensor() = default;
+  /// Of any shape. The memory must live until the operation is closed.
   ConstTensor(const void* address, DType type, Shape extents) : data(address), dtype(type), shape(extents) {}
   /// One dimension. The range must live until the operation is closed.
   template <ElementRange Range>
@@ -64,17 +72,23 @@ struct ConstTensor {
         dtype(dtype_of<std::ranges::range_value_t<Range>>()),
         shape(std::ranges::size(values)) {}
 
+  /// Number of elements.
   [[nodiscard]] std::size_t count() const noexcept { return shape.count(); }
+  /// Length in memory.
   [[nodiscard]] std::size_t bytes() const noexcept { return count() * size_of(dtype); }
 };
 
 /// A writable view of a contiguous tensor.
 struct Tensor {
+  /// The first element.
   void* data = nullptr;
+  /// Of the elements.
   DType dtype = DType::Float32;
+  /// Its extents.
   Shape shape;
 
   Tensor() = default;
+  /// Of any shape. The memory must live until the operation is closed.
   Tensor(void* address, DType type, Shape extents) : data(address), dtype(type), shape(extents) {}
   /// One dimension. A range that owns its elements converts only if it is an lvalue.
   template <WritableElementRange Range>
@@ -83,8 +97,11 @@ struct Tensor {
         dtype(dtype_of<std::ranges::range_value_t<Range>>()),
         shape(std::ranges::size(values)) {}
 
+  /// The same, to read.
   operator ConstTensor() const { return {data, dtype, shape}; }  // NOLINT
+  /// Number of elements.
   [[nodiscard]] std::size_t count() const noexcept { return shape.count(); }
+  /// Length in memory.
   [[nodiscard]] std::size_t bytes() const noexcept { return count() * size_of(dtype); }
 };
 

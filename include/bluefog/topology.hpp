@@ -19,13 +19,18 @@ class BLUEFOG_API Topology {
  public:
   /// A weight on the edge sender -> receiver; sender == receiver is the self weight.
   struct Edge {
+    /// To whom.
     int receiver;
+    /// From whom.
     int sender;
+    /// What the receiver multiplies with.
     double weight;
   };
   /// One neighbour of a rank and the weight of the edge that joins them.
   struct Neighbor {
+    /// Who.
     int rank;
+    /// What the receiver multiplies with.
     double weight;
     friend bool operator==(const Neighbor&, const Neighbor&) = default;
   };
@@ -41,9 +46,11 @@ class BLUEFOG_API Topology {
   /// absent edges. @throws InvalidArgument if matrix.size() != size * size or an entry is not finite
   [[nodiscard]] static Topology from_matrix(int size, std::span<const double> matrix);
 
+  /// Number of ranks.
   [[nodiscard]] int size() const noexcept { return static_cast<int>(self_weights_.size()); }
   /// Weight that `receiver` gives to what comes from `sender`; 0 where there is no edge.
   [[nodiscard]] double weight(int receiver, int sender) const;
+  /// What a rank multiplies its own tensor with.
   [[nodiscard]] double self_weight(int rank) const;
   /// False for sender == receiver: a self weight is no edge.
   [[nodiscard]] bool has_edge(int sender, int receiver) const;

@@ -29,6 +29,7 @@ class HeldLocks;
 class Creation;
 }  // namespace window
 
+/// What Context::create_window takes.
 struct WindowOptions {
   /// The buffers of the in-neighbours start as zeros, else as copies of this rank's tensor.
   bool zero_init = false;
@@ -37,6 +38,7 @@ struct WindowOptions {
   /// Instead of the graph's neighbours: who may write to this rank and is read by it, and to whom this rank
   /// may write. Both or none; ranks name each other.
   std::optional<std::vector<int>> src_ranks;
+  /// To whom this rank may write; see src_ranks.
   std::optional<std::vector<int>> dst_ranks;
   /// Neighbours may call average_with(); equal on all ranks. A background thread serves them, under the lock
   /// of the tensor: read and change it under edit().
@@ -47,13 +49,19 @@ struct WindowOptions {
 
 /// What a put or an accumulate sends: a tensor, writable where it is to be scaled afterwards.
 struct SentTensor {
+  /// What is sent.
   ConstTensor tensor;
+  /// The same memory, or null.
   void* writable = nullptr;
 
-  SentTensor(const ConstTensor& value) : tensor(value) {}                   // NOLINT
+  /// To be sent as it is.
+  SentTensor(const ConstTensor& value) : tensor(value) {}  // NOLINT
+  /// To be sent, and scaled if that is asked for.
   SentTensor(const Tensor& value) : tensor(value), writable(value.data) {}  // NOLINT
+  /// Elements that can be written to.
   template <WritableElementRange Range>
   SentTensor(Range&& values) : SentTensor(Tensor(std::forward<Range>(values))) {}  // NOLINT
+  /// Elements that are read only.
   template <ElementRange Range>
   SentTensor(const Range& values) : tensor(values) {}  // NOLINT
 };
@@ -67,6 +75,7 @@ struct WindowCallOptions {
   std::optional<bool> with_associated_p{};
 };
 
+/// What Window::put and Window::accumulate take.
 struct WindowPutOptions : WindowCallOptions {
   WindowPutOptions() = default;
   /// The tensor sent, and its push-sum weight, are multiplied with this after all was sent; the tensor must
@@ -78,23 +87,28 @@ struct WindowPutOptions : WindowCallOptions {
   bool require_mutex = false;
 };
 
+/// What Window::get takes.
 struct WindowGetOptions : WindowCallOptions {
   WindowGetOptions() = default;
   /// From whom, each with a factor. Keys are sources of the window. Default: all of them, with 1.
   std::optional<Weights> src_weights;
+  /// Holds the mutex of each edge meanwhile.
   bool require_mutex = false;
 };
 
+/// What Window::update takes.
 struct WindowUpdateOptions : WindowCallOptions {
   WindowUpdateOptions() = default;
   /// Both or none. Without them: the uniform mean over sources and self, or the topology's weights if it was
   /// set weighted and the window has its edges.
   std::optional<double> self_weight;
+  /// Of the buffers, by source; others count 0.
   std::optional<Weights> src_weights;
   /// The buffers named are zero afterwards, and so are their push-sum weights.
   bool reset = false;
   /// Not empty: the result goes there, and the window's tensor stays as it is.
   Tensor output;
+  /// Holds the mutex of each edge meanwhile.
   bool require_mutex = false;
 };
 
@@ -102,10 +116,14 @@ struct WindowUpdateOptions : WindowCallOptions {
 class BLUEFOG_API WindowLock {
  public:
   WindowLock() = default;
+  /// Made by a Window.
   explicit WindowLock(std::shared_ptr<window::HeldLocks> locks);
+  /// The other holds nothing afterwards.
   WindowLock(WindowLock&&) noexcept;
+  /// Releases what it held.
   WindowLock& operator=(WindowLock&&) noexcept;
   ~WindowLock();
+  /// Now, instead of with the object.
   void release();
 
  private:
@@ -128,40 +146,50 @@ class BLUEFOG_API WindowLock {
 class BLUEFOG_API Window {
  public:
   Window() = default;
+  /// Made by Context::create_window.
   Window(std::shared_ptr<engine::Session> session, std::shared_ptr<window::Core> core);
 
+  /// Whether it refers to a window.
   [[nodiscard]] bool valid() const noexcept { return core_ != nullptr; }
+  /// Equal on all ranks.
   [[nodiscard]] const std::string& name() const;
   /// The registered one.
   [[nodiscard]] Tensor tensor() const;
   /// Ascending.
   [[nodiscard]] std::vector<int> sources() const;
+  /// Ascending.
   [[nodiscard]] std::vector<int> destinations() const;
 
   /// The buffer of this rank at each destination <- weight * value. Returns when all have it. Integers and
   /// Bool: weights of 1 only.
   void put(const SentTensor& value, const WindowPutOptions& options = {});
+  /// The same, without waiting.
   [[nodiscard]] Handle put_async(const SentTensor& value, const WindowPutOptions& options = {});
   /// The buffer there <- itself + weight * value. All dtypes but Bool; integers wrap around.
   void accumulate(const SentTensor& value, const WindowPutOptions& options = {});
+  /// The same, without waiting.
   [[nodiscard]] Handle accumulate_async(const SentTensor& value, const WindowPutOptions& options = {});
   /// The tensors of this rank and of `rank`, a destination, <- their mean, rounded once; atomically at each
   /// of them, and so that the sum of both stays what it is, also if others average with either meanwhile.
   /// Floating dtypes. Needs WindowOptions::averages. (The pairwise averaging of AD-PSGD: Lian et al. 2018.)
   void average_with(int rank);
+  /// The same, without waiting.
   [[nodiscard]] Handle average_with_async(int rank, const WindowCallOptions& options = {});
   /// The buffer of each source here <- weight * its tensor, as it is now. What the source's own window calls
   /// do to its tensor is seen wholly or not at all; what else changes it, only under edit().
   void get(const WindowGetOptions& options = {});
+  /// The same, without waiting.
   [[nodiscard]] Handle get_async(const WindowGetOptions& options = {});
 
   /// tensor <- self_weight * tensor + sum over sources j of src_weights[j] * buffer_j, in ascending rank
   /// order; uniform: sum, then one division. Floating dtypes; integers with weights of 1 and 0 only. Local.
   /// All versions start from 0 again.
   void update(const WindowUpdateOptions& options = {});
+  /// The same, without waiting.
   [[nodiscard]] Handle update_async(const WindowUpdateOptions& options = {});
   /// tensor <- tensor + sum of all buffers, which become zero: what push-sum needs.
   void update_then_collect(bool require_mutex = true);
+  /// The same, without waiting.
   [[nodiscard]] Handle update_then_collect_async(bool require_mutex = true,
                                                  const WindowCallOptions& options = {});
 
@@ -180,14 +208,18 @@ class BLUEFOG_API Window {
   /// What the three above give, into `lock`, which holds them when the Handle is done without an error.
   [[nodiscard]] Handle lock_async(WindowLock& lock, const std::optional<std::vector<int>>& ranks = {},
                                   const WindowCallOptions& options = {});
+  /// The same, without waiting.
   [[nodiscard]] Handle lock_own_async(WindowLock& lock, const std::optional<std::vector<int>>& ranks = {},
                                       const WindowCallOptions& options = {});
+  /// The same, without waiting.
   [[nodiscard]] Handle edit_async(WindowLock& lock, const WindowCallOptions& options = {});
 
   /// Collective: returns when all neighbours have freed the window too, or are gone; until then it serves
   /// them still. @throws InvalidArgument while an operation on it is in flight
   void free();
+  /// The same, without waiting.
   [[nodiscard]] Handle free_async(const WindowCallOptions& options = {});
+  /// Whether free() was called.
   [[nodiscard]] bool is_freed() const;
 
  private:
@@ -198,6 +230,7 @@ class BLUEFOG_API Window {
 /// A window that is being opened.
 class BLUEFOG_API WindowCreation {
  public:
+  /// Made by Context::create_window_async.
   explicit WindowCreation(std::shared_ptr<window::Creation> creation);
   /// Done when all neighbours have told of their parts.
   [[nodiscard]] Handle handle() const;

@@ -23,9 +23,12 @@ namespace bluefog::torch {
 
 /// A parameter and its place in a bucket.
 struct Member {
+  /// In the module.
   std::string name;
+  /// The user's tensor.
   at::Tensor parameter;
   std::vector<std::int64_t> strides;  ///< there
+  /// Number of the bucket.
   std::size_t bucket = 0;
   std::size_t offset = 0;  ///< bytes
 };
@@ -52,7 +55,9 @@ class ParameterBuckets {
     }
   }
 
+  /// In the order of the optimizer's parameters.
   [[nodiscard]] const std::vector<Member>& members() const noexcept { return members_; }
+  /// Number of buckets.
   [[nodiscard]] std::size_t count() const noexcept { return sizes_.size(); }
   /// The buckets of the parameters, for the core.
   [[nodiscard]] std::vector<Tensor> tensors() const { return tensors_of(memories_); }
@@ -62,6 +67,7 @@ class ParameterBuckets {
     for (const std::size_t bytes : sizes_) memories.push_back(context.allocate_shared(bytes));
     return memories;
   }
+  /// Buckets that are laid out alike, for the core.
   [[nodiscard]] std::vector<Tensor> tensors_of(const std::vector<SharedMemory>& memories) const {
     std::vector<Tensor> tensors;
     for (std::size_t i = 0; i < sizes_.size(); ++i) {

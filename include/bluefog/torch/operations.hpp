@@ -29,10 +29,13 @@ namespace bluefog::torch {
 class TensorHandle {
  public:
   TensorHandle() = default;
+  /// Made by the operations. @param result  the tensor to give, of an operation that is closed
   TensorHandle(Handle handle, at::Tensor input, std::function<at::Tensor(Handle&)> result)
       : flight_(std::make_shared<Flight>(std::move(handle), std::move(input), std::move(result))) {}
 
+  /// Whether it refers to an operation.
   [[nodiscard]] bool valid() const noexcept { return flight_ != nullptr; }
+  /// As Handle::done().
   [[nodiscard]] bool done() { return handle().done(); }
   /// The result. @throws the operation's error
   at::Tensor wait() {
@@ -130,6 +133,8 @@ Options attended(Options options) {
 
 }  // namespace operations
 
+/// Context::neighbor_allreduce: the weighted mean over this rank and its in-neighbours.
+/// @{
 [[nodiscard]] inline TensorHandle neighbor_allreduce_async(Context& context, const at::Tensor& tensor,
                                                            const NeighborAllreduceOptions& options = {}) {
   return operations::to_new_tensor(tensor, options,
@@ -151,7 +156,10 @@ inline at::Tensor neighbor_allreduce_(Context& context, const at::Tensor& tensor
                                       const NeighborAllreduceOptions& options = {}) {
   return neighbor_allreduce_async_(context, tensor, operations::attended(options)).wait();
 }
+/// @}
 
+/// Context::hierarchical_neighbor_allreduce: machines average inside, and mix their means.
+/// @{
 [[nodiscard]] inline TensorHandle hierarchical_neighbor_allreduce_async(
     Context& context, const at::Tensor& tensor, const HierarchicalNeighborAllreduceOptions& options = {}) {
   return operations::to_new_tensor(tensor, options,
@@ -173,7 +181,10 @@ inline at::Tensor hierarchical_neighbor_allreduce_(Context& context, const at::T
                                                    const HierarchicalNeighborAllreduceOptions& options = {}) {
   return hierarchical_neighbor_allreduce_async_(context, tensor, operations::attended(options)).wait();
 }
+/// @}
 
+/// Context::allreduce: the mean or sum over all ranks.
+/// @{
 [[nodiscard]] inline TensorHandle allreduce_async(Context& context, const at::Tensor& tensor,
                                                   const AllreduceOptions& options = {}) {
   return operations::to_new_tensor(tensor, options,
@@ -195,8 +206,10 @@ inline at::Tensor allreduce_(Context& context, const at::Tensor& tensor,
                              const AllreduceOptions& options = {}) {
   return allreduce_async_(context, tensor, operations::attended(options)).wait();
 }
+/// @}
 
-/// In place: every rank's tensor becomes the root's.
+/// Context::broadcast, in place: every rank's tensor becomes the root's.
+/// @{
 [[nodiscard]] inline TensorHandle broadcast_async_(Context& context, const at::Tensor& tensor, int root,
                                                    const OperationOptions& options = {}) {
   return operations::in_place(tensor, options, [&context, root](ConstTensor, Tensor place, const auto& o) {
@@ -207,12 +220,15 @@ inline at::Tensor broadcast_(Context& context, const at::Tensor& tensor, int roo
                              const OperationOptions& options = {}) {
   return broadcast_async_(context, tensor, root, operations::attended(options)).wait();
 }
+/// @}
 /// The root's tensor; the others give one of the same shape and dtype.
 [[nodiscard]] inline at::Tensor broadcast(Context& context, const at::Tensor& tensor, int root,
                                           const OperationOptions& options = {}) {
   return broadcast_(context, tensor.defined() ? tensor.detach().clone() : tensor, root, options);
 }
 
+/// Context::allgather: the tensors of all ranks, one after the other along dimension 0.
+/// @{
 [[nodiscard]] inline TensorHandle allgather_async(Context& context, const at::Tensor& tensor,
                                                   const OperationOptions& options = {}) {
   return operations::gathering(tensor, options, [&context](ConstTensor input, const auto& o) {
@@ -223,7 +239,10 @@ inline at::Tensor broadcast_(Context& context, const at::Tensor& tensor, int roo
                                           const OperationOptions& options = {}) {
   return allgather_async(context, tensor, operations::attended(options)).wait();
 }
+/// @}
 
+/// Context::neighbor_allgather: the tensors of the in-neighbours, one after the other along dimension 0.
+/// @{
 [[nodiscard]] inline TensorHandle neighbor_allgather_async(Context& context, const at::Tensor& tensor,
                                                            const NeighborAllgatherOptions& options = {}) {
   return operations::gathering(tensor, options, [&context](ConstTensor input, const auto& o) {
@@ -234,6 +253,7 @@ inline at::Tensor broadcast_(Context& context, const at::Tensor& tensor, int roo
                                                    const NeighborAllgatherOptions& options = {}) {
   return neighbor_allgather_async(context, tensor, operations::attended(options)).wait();
 }
+/// @}
 
 /// A window on a contiguous tensor, which must live until the window is freed; cheapest in memory of
 /// shared_zeros(). Its calls take view(tensor). @throws as Context::create_window

@@ -26,6 +26,7 @@
 
 namespace bluefog::torch {
 
+/// What DistributedOptimizer takes.
 struct DistributedOptions {
   /// Of one optimizer among several; equal on all ranks. (The algorithm has a name of its own.)
   std::string name = "optimizer";
@@ -228,6 +229,7 @@ class DistributedOptimizer {
 
   /// For what is particular to it, as set_communication() or a round to resume.
   [[nodiscard]] AnyAlgorithm& algorithm() noexcept { return algorithm_; }
+  /// The user's optimizer.
   [[nodiscard]] ::torch::optim::Optimizer& base() noexcept { return base_; }
 
  private:

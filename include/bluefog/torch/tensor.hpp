@@ -72,6 +72,7 @@ namespace bluefog::torch {
   }
 }
 
+/// torch's type of these elements.
 [[nodiscard]] inline at::ScalarType scalar_type_of(DType dtype) {
   switch (dtype) {
     case DType::Bool:
