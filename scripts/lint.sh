@@ -52,5 +52,6 @@ check ruff "$VENV/bin/ruff" check .
 check "ruff format" "$VENV/bin/ruff" format --check .
 check mypy "$PYTHON" -m mypy python/bluefog
 check shellcheck "$VENV/bin/shellcheck" -x -P SCRIPTDIR scripts/*.sh .ci/run
+check "reference of the public headers" "$ROOT/scripts/docs.sh"
 check clang-tidy check_clang_tidy
 exit "$status"

@@ -257,6 +257,13 @@ TEST_P(TorchOptimizers, TakeWeightsOfEachIterationOrASchedule) {
     algorithm->set_communication(CommunicationType::Allreduce);
     dynamic.step(2);
     expect_close(flat(*dynamic.model), mean);
+    context.set_machine_topology(fully_connected_graph(context.machine_size()));
+    Trained machines(context, algorithm_of<AdaptThenCombine>({.name = "machines"}), seed_of(context), {},
+                     ::torch::optim::SGDOptions(0));
+    machines.optimizer->algorithm().get<AdaptThenCombine>()->set_communication(
+        CommunicationType::HierarchicalNeighborAllreduce);
+    machines.step(1);
+    expect_close(flat(*machines.model), mean);
     algorithm->set_communication(CommunicationType::Empty);
     {
       const at::NoGradGuard no_grad;
