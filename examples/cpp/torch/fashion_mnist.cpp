@@ -80,9 +80,18 @@ Examples share_of(const Examples& all, const bluefog::Context& context, const Op
 
 torch::nn::Sequential make_model() {
   namespace nn = torch::nn;
-  return nn::Sequential(nn::Conv2d(1, 16, 5), nn::ReLU(), nn::MaxPool2d(2), nn::Conv2d(16, 32, 5), nn::ReLU(),
-                        nn::MaxPool2d(2), nn::Flatten(), nn::Linear(32 * 4 * 4, 128), nn::ReLU(),
-                        nn::Linear(128, 10));
+  nn::Sequential model;  // layer by layer, for each draws its initial parameters
+  model->push_back(nn::Conv2d(1, 16, 5));
+  model->push_back(nn::ReLU());
+  model->push_back(nn::MaxPool2d(2));
+  model->push_back(nn::Conv2d(16, 32, 5));
+  model->push_back(nn::ReLU());
+  model->push_back(nn::MaxPool2d(2));
+  model->push_back(nn::Flatten());
+  model->push_back(nn::Linear(32 * 4 * 4, 128));
+  model->push_back(nn::ReLU());
+  model->push_back(nn::Linear(128, 10));
+  return model;
 }
 
 bluefog::Topology graph_of(const std::string& name, int size) {
