@@ -47,6 +47,12 @@ class AnyAlgorithm {
     std::visit([](auto& algorithm) { algorithm->end_step(); }, algorithm_);
   }
 
+  /// For algorithms over windows collective among neighbours: when it returns nobody reads the parameters any
+  /// more. To be called before their memory goes. No iteration follows.
+  void close() {
+    if (auto* const mixing = get<AsynchronousMixing>()) mixing->close();
+  }
+
   /// The algorithm, for what is particular to it; nullptr if it is of another class.
   template <class Algorithm>
   [[nodiscard]] Algorithm* get() const {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
+#include <exception>
 #include <functional>
 #include <span>
 #include <string>
@@ -32,9 +33,10 @@ struct DescentOptions {
 ///         bluefog::algorithm_of<bluefog::ExactDiffusion>({.schedule = schedule}));
 ///     for (int k = 0; k < 1000; ++k) descent.step(0.1);
 ///
-/// T: float or double. One thread. What a gradient function throws comes out of step(); the iteration can't
-/// be finished then, and further steps are refused: the other ranks' wait for this one ends when its Context
-/// does.
+/// T: float or double. One thread. Destruction is collective for algorithms over windows, for neighbours may
+/// read x until then; not while an exception is on its way, after which x should stay until all ranks have
+/// left. What a gradient function throws comes out of step(); the iteration can't be finished then, and
+/// further steps are refused: the other ranks' wait for this one ends when its Context does.
 template <std::floating_point T>
 class Descent {
  public:
@@ -53,6 +55,16 @@ class Descent {
         decay_(static_cast<T>(options.weight_decay)),
         algorithm_(checked(gradient_at_, make)(context, {x_}, {gradient_.span()})) {
     if (momentum_ != T(0)) velocity_.resize(x.size());
+  }
+
+  Descent(const Descent&) = delete;
+  Descent& operator=(const Descent&) = delete;
+  ~Descent() {
+    if (std::uncaught_exceptions() > exceptions_) return;
+    try {
+      algorithm_.close();
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): whoever would read x is gone
+    }
   }
 
   /// One iteration. @param step_size  a, greater than 0
@@ -106,6 +118,7 @@ class Descent {
   T momentum_;
   T decay_;
   bool is_broken_ = false;
+  int exceptions_ = std::uncaught_exceptions();
   AnyAlgorithm algorithm_;
 };
 

@@ -140,7 +140,7 @@ def averaging(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_project_outside_builds_against_package_and_libtorch(averaging: Path) -> None:
-    said = run(find_bfrun(), "-np", 3, averaging)
+    said = run(find_bfrun(), "--tag-output", "-np", 3, averaging)
     assert sorted(re.findall(r"rank (\d) of 3: (\S+)", said)) == [("0", "1"), ("1", "1"), ("2", "1")]
 
 
@@ -148,7 +148,16 @@ def test_ranks_of_both_languages_average_one_tensor(averaging: Path, tmp_path: P
     (tmp_path / "averaging.py").write_text(AVERAGING)
     choose = 'if [ "$BLUEFOG_RANK" -lt 2 ]; then exec "$0"; else exec "$1" "$2"; fi'
     said = run(
-        find_bfrun(), "-np", 4, "sh", "-c", choose, averaging, sys.executable, tmp_path / "averaging.py"
+        find_bfrun(),
+        "--tag-output",
+        "-np",
+        4,
+        "sh",
+        "-c",
+        choose,
+        averaging,
+        sys.executable,
+        tmp_path / "averaging.py",
     )
     found = dict(re.findall(r"rank (\d) of 4: (\S+)", said))
     # Exponential-2 of four: a rank, and those one and two before it.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <string>
@@ -194,6 +195,15 @@ class DistributedOptimizer {
   }
   DistributedOptimizer(const DistributedOptimizer&) = delete;
   DistributedOptimizer& operator=(const DistributedOptimizer&) = delete;
+  /// Collective for algorithms over windows, for neighbours may read the parameters until then; not while an
+  /// exception is on its way.
+  ~DistributedOptimizer() {
+    if (std::uncaught_exceptions() > exceptions_) return;
+    try {
+      algorithm_.close();
+    } catch (const Error&) {  // NOLINT(bugprone-empty-catch): whoever would read them is gone
+    }
+  }
 
   /// As that of the optimizer; and what can be mixed while gradients are computed starts on its way.
   void zero_grad(bool set_to_none = true) {
@@ -297,6 +307,7 @@ class DistributedOptimizer {
   optimizer::ArrivedGradients arrived_;
   std::unique_ptr<optimizer::GradientHooks> hooks_;
   bool has_begun_ = false;
+  int exceptions_ = std::uncaught_exceptions();
 };
 
 }  // namespace bluefog::torch
