@@ -20,3 +20,6 @@ set_source_files_properties("${BLUEFOG_ARCHIVED}" PROPERTIES EXTERNAL_OBJECT TRU
 set_target_properties(bluefog_archive PROPERTIES LINKER_LANGUAGE CXX OUTPUT_NAME bluefog EXPORT_NAME bluefog_static)
 target_link_libraries(bluefog_archive PRIVATE OpenSSL::SSL OpenSSL::Crypto PUBLIC Threads::Threads)
 target_compile_features(bluefog_archive PUBLIC cxx_std_20)
+target_include_directories(bluefog_archive PUBLIC
+  "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include;${PROJECT_BINARY_DIR}/include>")
+add_library(bluefog::bluefog_static ALIAS bluefog_archive)

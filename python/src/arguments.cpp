@@ -12,7 +12,7 @@ namespace bluefog::python {
 namespace {
 
 std::string type_of(nb::handle value) {
-  return Py_TYPE(value.ptr())->tp_name;
+  return nb::cast<std::string>(value.type().attr("__name__"));
 }
 
 std::int64_t integer_from(nb::handle value, const char* what) {

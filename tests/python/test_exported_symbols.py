@@ -52,3 +52,14 @@ def test_internal_namespaces_are_not_shown() -> None:
 def test_the_python_module_shows_its_entry_only() -> None:
     (module,) = (PACKAGE / "bluefog").glob("_core*.so")
     assert symbols("-D", library=module) == ["PyInit__core"]
+
+
+def test_the_python_module_needs_no_libstdcxx() -> None:
+    """A Python that brings one, as conda's does, may bring an older one than the compiler's."""
+    (module,) = (PACKAGE / "bluefog").glob("_core*.so")
+    headers = subprocess.run(
+        ["objdump", "-p", str(module)], check=True, capture_output=True, text=True
+    ).stdout
+    needed = re.findall(r"NEEDED\s+(\S+)", headers)
+    assert "libssl.so.3" in needed
+    assert not [name for name in needed if name.startswith("libstdc++")]
