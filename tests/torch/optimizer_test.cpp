@@ -131,6 +131,24 @@ TEST_P(TorchOptimizers, AverageGradientsDuringBackward) {
   });
 }
 
+TEST_P(TorchOptimizers, ClippingSeesTheMeanGradient) {
+  run(2, [](Context& context) {
+    Trained trained(context, algorithm_of<GradientAllreduce>(), 1);
+    const at::Tensor before = flat(*trained.model);
+    trained.optimizer->zero_grad();
+    backward(trained.model, seed_of(context));
+    trained.optimizer->synchronize();
+    ::torch::nn::utils::clip_grad_norm_(trained.model->parameters(), .01);
+    trained.optimizer->step();
+    const at::Tensor mean = mean_over_ranks(context, gradient_at(before, seed_of(context)));
+    EXPECT_GT(mean.norm().item<double>(), .1);
+    const at::Tensor step = (before - flat(*trained.model)) / .1;
+    EXPECT_NEAR(step.norm().item<double>(), .01, 1e-6);
+    EXPECT_LT((step / .01 - mean / mean.norm()).abs().max().item<double>(), 1e-4);
+    trained.step(5);
+  });
+}
+
 TEST_P(TorchOptimizers, AccumulateGradients) {
   run(2, [](Context& context) {
     torch::DistributedOptions options;

@@ -12,7 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include <torch/csrc/autograd/function_hook.h>
 #include <torch/csrc/autograd/variable.h>
 #include <torch/nn/module.h>
 #include <torch/optim/lbfgs.h>
@@ -23,6 +22,7 @@
 #include <bluefog/context.hpp>
 #include <bluefog/error.hpp>
 #include <bluefog/torch/buckets.hpp>
+#include <bluefog/torch/gradients.hpp>
 #include <bluefog/torch/operations.hpp>
 
 namespace bluefog::torch {
@@ -39,80 +39,6 @@ struct DistributedOptions {
 };
 
 namespace optimizer {
-
-/// Tells of each gradient that has been accumulated, until it goes.
-class GradientHooks {
- public:
-  using Arrived = std::function<void(std::size_t member)>;
-
-  GradientHooks(const std::vector<Member>& members, Arrived arrived)
-      : arrived_(std::make_shared<Arrived>(std::move(arrived))) {
-    for (std::size_t i = 0; i < members.size(); ++i) {
-      if (!members[i].parameter.requires_grad()) continue;
-      hooked_.push_back(members[i].parameter);
-      ::torch::autograd::impl::set_post_acc_grad_hooks(members[i].parameter,
-                                                       std::make_unique<Hook>(i, arrived_));
-    }
-  }
-  GradientHooks(const GradientHooks&) = delete;
-  GradientHooks& operator=(const GradientHooks&) = delete;
-  ~GradientHooks() {
-    for (const at::Tensor& parameter : hooked_) {
-      ::torch::autograd::impl::set_post_acc_grad_hooks(parameter, nullptr);
-    }
-  }
-
- private:
-  class Hook final : public ::torch::autograd::PostAccumulateGradHook {
-   public:
-    Hook(std::size_t member, const std::shared_ptr<Arrived>& arrived) : member_(member), arrived_(arrived) {}
-    void operator()(const ::torch::autograd::Variable& /*parameter*/) override {
-      if (const std::shared_ptr<Arrived> arrived = arrived_.lock()) (*arrived)(member_);
-    }
-
-   private:
-    std::size_t member_;
-    std::weak_ptr<Arrived> arrived_;
-  };
-
-  std::shared_ptr<Arrived> arrived_;
-  std::vector<at::Tensor> hooked_;
-};
-
-/// Which buckets of gradients are full.
-class ArrivedGradients {
- public:
-  ArrivedGradients(const std::vector<Member>& members, std::size_t buckets, int backwards)
-      : members_(members), backwards_(backwards), seen_(members.size(), 0), awaited_(buckets, 0) {
-    start_over();
-  }
-
-  /// @returns whether the member's bucket is full now
-  [[nodiscard]] bool note(std::size_t member) {
-    noted_ = true;
-    if (++seen_[member] > backwards_) {
-      throw InvalidArgument("Unexpected behavior: parameter \"" + members_[member].name +
-                            "\" has got its gradient " + std::to_string(seen_[member]) +
-                            " times since the last step(), more than backwards_per_step=" +
-                            std::to_string(backwards_) + "; its average may be on its way");
-    }
-    return seen_[member] == backwards_ && --awaited_[members_[member].bucket] == 0;
-  }
-  [[nodiscard]] bool is_full(std::size_t bucket) const { return noted_ && awaited_[bucket] == 0; }
-  void start_over() {
-    noted_ = false;
-    std::fill(seen_.begin(), seen_.end(), 0);
-    std::fill(awaited_.begin(), awaited_.end(), 0);
-    for (const Member& member : members_) awaited_[member.bucket] += member.parameter.requires_grad() ? 1 : 0;
-  }
-
- private:
-  const std::vector<Member>& members_;
-  int backwards_;
-  std::vector<int> seen_;     ///< by member
-  std::vector<int> awaited_;  ///< by bucket: members whose gradients are not all there
-  bool noted_ = false;
-};
 
 [[nodiscard]] inline std::int64_t hash_of(const ParameterBuckets& buckets) {
   std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
@@ -211,16 +137,10 @@ class DistributedOptimizer {
     begin_gradient();
   }
 
-  /// One iteration. Called without zero_grad() before, it communicates here.
-  /// @param closure  zeroes and computes the gradients, and returns the loss, which becomes the result
-  /// @throws the errors of the operations; InvalidArgument for parameters whose dtype, shape or device has
-  /// changed, and for learning rates that differ between groups where the algorithm has one only
-  at::Tensor step(const ::torch::optim::Optimizer::LossClosure& closure = nullptr) {
-    at::Tensor loss;
-    if (closure) {
-      const at::AutoGradMode with_gradients(true);
-      loss = closure();
-    }
+  /// What communication there is before the optimizer's step happens now, instead of in step(): each
+  /// parameter's grad is then what the step will use, an average say. For clipping.
+  void synchronize() {
+    if (is_synchronized_) return;
     buckets_.restore();
     const double rate = learning_rate();
     begin_gradient();
@@ -231,6 +151,21 @@ class DistributedOptimizer {
     arrived_.start_over();
     algorithm_.begin_step(rate);
     give_gradients();
+    is_synchronized_ = true;
+  }
+
+  /// One iteration. Called without zero_grad() before, it communicates here.
+  /// @param closure  zeroes and computes the gradients, and returns the loss, which becomes the result
+  /// @throws the errors of the operations; InvalidArgument for parameters whose dtype, shape or device has
+  /// changed, and for learning rates that differ between groups where the algorithm has one only
+  at::Tensor step(const ::torch::optim::Optimizer::LossClosure& closure = nullptr) {
+    at::Tensor loss;
+    if (closure) {
+      const at::AutoGradMode with_gradients(true);
+      loss = closure();
+    }
+    synchronize();
+    is_synchronized_ = false;
     base_.step();
     algorithm_.end_step();
     for (const Member& member : buckets_.members()) ::torch::autograd::impl::bump_version(member.parameter);
@@ -307,6 +242,7 @@ class DistributedOptimizer {
   optimizer::ArrivedGradients arrived_;
   std::unique_ptr<optimizer::GradientHooks> hooks_;
   bool has_begun_ = false;
+  bool is_synchronized_ = false;
   int exceptions_ = std::uncaught_exceptions();
 };
 
