@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "multi/matrix.hpp"
 #include "multi/trainer.hpp"
 #include "split_mix.hpp"
 
@@ -265,8 +266,9 @@ TEST(StochasticGradientPush, KeepsTheMeanWhereNoWeightsDo) {
       const auto stay = [](std::span<double> gradient, std::span<const double>) {
         std::ranges::fill(gradient, 0.0);
       };
-      for (int k = 0; k < 2000; ++k) trainer.step(step, stay);
-      for (const double value : trainer.x()) EXPECT_NEAR(value, 7.5, 1e-9);
+      const int steps = is_reduced() ? 800 : 2000;
+      for (int k = 0; k < steps; ++k) trainer.step(step, stay);
+      for (const double value : trainer.x()) EXPECT_NEAR(value, 7.5, is_reduced() ? 1e-3 : 1e-9);
     });
   }
 }
