@@ -4,6 +4,16 @@
 
 namespace bluefog::optim {
 
+namespace {
+
+Round round_of_all() {
+  Round round;
+  round.type = CommunicationType::Allreduce;
+  return round;
+}
+
+}  // namespace
+
 Flight Mixer::start(std::string_view what, const BucketVector& from, const BucketVector& to,
                     const Round& round) const {
   Flight flight;
@@ -15,16 +25,12 @@ Flight Mixer::start(std::string_view what, const BucketVector& from, const Bucke
 }
 
 Handle Mixer::start_averaging(std::string_view what, const BucketVector& vector, std::size_t tensor) const {
-  Round round;
-  round.type = CommunicationType::Allreduce;
   const Tensor& place = vector.tensors()[tensor];
-  return start_one(name_of(what, tensor), place, place, round);
+  return start_one(name_of(what, tensor), place, place, round_of_all());
 }
 
 void Mixer::average(std::string_view what, const BucketVector& vector) const {
-  Round round;
-  round.type = CommunicationType::Allreduce;
-  mix(what, vector, round);
+  mix(what, vector, round_of_all());
 }
 
 Handle Mixer::start_one(const std::string& name, const Tensor& from, const Tensor& to,

@@ -39,6 +39,23 @@ def environment(**variables: str) -> dict[str, str]:
     return {**inherited, "PYTHONPATH": os.pathsep.join(paths), **variables}
 
 
+def run_program(*command: object, timeout: float = 200, **variables: str) -> str:
+    """Runs a program with the environment of a rank. Returns what it wrote; fails, with that, unless it ends
+    well.
+    """
+    job = subprocess.run(
+        [str(part) for part in command],
+        env=environment(**variables),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout,
+        check=False,
+    )
+    assert job.returncode == 0, job.stdout
+    return job.stdout
+
+
 def run_python(source: str, timeout: float = 120, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs Python source in a process of its own, without bfrun."""
     return subprocess.run(

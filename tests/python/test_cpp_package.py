@@ -10,6 +10,7 @@ import sys
 
 import pytest
 from ranks import REPOSITORY, environment, find_bfrun
+from ranks import run_program as run
 from test_readme import BUILD, CMAKE_SNIPPETS, CPP_SNIPPETS
 
 VERSION = (REPOSITORY / "VERSION").read_text().strip()
@@ -17,20 +18,6 @@ SHARED_PROJECT = CMAKE_SNIPPETS[0]
 STATIC_PROJECT = SHARED_PROJECT.replace("REQUIRED", "REQUIRED COMPONENTS static").replace(
     "bluefog::bluefog", "bluefog::bluefog_static"
 )
-
-
-def run(*command: str | pathlib.Path, timeout: float = 200, **variables: str) -> str:
-    job = subprocess.run(
-        [str(part) for part in command],
-        env=environment(**variables),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=timeout,
-        check=False,
-    )
-    assert job.returncode == 0, job.stdout
-    return job.stdout
 
 
 @pytest.fixture(scope="module")

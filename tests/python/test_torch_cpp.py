@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ranks import BUILD, REPOSITORY, environment, find_bfrun
+from ranks import BUILD, REPOSITORY, environment, find_bfrun, run_program
 from stripes import write_stripes
 
 PROGRAM = BUILD / "examples/cpp/torch_fashion_mnist"
@@ -74,18 +75,7 @@ target_link_libraries(averaging PRIVATE bluefog::torch)
 """
 
 
-def run(*command: object, timeout: float = 250) -> str:
-    job = subprocess.run(
-        [str(part) for part in command],
-        env=environment(OMP_NUM_THREADS="1"),
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        timeout=timeout,
-        check=False,
-    )
-    assert job.returncode == 0, job.stdout
-    return job.stdout
+run = functools.partial(run_program, OMP_NUM_THREADS="1")
 
 
 @pytest.fixture(scope="module")
