@@ -2,7 +2,7 @@
 # front end. The core is built without it. Not by torch's own package: where torch is built for CUDA, that asks for
 # the whole CUDA toolkit.
 set(BLUEFOG_TORCH_PREFIX "" CACHE PATH "Folder of a LibTorch of 2.7 or newer (holds include and lib): builds what needs it")
-if(NOT BLUEFOG_TORCH_PREFIX)
+if(NOT BLUEFOG_TORCH_PREFIX OR BLUEFOG_SANITIZE MATCHES "thread") # LibTorch is not instrumented
   return()
 endif()
 
