@@ -427,6 +427,19 @@ TEST(Losses, NotOfAPeerThatIsOnlySlow) {
   expect_in_order(stations[1].wait_for(2));
 }
 
+TEST(Losses, NotOfAPeerWhoseBatchTakesLong) {
+  Stations stations(2, [](WireOptions& options) { options.sockets.heartbeat = 20ms; });
+  stations[0].wire->send(1, chunk(0, 10));
+  stations[1].wait_for_at_least(1);
+  // A pass over many operations on a machine that is busy: messages wait for the end of the batch.
+  stations[0].wire->begin_batch();
+  stations[0].wire->send(1, chunk(1, 10));
+  std::this_thread::sleep_for(1s);
+  stations[0].wire->send(1, chunk(2, 10));
+  stations[0].wire->end_batch();
+  expect_in_order(stations[1].wait_for(3));
+}
+
 TEST(Losses, OfAPeerThatTalksNonsense) {
   Stations stations(2);
   const test::RawRank mad(stations, 1, 0);

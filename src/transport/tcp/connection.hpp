@@ -43,9 +43,9 @@ struct Connection {
   /// Writes at once what the socket takes; keeps the rest, as a copy.
   void write(const std::vector<std::byte>& head, remote::Payload payload);
   /// What waits here, outside of the kernel.
-  [[nodiscard]] std::size_t unsent_bytes() const {
-    return held.size() + queued_bytes + (tls != nullptr ? tls->unsent() : 0);
-  }
+  [[nodiscard]] std::size_t unsent_bytes() const { return held.size() + unwritten_bytes(); }
+  /// Whether the socket took less than it was given. What hold() took has not been given to it.
+  [[nodiscard]] bool waits_for_socket() const { return unwritten_bytes() > 0; }
   /// Where the next bytes of the network go.
   [[nodiscard]] std::span<std::byte> space() { return tls != nullptr ? tls->space() : reader.space(); }
 
@@ -62,6 +62,11 @@ struct Connection {
   FrameReader reader;
   bool has_ended = false;      ///< the peer sends no more on it
   bool is_broken_off = false;  ///< it has ended without the peer's doing so
+
+ private:
+  [[nodiscard]] std::size_t unwritten_bytes() const {
+    return queued_bytes + (tls != nullptr ? tls->unsent() : 0);
+  }
 };
 
 }  // namespace bluefog::transport::tcp

@@ -161,7 +161,7 @@ bool Link::finish() {
 
 void Link::send_heartbeat() {
   const std::lock_guard lock(mutex_);
-  if (state_ != State::Up || control_->unsent_bytes() > 0 || control_->is_ending) return;
+  if (state_ != State::Up || control_->waits_for_socket() || control_->is_ending) return;
   head_.clear();
   encode_heartbeat(head_);
   write(*control_, head_, {});
