@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import quick_start
 import torch
 from ranks import BUILD, REPOSITORY, environment, find_bfrun, run_program
 from stripes import write_stripes
@@ -70,8 +71,10 @@ PROJECT = """
 cmake_minimum_required(VERSION 3.22)
 project(outside LANGUAGES CXX)
 find_package(bluefog REQUIRED COMPONENTS torch)
-add_executable(averaging averaging.cpp)
-target_link_libraries(averaging PRIVATE bluefog::torch)
+foreach(program averaging quick_start)
+  add_executable(${program} ${program}.cpp)
+  target_link_libraries(${program} PRIVATE bluefog::torch)
+endforeach()
 """
 
 
@@ -116,25 +119,31 @@ def test_impossible_numbers_are_one_clear_line(data: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def averaging(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A program of a project outside of this one, over the installed package."""
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of programs of a project outside of this one, over the installed package."""
     folder = tmp_path_factory.mktemp("outside")
     prefix, build = folder / "prefix", folder / "build"
     run("cmake", "--install", BUILD, "--prefix", prefix)
     (folder / "averaging.cpp").write_text(AVERAGING_CPP)
+    (folder / "quick_start.cpp").write_text(quick_start.program(quick_start.LIBTORCH))
     (folder / "CMakeLists.txt").write_text(PROJECT)
     prefixes = f"{prefix};{torch.utils.cmake_prefix_path}"
     run("cmake", "-G", "Ninja", "-S", folder, "-B", build, f"-DCMAKE_PREFIX_PATH={prefixes}")
     run("cmake", "--build", build)
-    return build / "averaging"
+    return build
 
 
-def test_a_project_outside_builds_against_package_and_libtorch(averaging: Path) -> None:
-    said = run(find_bfrun(), "--tag-output", "-np", 3, averaging)
+def test_a_project_outside_builds_against_package_and_libtorch(programs: Path) -> None:
+    said = run(find_bfrun(), "--tag-output", "-np", 3, programs / "averaging")
     assert sorted(re.findall(r"rank (\d) of 3: (\S+)", said)) == [("0", "1"), ("1", "1"), ("2", "1")]
 
 
-def test_ranks_of_both_languages_average_one_tensor(averaging: Path, tmp_path: Path) -> None:
+def test_the_snippet_of_the_quick_start_learns(programs: Path) -> None:
+    said = run(find_bfrun(), "--tag-output", "-np", 2, programs / "quick_start")
+    assert sorted(re.findall(r"rank (\d) has run all", said)) == ["0", "1"]
+
+
+def test_ranks_of_both_languages_average_one_tensor(programs: Path, tmp_path: Path) -> None:
     (tmp_path / "averaging.py").write_text(AVERAGING)
     choose = 'if [ "$BLUEFOG_RANK" -lt 2 ]; then exec "$0"; else exec "$1" "$2"; fi'
     said = run(
@@ -145,7 +154,7 @@ def test_ranks_of_both_languages_average_one_tensor(averaging: Path, tmp_path: P
         "sh",
         "-c",
         choose,
-        averaging,
+        programs / "averaging",
         sys.executable,
         tmp_path / "averaging.py",
     )
