@@ -16,12 +16,22 @@ if(BLUEFOG_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
   set(CMAKE_CXX_COMPILER_LAUNCHER "${BLUEFOG_CCACHE}")
 endif()
 
+# Every compiler has warnings of its own, about the standard library's code too; none may keep a user from building.
+set(compilers_of_ci GNU-12)
+string(REGEX REPLACE "\\..*" "" compiler "${CMAKE_CXX_COMPILER_ID}-${CMAKE_CXX_COMPILER_VERSION}")
+if(compiler IN_LIST compilers_of_ci)
+  set(warnings_are_errors ON)
+else()
+  set(warnings_are_errors OFF)
+endif()
+option(BLUEFOG_WARNINGS_ARE_ERRORS "Stop at warnings of the compiler" ${warnings_are_errors})
+
 add_library(bluefog_build_flags INTERFACE)
 # -ffp-contract=off: results must not depend on which multiply-adds a compiler chooses to fuse.
 target_compile_options(bluefog_build_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Werror -ffp-contract=off -fno-math-errno)
-# g++ 11 and 12 warn about its own inlined library code at -O2 and above.
-if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
+  -Wall -Wextra -Wpedantic $<$<BOOL:${BLUEFOG_WARNINGS_ARE_ERRORS}>:-Werror> -ffp-contract=off -fno-math-errno)
+# g++ warns about its own inlined library code at -O2 and above.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(bluefog_build_flags INTERFACE
     -Wno-error=array-bounds -Wno-error=stringop-overflow -Wno-error=restrict
     -Wno-error=maybe-uninitialized)
@@ -30,7 +40,7 @@ if(BLUEFOG_SANITIZE)
   target_compile_options(bluefog_build_flags INTERFACE
     -fsanitize=${BLUEFOG_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(bluefog_build_flags INTERFACE -fsanitize=${BLUEFOG_SANITIZE})
-  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 14)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # Instrumented, it also takes the two ways in which asio gets the frames of coroutines for one.
     target_compile_options(bluefog_build_flags INTERFACE -Wno-error=mismatched-new-delete)
   endif()

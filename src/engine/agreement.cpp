@@ -28,7 +28,8 @@ bool Engine::look_for(Operation& operation, PeerView& peer) {
       const std::string text = operation.describe(rank_) + ": " + rank_text(peer.rank) +
                                " has made this call without naming " + rank_text(rank_) +
                                " as its neighbour, but " + rank_text(rank_) +
-                               " names it; give both ends of an edge on both ranks";
+                               " names it; give both ends of an edge on both ranks, unless " +
+                               rank_text(peer.rank) + " has failed earlier: then see its first error";
       transport_.complain(peer.rank, operation.key, text);
       operation.trouble = std::make_exception_ptr(Mismatch(text));
       return true;

@@ -16,7 +16,7 @@ long long microseconds(base::TimePoint time) {
   return std::chrono::duration_cast<std::chrono::microseconds>(time.time_since_epoch()).count();
 }
 
-std::string quoted(std::string_view text) {
+std::string json_string(std::string_view text) {
   std::string result = "\"";
   for (const char character : text) {
     if (character == '"' || character == '\\') result += '\\';
@@ -26,7 +26,7 @@ std::string quoted(std::string_view text) {
 }
 
 std::string event(char phase, std::string_view name, int row, long long timestamp) {
-  return std::string("{\"ph\": \"") + phase + "\", \"name\": " + quoted(name) +
+  return std::string("{\"ph\": \"") + phase + "\", \"name\": " + json_string(name) +
          ", \"pid\": " + std::to_string(row) + ", \"tid\": 0, \"ts\": " + std::to_string(timestamp);
 }
 
@@ -96,7 +96,7 @@ void Timeline::write(std::string_view text) {
 int Timeline::row_of(const std::string& name) {
   const auto [at, is_new] = rows_.try_emplace(name, static_cast<int>(rows_.size()));
   if (is_new) {
-    write(event('M', "process_name", at->second, 0) + ", \"args\": {\"name\": " + quoted(name) + "}}");
+    write(event('M', "process_name", at->second, 0) + ", \"args\": {\"name\": " + json_string(name) + "}}");
   }
   return at->second;
 }

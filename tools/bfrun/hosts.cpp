@@ -19,7 +19,7 @@ using bluefog::InvalidArgument;
 constexpr int most_slots = bluefog::most_ranks;
 constexpr std::string_view white_space = " \t\r\f\v";
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   return "\"" + std::string(text) + "\"";
 }
 
@@ -27,7 +27,7 @@ int parse_slots(std::string_view text, std::string_view where) {
   int slots = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), slots);
   if (error != std::errc() || end != text.data() + text.size() || slots < 1 || slots > most_slots) {
-    throw InvalidArgument(quoted(text) + " in " + quoted(where) + " is no number of slots from 1 to " +
+    throw InvalidArgument(in_quotes(text) + " in " + in_quotes(where) + " is no number of slots from 1 to " +
                           std::to_string(most_slots));
   }
   return slots;
@@ -41,7 +41,8 @@ void check_name(std::string_view name, std::string_view where) {
   };
   if (name.empty() || name.front() == '-' || name.front() == '@' || name.back() == '@' ||
       !std::all_of(name.begin(), name.end(), allowed)) {
-    throw InvalidArgument(quoted(name) + (name == where ? "" : " in " + quoted(where)) + " is no host name");
+    throw InvalidArgument(in_quotes(name) + (name == where ? "" : " in " + in_quotes(where)) +
+                          " is no host name");
   }
 }
 
@@ -54,12 +55,12 @@ HostSlots parse_host(std::string_view text) {
   const std::size_t bracket = text.find('[');
   if (bracket != std::string_view::npos) {
     const std::size_t closing = text.find(']', bracket);
-    if (closing == std::string_view::npos) throw InvalidArgument(quoted(text) + " lacks a ]");
+    if (closing == std::string_view::npos) throw InvalidArgument(in_quotes(text) + " lacks a ]");
     host.name = text.substr(0, bracket);  // a user's name
     name = text.substr(bracket + 1, closing - bracket - 1);
     const std::string_view rest = text.substr(closing + 1);
     has_slots = !rest.empty();
-    if (has_slots && rest.front() != ':') throw InvalidArgument(quoted(text) + " is no host");
+    if (has_slots && rest.front() != ':') throw InvalidArgument(in_quotes(text) + " is no host");
     slots = rest.substr(has_slots ? 1 : 0);
   } else if (std::count(text.begin(), text.end(), ':') == 1) {
     has_slots = true;
@@ -94,7 +95,7 @@ void apply_setting(HostSlots& host, std::string_view word) {
   const std::string_view name = word.substr(0, equals);
   const bool is_slots = name == "slots";
   if (equals == std::string_view::npos || (!is_slots && name != "max_slots" && name != "max-slots")) {
-    throw InvalidArgument(quoted(word) + " is unknown; expected slots=N or max_slots=N");
+    throw InvalidArgument(in_quotes(word) + " is unknown; expected slots=N or max_slots=N");
   }
   const int number = parse_slots(word.substr(equals + 1), word);
   if (is_slots) {
@@ -150,7 +151,7 @@ std::vector<HostSlots> merged(const std::vector<HostSlots>& hosts) {
 std::vector<HostSlots> parse_host_list(std::string_view text) {
   std::vector<HostSlots> hosts;
   for (const std::string_view part : split(text, ",")) {
-    if (part.empty()) throw InvalidArgument("-H " + quoted(text) + ": a host's name is missing");
+    if (part.empty()) throw InvalidArgument("-H " + in_quotes(text) + ": a host's name is missing");
     try {
       hosts.push_back(parse_host(part));
     } catch (const InvalidArgument& error) {
