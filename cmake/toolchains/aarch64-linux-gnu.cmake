@@ -1,4 +1,4 @@
-# Debian's cross compiler, libraries of architecture arm64, and qemu to run the tests (CONTRIBUTING.md).
+# Debian's cross compiler, libraries of architecture arm64, and qemu to run the tests; scripts/test_setup.sh installs them.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_CXX_COMPILER aarch64-linux-gnu-g++)
