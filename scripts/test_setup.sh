@@ -16,11 +16,15 @@ read -ra mounts <<<"${SETUP_MOUNTS:-}"
 
 # The release as debootstrap leaves it, which is made once.
 pristine_tree() {
-  local tree="$TREES/pristine-$1"
+  local tree="$TREES/pristine-$1" components=main
   if [[ ! -f "$tree/made" ]]; then
     say "making a tree of $1"
+    if grep -q ubuntu "$(readlink -f "/usr/share/debootstrap/scripts/$1")"; then
+      components=main,universe # which installations have
+      [[ -f /usr/share/keyrings/ubuntu-archive-keyring.gpg ]] || install_packages ubuntu-keyring >&2
+    fi
     rm -rf "$tree"
-    debootstrap --variant=minbase --include=git,make,python3,ca-certificates "$1" "$tree" >&2
+    debootstrap --variant=minbase --components="$components" --include=git,make,python3,ca-certificates "$1" "$tree" >&2
     touch "$tree/made"
   fi
   echo "$tree"

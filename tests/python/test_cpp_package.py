@@ -150,12 +150,13 @@ def compiler_of_the_build() -> str:
 def wheel_installed(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The folder into which pip has unpacked a wheel of this tree."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = (
-        f"-Cbuild-dir={REPOSITORY / 'build' / 'wheel'}"  # kept, so that a second run compiles what changed
-    )
     pip = [sys.executable, "-m", "pip"]
-    wheel = ["wheel", "--no-deps", "--no-build-isolation", build, "-w", folder, REPOSITORY]
-    run(*pip, *wheel, timeout=1500, CXX=compiler_of_the_build())  # under this name ccache knows its outputs
+    wheel = ["wheel", "--no-deps", "--no-build-isolation", "-w", folder, REPOSITORY]
+    build = {
+        "SKBUILD_BUILD_DIR": f"{REPOSITORY}/build/wheel",  # kept, so that a second run compiles what changed
+        "CXX": compiler_of_the_build(),  # under this name ccache knows its outputs
+    }
+    run(*pip, *wheel, timeout=1500, **build)
     run(*pip, "install", "--no-deps", "--target", folder / "site", only(folder, "bluefog-*.whl"))
     return folder / "site"
 
