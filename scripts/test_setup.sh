@@ -16,15 +16,13 @@ read -ra mounts <<<"${SETUP_MOUNTS:-}"
 
 # The release as debootstrap leaves it, which is made once.
 pristine_tree() {
-  local tree="$TREES/pristine-$1" components=main
+  local tree="$TREES/pristine-$1" components=main mirror=""
   if [[ ! -f "$tree/made" ]]; then
     say "making a tree of $1"
-    if grep -q ubuntu "$(readlink -f "/usr/share/debootstrap/scripts/$1")"; then
-      components=main,universe # which installations have
-      [[ -f /usr/share/keyrings/ubuntu-archive-keyring.gpg ]] || install_packages ubuntu-keyring >&2
-    fi
+    # Installations of Ubuntu have its universe. Debian has no package of Ubuntu's keys: debootstrap says so, and goes on.
+    if grep -q ubuntu "/usr/share/debootstrap/scripts/$1"; then components=main,universe mirror=http://archive.ubuntu.com/ubuntu; fi
     rm -rf "$tree"
-    debootstrap --variant=minbase --components="$components" --include=git,make,python3,ca-certificates "$1" "$tree" >&2
+    debootstrap --variant=minbase --components="$components" --include=git,make,python3,ca-certificates "$1" "$tree" $mirror >&2
     touch "$tree/made"
   fi
   echo "$tree"
