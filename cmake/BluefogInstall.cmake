@@ -26,6 +26,7 @@ install(FILES
   "${BLUEFOG_CONFIG_BUILD_DIR}/bluefog-config.cmake"
   "${BLUEFOG_CONFIG_BUILD_DIR}/bluefog-config-version.cmake"
   "${PROJECT_SOURCE_DIR}/cmake/bluefog-component-torch.cmake"
+  "${PROJECT_SOURCE_DIR}/cmake/bluefog-libtorch.cmake"
   DESTINATION "${BLUEFOG_INSTALL_CONFIG_DIR}" COMPONENT development)
 
 if(TARGET bluefog_archive)
