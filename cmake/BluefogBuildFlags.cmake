@@ -17,14 +17,11 @@ if(BLUEFOG_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
 endif()
 
 # Every compiler has warnings of its own, about the standard library's code too; none may keep a user from building.
-set(compilers_of_ci GNU-12)
-string(REGEX REPLACE "\\..*" "" compiler "${CMAKE_CXX_COMPILER_ID}-${CMAKE_CXX_COMPILER_VERSION}")
-if(compiler IN_LIST compilers_of_ci)
-  set(warnings_are_errors ON)
-else()
-  set(warnings_are_errors OFF)
+set(has_compiler_of_ci OFF)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION MATCHES "^12\\.")
+  set(has_compiler_of_ci ON)
 endif()
-option(BLUEFOG_WARNINGS_ARE_ERRORS "Stop at warnings of the compiler" ${warnings_are_errors})
+option(BLUEFOG_WARNINGS_ARE_ERRORS "Stop at warnings of the compiler" ${has_compiler_of_ci})
 
 add_library(bluefog_build_flags INTERFACE)
 # -ffp-contract=off: results must not depend on which multiply-adds a compiler chooses to fuse.

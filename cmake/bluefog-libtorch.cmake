@@ -4,17 +4,16 @@
 # Sets `variable` to "major.minor" of the LibTorch in a folder, or to "" if there is none.
 function(bluefog_libtorch_version folder variable)
   set(${variable} "" PARENT_SCOPE)
-  foreach(header headeronly/version.h csrc/api/include/torch/version.h) # the first from 2.10 on
-    if(EXISTS "${folder}/include/torch/${header}")
-      file(STRINGS "${folder}/include/torch/${header}" lines REGEX "define TORCH_VERSION_(MAJOR|MINOR) ")
-      string(REGEX REPLACE "[^0-9]*([0-9]+)[^0-9]*" "\\1." version "${lines}")
-      string(REGEX REPLACE "\\.$" "" version "${version}")
-      if(version)
-        set(${variable} "${version}" PARENT_SCOPE)
-        return()
-      endif()
-    endif()
-  endforeach()
+  set(header "${folder}/include/torch/headeronly/version.h")
+  if(NOT EXISTS "${header}") # an older one
+    set(header "${folder}/include/torch/csrc/api/include/torch/version.h")
+  endif()
+  if(EXISTS "${header}")
+    file(STRINGS "${header}" version REGEX "define TORCH_VERSION_(MAJOR|MINOR) ")
+    string(REGEX REPLACE "[^0-9]*([0-9]+)[^0-9]*" "\\1." version "${version}")
+    string(REGEX REPLACE "\\.$" "" version "${version}")
+    set(${variable} "${version}" PARENT_SCOPE)
+  endif()
 endfunction()
 
 function(bluefog_add_libtorch target folder)

@@ -56,6 +56,15 @@ def run_program(*command: object, timeout: float = 200, **variables: str) -> str
     return job.stdout
 
 
+def compile_program(source: pathlib.Path) -> pathlib.Path:
+    """Builds a C++ program over the library of the build, beside its source."""
+    program = source.with_suffix("")
+    paths = [f"-I{REPOSITORY}/include", f"-I{BUILD}/include", f"-L{BUILD}/src", f"-Wl,-rpath,{BUILD}/src"]
+    options = ["-std=c++20", "-Wall", "-Wextra", "-Werror", *paths]
+    run_program("g++", *options, source, "-o", program, "-lbluefog", "-pthread")
+    return program
+
+
 def run_python(source: str, timeout: float = 120, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs Python source in a process of its own, without bfrun."""
     return subprocess.run(

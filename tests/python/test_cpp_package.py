@@ -9,9 +9,9 @@ import subprocess
 import sys
 
 import pytest
-from ranks import REPOSITORY, environment, find_bfrun
+from ranks import BUILD, REPOSITORY, environment, find_bfrun
 from ranks import run_program as run
-from test_readme import BUILD, CMAKE_SNIPPETS, CPP_SNIPPETS
+from test_readme import CMAKE_SNIPPETS, CPP_SNIPPETS
 
 VERSION = (REPOSITORY / "VERSION").read_text().strip()
 SHARED_PROJECT = CMAKE_SNIPPETS[0]

@@ -7,16 +7,13 @@ import re
 
 import pytest
 import quick_start
-from ranks import BUILD, REPOSITORY, find_bfrun
+from ranks import compile_program, find_bfrun
 from ranks import run_program as run
 
 
-def compile_program(folder: pathlib.Path, text: str) -> pathlib.Path:
+def build(folder: pathlib.Path, text: str) -> pathlib.Path:
     (folder / "program.cpp").write_text(text)
-    paths = [f"-I{REPOSITORY}/include", f"-I{BUILD}/include", f"-L{BUILD}/src", f"-Wl,-rpath,{BUILD}/src"]
-    options = ["-std=c++20", "-Wall", "-Wextra", "-Werror", *paths]
-    run("g++", *options, folder / "program.cpp", "-o", folder / "program", "-lbluefog", "-pthread")
-    return folder / "program"
+    return compile_program(folder / "program.cpp")
 
 
 def test_there_are_the_snippets_that_are_known_here() -> None:
@@ -25,13 +22,13 @@ def test_there_are_the_snippets_that_are_known_here() -> None:
 
 
 def test_the_first_program_prints_the_mean(tmp_path: pathlib.Path) -> None:
-    program = compile_program(tmp_path, quick_start.SNIPPETS[quick_start.AVERAGE])
+    program = build(tmp_path, quick_start.SNIPPETS[quick_start.AVERAGE])
     said = run(find_bfrun(), "-np", 2, "--tag-output", program)
     assert [float(value) for value in re.findall(r"rank \d: (\S+)", said)] == [pytest.approx(0.5)] * 2
 
 
 def test_the_snippets_without_a_framework_do_what_they_say(tmp_path: pathlib.Path) -> None:
     numbers = set(range(len(quick_start.SNIPPETS))) - {quick_start.AVERAGE, quick_start.LIBTORCH}
-    program = compile_program(tmp_path, quick_start.program(*sorted(numbers)))
+    program = build(tmp_path, quick_start.program(*sorted(numbers)))
     said = run(find_bfrun(), "-np", 2, "--tag-output", program)
     assert sorted(re.findall(r"rank (\d) has run all", said)) == ["0", "1"]

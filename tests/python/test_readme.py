@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import pathlib
 import re
-import subprocess
 import sys
 
 import pytest
-from ranks import REPOSITORY, environment, find_bfrun
+from ranks import REPOSITORY, compile_program, find_bfrun, run_program
 
 README = (REPOSITORY / "README.md").read_text()
 PYTHON_SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 CPP_SNIPPETS = re.findall(r"```cpp\n(.*?)```", README, re.DOTALL)
 CMAKE_SNIPPETS = re.findall(r"```cmake\n(.*?)```", README, re.DOTALL)
-BUILD = REPOSITORY / "build/release"
 
 
-def run_ranks(ranks: int, *command: str, **variables: str) -> str:
-    job = subprocess.run(
-        [find_bfrun(), "-np", str(ranks), "--tag-output", *command],
-        env=environment(LD_LIBRARY_PATH=str(BUILD / "src"), **variables),
-        text=True,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
-    assert job.returncode == 0, job.stdout + job.stderr
-    return job.stdout
+def run_ranks(ranks: int, *command: object, **variables: str) -> str:
+    return run_program(find_bfrun(), "-np", ranks, "--tag-output", *command, **variables)
 
 
 def test_the_readme_has_the_promised_snippets() -> None:
@@ -56,7 +45,7 @@ def test_the_dynamic_snippet_learns_under_both_names_and_on_small_machines(
 def assert_learns(snippet: str, directory: pathlib.Path, **variables: str) -> None:
     script = directory / "snippet.py"
     script.write_text(snippet)
-    output = run_ranks(4, sys.executable, str(script), **variables)
+    output = run_ranks(4, sys.executable, script, **variables)
     losses = [float(loss) for loss in re.findall(r"loss ([\d.]+)", output)]
     assert len(losses) == 4
     assert max(losses) < 0.69, "no better than guessing between two classes"
@@ -65,23 +54,12 @@ def assert_learns(snippet: str, directory: pathlib.Path, **variables: str) -> No
 def test_consensus_snippet_prints_the_mean(tmp_path: pathlib.Path) -> None:
     script = tmp_path / "snippet.py"
     script.write_text(PYTHON_SNIPPETS[2])
-    values = [
-        float(value) for value in re.findall(r"rank \d: (\S+)", run_ranks(4, sys.executable, str(script)))
-    ]
+    values = [float(value) for value in re.findall(r"rank \d: (\S+)", run_ranks(4, sys.executable, script))]
     assert values == pytest.approx([1.5] * 4, abs=1e-5)
 
 
 def test_cpp_snippet_builds_and_prints_the_mean(tmp_path: pathlib.Path) -> None:
     source = tmp_path / "consensus.cpp"
     source.write_text(CPP_SNIPPETS[0])
-    program = tmp_path / "consensus"
-    subprocess.run(
-        [
-            "g++", "-std=c++20", "-Wall", "-Wextra", "-Werror",
-            f"-I{REPOSITORY}/include", f"-I{BUILD}/include",
-            str(source), "-o", str(program), f"-L{BUILD}/src", "-lbluefog", "-pthread",
-        ],
-        check=True,
-    )  # fmt: skip
-    values = re.findall(r"rank \d: (\S+)", run_ranks(4, str(program)))
+    values = re.findall(r"rank \d: (\S+)", run_ranks(4, compile_program(source)))
     assert [float(value) for value in values] == [1.5] * 4
