@@ -3,8 +3,10 @@
 /// optimizers that work with any of them.
 
 #include <concepts>
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <string_view>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -51,6 +53,36 @@ class AnyAlgorithm {
   /// more. To be called before their memory goes. No iteration follows.
   void close() {
     if (auto* const mixing = get<AsynchronousMixing>()) mixing->close();
+  }
+
+  /// Of the class, or "asynchronous" where ranks do not wait for each other.
+  [[nodiscard]] std::string_view name() const {
+    const auto* const synchronous = get<DecentralizedAlgorithm>();
+    return synchronous == nullptr ? "asynchronous" : synchronous->name();
+  }
+  /// What it remembers beside the parameters and the two numbers below, always in the same order: to be saved
+  /// with them on each rank, and written to when they are loaded. Nothing where ranks do not wait.
+  [[nodiscard]] std::vector<Tensor> state() const {
+    const auto* const synchronous = get<DecentralizedAlgorithm>();
+    return synchronous == nullptr ? std::vector<Tensor>() : synchronous->state();
+  }
+  /// Completed rounds of mixing, which is where the schedule is; 0 where ranks do not wait.
+  [[nodiscard]] std::uint64_t round() const {
+    const auto* const synchronous = get<DecentralizedAlgorithm>();
+    return synchronous == nullptr ? 0 : synchronous->round();
+  }
+  /// Steps since the last of them.
+  [[nodiscard]] int steps_in_round() const {
+    const auto* const synchronous = get<DecentralizedAlgorithm>();
+    return synchronous == nullptr ? 0 : synchronous->steps_in_round();
+  }
+  /// Goes on from there, between iterations.
+  void resume(std::uint64_t round, int steps_in_round = 0) {
+    if (auto* const synchronous = get<DecentralizedAlgorithm>()) synchronous->resume(round, steps_in_round);
+  }
+  /// Forgets what it remembers, and goes on from that round with the parameters as they are. Collective.
+  void restart(std::uint64_t round) {
+    if (auto* const synchronous = get<DecentralizedAlgorithm>()) synchronous->restart(round);
   }
 
   /// The algorithm, for what is particular to it; nullptr if it is of another class.

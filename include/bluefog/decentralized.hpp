@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <bluefog/context.hpp>
@@ -87,6 +88,8 @@ class BLUEFOG_API DecentralizedAlgorithm {
   /// After the optimizer's step.
   void end_step();
 
+  /// Of its class: "ExactDiffusion".
+  [[nodiscard]] std::string_view name() const;
   /// What the algorithm remembers from step to step beside the numbers of rounds and steps, always in the
   /// same order: to be saved with the parameters, and written to when they are loaded.
   [[nodiscard]] std::vector<Tensor> state() const;

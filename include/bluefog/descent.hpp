@@ -15,6 +15,7 @@
 #include <bluefog/algorithm.hpp>
 #include <bluefog/context.hpp>
 #include <bluefog/error.hpp>
+#include <bluefog/tensor.hpp>
 
 namespace bluefog {
 
@@ -82,6 +83,14 @@ class Descent {
     is_broken_ = false;
   }
 
+  /// What this rank's descent remembers beside x, the algorithm's state() and the momentum, always in the
+  /// same order: to be saved with x, algorithm().round() and steps_in_round(), and written to when they are
+  /// loaded, before algorithm().resume().
+  [[nodiscard]] std::vector<Tensor> state() {
+    std::vector<Tensor> tensors = algorithm_.state();
+    if (!velocity_.empty()) tensors.emplace_back(velocity_);
+    return tensors;
+  }
   /// The parameters.
   [[nodiscard]] std::span<T> x() const noexcept { return x_; }
   /// For what is particular to it.

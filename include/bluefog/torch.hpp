@@ -6,6 +6,7 @@
 
 #include <bluefog/bluefog.hpp>
 #include <bluefog/torch/buckets.hpp>
+#include <bluefog/torch/checkpoint.hpp>
 #include <bluefog/torch/operations.hpp>
 #include <bluefog/torch/optimizer.hpp>
 #include <bluefog/torch/state.hpp>

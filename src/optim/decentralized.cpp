@@ -83,7 +83,8 @@ void check_momentum(const char* algorithm, double momentum) {
 SynchronousAlgorithm::SynchronousAlgorithm(Context& context, const char* algorithm,
                                            const std::vector<Tensor>& vector,
                                            const DecentralizedOptions& options, SchedulePtr schedule)
-    : context_(context),
+    : name_(algorithm),
+      context_(context),
       parameters_(vector),
       mixer_(context, options),
       steps_per_round_(options.steps_per_round) {
@@ -138,6 +139,10 @@ void DecentralizedAlgorithm::begin_step(double step_size) {
 void DecentralizedAlgorithm::end_step() {
   algorithm_->end_step();
   algorithm_->finish_step();
+}
+
+std::string_view DecentralizedAlgorithm::name() const {
+  return algorithm_->name();
 }
 
 std::vector<Tensor> DecentralizedAlgorithm::state() const {

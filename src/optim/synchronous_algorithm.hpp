@@ -35,6 +35,7 @@ void check_momentum(const char* algorithm, double momentum);
 
 class SynchronousAlgorithm {
  public:
+  /// @param algorithm  name of its class, a literal
   /// @param vector  the parameters, or the gradients if nothing is done to the parameters
   SynchronousAlgorithm(Context& context, const char* algorithm, const std::vector<Tensor>& vector,
                        const DecentralizedOptions& options, SchedulePtr schedule);
@@ -47,6 +48,7 @@ class SynchronousAlgorithm {
   virtual void end_step() {}
   [[nodiscard]] virtual std::vector<BucketVector> state() const { return {}; }
 
+  [[nodiscard]] const char* name() const noexcept { return name_; }
   void finish_step();
   [[nodiscard]] std::uint64_t round_number() const noexcept { return round_.number; }
   [[nodiscard]] int steps_in_round() const noexcept { return steps_; }
@@ -65,6 +67,7 @@ class SynchronousAlgorithm {
   [[nodiscard]] int steps_per_round() const noexcept { return steps_per_round_; }
 
  private:
+  const char* name_;
   Context& context_;
   BucketVector parameters_;
   Mixer mixer_;

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -163,6 +164,43 @@ TEST_P(Descents, WeightDecayPullsToZero) {
                             algorithm_of<AdaptThenCombine>(), {.weight_decay = .5});
     descent.step(.1);
     EXPECT_NEAR(x[0], .95, 1e-15);
+  });
+}
+
+TEST_P(Descents, GoOnFromASavedState) {
+  run_job(GetParam(), 4, [](Context& context) {
+    context.set_topology(ring_graph(4));
+    for (const auto& [make, again] :
+         {std::pair(algorithm_of<ExactDiffusion>(), algorithm_of<ExactDiffusion>({.name = "again"})),
+          std::pair(algorithm_of<AdaptThenCombine>(), algorithm_of<AdaptThenCombine>({.name = "again"}))}) {
+      const auto gradient = [&context](std::span<const double> at, std::span<double> g) {
+        for (std::size_t i = 0; i < at.size(); ++i) g[i] = at[i] - context.rank();
+      };
+      std::vector<double> x(5);
+      Descent<double> first(context, x, gradient, make, {.momentum = .5});
+      for (int k = 0; k < 7; ++k) first.step(.1);
+      std::vector<double> y = x;
+      std::vector<std::vector<double>> saved;
+      for (const Tensor& tensor : first.state()) {
+        const auto* const values = static_cast<const double*>(tensor.data);
+        saved.emplace_back(values, values + tensor.count());
+      }
+      const std::uint64_t round = first.algorithm().round();
+      EXPECT_EQ(round, 7);
+
+      Descent<double> second(context, y, gradient, again, {.momentum = .5});
+      const std::vector<Tensor> state = second.state();
+      ASSERT_EQ(state.size(), saved.size());
+      for (std::size_t i = 0; i < saved.size(); ++i) {
+        std::ranges::copy(saved[i], static_cast<double*>(state[i].data));
+      }
+      second.algorithm().resume(round);
+      for (int k = 0; k < 7; ++k) {
+        first.step(.1);
+        second.step(.1);
+      }
+      EXPECT_EQ(x, y);
+    }
   });
 }
 

@@ -13,6 +13,7 @@
 
 #include "multi/job.hpp"
 #include "torch/models.hpp"
+#include "torch/trained.hpp"
 
 namespace bluefog::test {
 namespace {
@@ -28,10 +29,6 @@ at::Tensor mixed(Context& context, const at::Tensor& x) {
   options.form = MixingForm::Difference;
   options.meet = true;
   return torch::neighbor_allreduce(context, x, options);
-}
-
-void backward(::torch::nn::Sequential& model, std::uint64_t seed) {
-  model->forward(inputs(seed)).square().sum().backward();
 }
 
 /// -lr times the gradient at the parameters of the model, for plain SGD.
@@ -55,25 +52,6 @@ void expect_close(const at::Tensor& actual, const at::Tensor& expected) {
   EXPECT_LT((actual - expected).abs().max().item<double>(), 1e-12);
 }
 
-struct Trained {
-  ::torch::nn::Sequential model;
-  std::unique_ptr<::torch::optim::SGD> base;
-  std::unique_ptr<torch::DistributedOptimizer> optimizer;
-
-  Trained(Context& context, const MakeAlgorithm& make, std::uint64_t seed,
-          torch::DistributedOptions options = {},
-          const ::torch::optim::SGDOptions& sgd = ::torch::optim::SGDOptions(.1))
-      : model(two_layers(seed)), base(std::make_unique<::torch::optim::SGD>(model->parameters(), sgd)) {
-    options.bucket_bytes = 256;  // several buckets
-    optimizer = std::make_unique<torch::DistributedOptimizer>(context, *base, *model, make, options);
-  }
-  void step(std::uint64_t seed) {
-    optimizer->zero_grad();
-    backward(model, seed);
-    optimizer->step();
-  }
-};
-
 class TorchOptimizers : public testing::TestWithParam<Ranks> {
  protected:
   static void run(int size, const std::function<void(Context&)>& body) {
@@ -83,10 +61,6 @@ class TorchOptimizers : public testing::TestWithParam<Ranks> {
     });
   }
 };
-
-std::uint64_t seed_of(const Context& context, int step = 0) {
-  return 100 * static_cast<std::uint64_t>(context.rank()) + static_cast<std::uint64_t>(step);
-}
 
 TEST_P(TorchOptimizers, CombineAfterAdapting) {
   run(ranks, [](Context& context) {

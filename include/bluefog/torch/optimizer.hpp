@@ -16,12 +16,15 @@
 #include <torch/nn/module.h>
 #include <torch/optim/lbfgs.h>
 #include <torch/optim/optimizer.h>
+#include <torch/serialize/input-archive.h>
+#include <torch/serialize/output-archive.h>
 #include <torch/types.h>
 
 #include <bluefog/algorithm.hpp>
 #include <bluefog/context.hpp>
 #include <bluefog/error.hpp>
 #include <bluefog/torch/buckets.hpp>
+#include <bluefog/torch/checkpoint.hpp>
 #include <bluefog/torch/gradients.hpp>
 #include <bluefog/torch/operations.hpp>
 
@@ -103,7 +106,8 @@ class DistributedOptimizer {
   /// memory; Mismatch where ranks differ; as the algorithm
   DistributedOptimizer(Context& context, ::torch::optim::Optimizer& base, const ::torch::nn::Module& module,
                        const MakeAlgorithm& make, const DistributedOptions& options = {})
-      : base_(base),
+      : context_(context),
+        base_(base),
         buckets_(optimizer::agreed_buckets(context, base, module, options)),
         gradients_(make.uses_gradients() ? buckets_.allocate_alike(context) : std::vector<SharedMemory>()),
         places_(places_in(gradients_)),
@@ -172,7 +176,47 @@ class DistributedOptimizer {
     return loss;
   }
 
-  /// For what is particular to it, as set_communication() or a round to resume.
+  /// This rank's part of a checkpoint: the state of the optimizer below, and what the algorithm remembers.
+  /// Each rank saves its own, and its module: torch::save(optimizer, file) does it.
+  /// @throws InvalidArgument between zero_grad() and step()
+  void save(::torch::serialize::OutputArchive& archive) const {
+    check_between_iterations("save");
+    ::torch::serialize::OutputArchive base;
+    base_.save(base);
+    archive.write("base", base);
+    ::torch::serialize::OutputArchive own;
+    optimizer::save(own, algorithm_state());
+    archive.write("bluefog", own);
+  }
+
+  /// Goes on from there, to the bit, once the module is loaded too: torch::load(optimizer, file) does it. The
+  /// state of a job of another size starts the algorithm anew, from the saved round and the parameters as
+  /// they are, which should then be the saved ranks' mean; that is collective. Over windows load the module
+  /// before this is made.
+  /// @throws InvalidArgument, and has changed nothing, between zero_grad() and step(), and for the state of
+  /// another algorithm, of other parameters, or with vectors of another rank; c10::Error for what is no such
+  /// state
+  void load(::torch::serialize::InputArchive& archive) {
+    check_between_iterations("load");
+    ::torch::serialize::InputArchive part;
+    archive.read("bluefog", part);
+    const optimizer::AlgorithmState loaded = optimizer::load(part);
+    optimizer::AlgorithmState own = algorithm_state();
+    const bool continues = optimizer::continues(own, loaded);
+    const auto round = static_cast<std::uint64_t>(loaded.round);
+    if (continues) algorithm_.resume(round, static_cast<int>(loaded.steps));
+    ::torch::serialize::InputArchive base;
+    archive.read("base", base);
+    base_.load(base);
+    buckets_.restore();
+    if (continues) {
+      optimizer::adopt(loaded, own);
+    } else {
+      algorithm_.restart(round);
+    }
+  }
+
+  /// For what is particular to it, as set_communication().
   [[nodiscard]] AnyAlgorithm& algorithm() noexcept { return algorithm_; }
   /// The user's optimizer.
   [[nodiscard]] ::torch::optim::Optimizer& base() noexcept { return base_; }
@@ -188,6 +232,16 @@ class DistributedOptimizer {
     for (const Member& member : buckets_.members())
       places.push_back(ParameterBuckets::place_of(member, memories));
     return places;
+  }
+
+  void check_between_iterations(const char* what) const {
+    if (!has_begun_ && !is_synchronized_) return;
+    throw InvalidArgument(std::string("DistributedOptimizer: ") + what +
+                          "() between zero_grad() and step(), when parameters are on their way");
+  }
+
+  [[nodiscard]] optimizer::AlgorithmState algorithm_state() const {
+    return optimizer::state_of(context_, algorithm_, optimizer::hash_of(buckets_));
   }
 
   void begin_gradient() {
@@ -234,6 +288,7 @@ class DistributedOptimizer {
     return rate;
   }
 
+  Context& context_;
   ::torch::optim::Optimizer& base_;
   ParameterBuckets buckets_;
   std::vector<SharedMemory> gradients_;  ///< none, or buckets of gradients
@@ -245,5 +300,19 @@ class DistributedOptimizer {
   bool is_synchronized_ = false;
   int exceptions_ = std::uncaught_exceptions();
 };
+
+/// For torch::save(optimizer, file).
+inline ::torch::serialize::OutputArchive& operator<<(::torch::serialize::OutputArchive& archive,
+                                                     const DistributedOptimizer& optimizer) {
+  optimizer.save(archive);
+  return archive;
+}
+
+/// For torch::load(optimizer, file).
+inline ::torch::serialize::InputArchive& operator>>(::torch::serialize::InputArchive& archive,
+                                                    DistributedOptimizer& optimizer) {
+  optimizer.load(archive);
+  return archive;
+}
 
 }  // namespace bluefog::torch
