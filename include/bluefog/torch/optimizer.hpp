@@ -50,8 +50,8 @@ namespace optimizer {
   };
   for (const Member& member : buckets.members()) {
     add(member.name);
-    for (const std::int64_t extent : member.parameter.sizes()) add("," + std::to_string(extent));
     add(c10::toString(member.parameter.scalar_type()));
+    for (const std::int64_t extent : member.parameter.sizes()) add(std::to_string(extent) + ",");
     add(std::to_string(member.bucket) + ":" + std::to_string(member.offset) + ";");
   }
   return static_cast<std::int64_t>(hash);
