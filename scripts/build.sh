@@ -17,16 +17,11 @@ fi
 torch_folder='import importlib.util as u; s = u.find_spec("torch"); print(s.submodule_search_locations[0] if s else "")'
 options+=("-DBLUEFOG_TORCH_PREFIX=$("$PYTHON" -c "$torch_folder")")
 use_deps # which set-up may just have made
-if [[ -d "$DEPS/usr/include" ]]; then
-  # Debian keeps some headers apart by architecture, where compilers look for the system's only.
-  options+=("-DCMAKE_CXX_FLAGS=-isystem $DEPS/usr/include -isystem $DEPS/usr/include/$(uname -m)-linux-gnu")
-  for python_headers in "$DEPS"/usr/include/python3.*; do
-    [[ ! -d "$python_headers" ]] || options+=("-DPython_INCLUDE_DIR=$python_headers")
-  done
-fi
+python_headers="$(unpacked_python_headers)"
+[[ -z "$python_headers" ]] || options+=("-DPython_INCLUDE_DIR=$python_headers")
 
 # CMake cannot see by itself that the tree was moved, or that .venv holds another Python.
-key="$ROOT $(<"$VENV/bluefog-setup") $(sha256sum <"$ROOT/CMakePresets.json") ${CXX:-} ${options[*]}"
+key="$ROOT $(<"$VENV/bluefog-setup") $(sha256sum <"$ROOT/CMakePresets.json") ${CXX:-} ${CXXFLAGS:-} ${options[*]}"
 if [[ ! -f "$build/build.ninja" || "$(cat "$build/configured-for" 2>/dev/null)" != "$key" ]]; then
   say "configuring build/$preset"
   rm -rf "$build/CMakeCache.txt" "$build/CMakeFiles" "$build/configured-for"

@@ -27,11 +27,21 @@ path_without_conda() {
   echo "${kept%:}"
 }
 PATH="$(path_without_conda)"
-# Once set-up has made .deps, its tools and libraries come first.
+# Those that set-up has unpacked, if it had to.
+unpacked_python_headers() { compgen -G "$DEPS/usr/include/python3.*" || true; }
+# Once set-up has made .deps, its tools and libraries come first, in builds of wheels too.
 use_deps() {
+  local headers="$DEPS/usr/include" architecture python_headers
   [[ -d "$DEPS" && ":$PATH:" != *":$DEPS/bin:"* ]] || return 0
   PATH="$DEPS/bin:$PATH"
+  [[ -d "$headers" ]] || return 0
   export CMAKE_PREFIX_PATH="$DEPS/usr${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}"
+  architecture="$(uname -m)-linux-gnu" # Debian keeps some headers apart by it, where compilers look for the system's only
+  export CXXFLAGS="-isystem $headers -isystem $headers/$architecture${CXXFLAGS:+ $CXXFLAGS}"
+  python_headers="$(unpacked_python_headers)"
+  [[ -n "$python_headers" ]] || return 0
+  export CMAKE_ARGS="-DPython_INCLUDE_DIR=$python_headers${CMAKE_ARGS:+ $CMAKE_ARGS}"
+  export CPLUS_INCLUDE_PATH="$python_headers${CPLUS_INCLUDE_PATH:+:$CPLUS_INCLUDE_PATH}" # torch.compile wants Python.h
 }
 use_deps
 
