@@ -111,7 +111,10 @@ main() {
   local choice key user_torch=""
   choice="$(torch_choice)"
   key="$choice $ROOT $("$python" "$SCRIPTS/python_facts.py") $(cat "$SCRIPTS"/{setup_venv.sh,choose_torch.py,requirements.txt} | sha256sum)"
-  [[ -x "$PYTHON" && -f "$STAMP" && "$(<"$STAMP")" == "$key" ]] && return 0
+  if [[ -x "$PYTHON" && -f "$STAMP" && "$(<"$STAMP")" == "$key" ]]; then
+    install_build_tools # .deps may have been removed
+    return 0
+  fi
 
   [[ "$choice" != auto ]] || user_torch="$(torch_of_user)"
   if [[ -n "$user_torch" ]]; then
