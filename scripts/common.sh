@@ -41,7 +41,7 @@ use_deps() {
   python_headers="$(unpacked_python_headers)"
   [[ -n "$python_headers" ]] || return 0
   export CMAKE_ARGS="-DPython_INCLUDE_DIR=$python_headers${CMAKE_ARGS:+ $CMAKE_ARGS}"
-  export CPLUS_INCLUDE_PATH="$python_headers${CPLUS_INCLUDE_PATH:+:$CPLUS_INCLUDE_PATH}" # torch.compile wants Python.h
+  export CPLUS_INCLUDE_PATH="$python_headers:$headers${CPLUS_INCLUDE_PATH:+:$CPLUS_INCLUDE_PATH}" # torch.compile wants Python.h
 }
 use_deps
 
