@@ -13,7 +13,7 @@
 #include <bluefog/handle.hpp>
 
 #ifndef __cpp_impl_coroutine
-#error "bluefog/coroutine.hpp needs a compiler with C++20 coroutines: g++ 11, clang 15 or newer"
+#error "bluefog/coroutine.hpp needs a compiler with C++20 coroutines: g++ 11, clang 14 or newer"
 #endif
 
 #include <condition_variable>
