@@ -24,7 +24,7 @@ check() {
 in_parallel() { xargs -0 -r -P "$(cpu_count)" -n "$1" "${@:2}"; }
 
 cpp_files() {
-  find include src tools tests python benchmarks examples \( -name '*.hpp' -o -name '*.cpp' \) -print0
+  find include src tools tests python/src benchmarks examples \( -name '*.hpp' -o -name '*.cpp' \) -print0
 }
 
 check_clang_tidy() {

@@ -87,8 +87,9 @@ TEST(HostFile, MistakesNameFileAndLine) {
       {"# nothing\n", "dir/hosts names no host"},
   };
   for (const auto& [text, expected] : cases) {
-    EXPECT_EQ(complaint([&text = text] { (void)parse_hostfile(text, "dir/hosts"); }).substr(0, expected.size()),
-              expected);
+    EXPECT_EQ(
+        complaint([&text = text] { (void)parse_hostfile(text, "dir/hosts"); }).substr(0, expected.size()),
+        expected);
   }
   EXPECT_NE(complaint([] { (void)read_hostfile("/no/such/file"); }).find("/no/such/file cannot be read"),
             std::string::npos);
