@@ -24,12 +24,14 @@ mend_links() {
   done < <(find "$DEPS/usr" -xtype l -print0)
 }
 
-# pkg-config comes with a library, which only the system's linker would find.
-give_pkg_config_its_library() {
-  local tool="$DEPS/usr/bin/pkg-config"
-  [[ -x "$tool" ]] || return 0
-  printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$DEPS/usr/lib/$(uname -m)-linux-gnu" "$tool" >"$DEPS/bin/pkg-config"
-  chmod +x "$DEPS/bin/pkg-config"
+# Tools come with libraries, which only the system's linker would find.
+give_tools_their_libraries() {
+  local tool
+  for tool in pkg-config ccache; do
+    [[ -x "$DEPS/usr/bin/$tool" ]] || continue
+    printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$DEPS/usr/lib/$(uname -m)-linux-gnu" "$DEPS/usr/bin/$tool" >"$DEPS/bin/$tool"
+    chmod +x "$DEPS/bin/$tool"
+  done
 }
 
 unpack_packages() {
@@ -46,6 +48,6 @@ unpack_packages() {
   for archive in "$DEPS"/archives/*.deb; do dpkg-deb -x "$archive" "$DEPS"; done
   rm -r "$DEPS/archives"
   mend_links
-  give_pkg_config_its_library
+  give_tools_their_libraries
   printf '%s\n' "$@" >>"$DEPS/unpacked"
 }

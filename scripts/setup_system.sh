@@ -56,13 +56,13 @@ print("\n".join(package for _, package in parts))
 PYTHON
 }
 
-# Libraries and pkg-config come from packages that are unpacked, cmake and ninja from PyPI (setup_venv.sh); ccache can be missed.
+# Libraries, pkg-config and ccache come from packages that are unpacked, cmake and ninja from PyPI (setup_venv.sh).
 set_up_without_root() {
   local package
   local -a wanted=()
   compiler_is_new_enough || fail "a C++ compiler is missing, and this is not root. Put g++ 11 or newer on PATH, or name clang++ 14 or
 newer in CXX, or run this, then make again: sudo apt install g++"
-  for package in $(missing_libraries) $(missing_tools | grep -x pkg-config) $python_parts; do
+  for package in $(missing_libraries) $(missing_tools | grep -x -e pkg-config -e ccache) $python_parts; do
     [[ "$package" != python3*-venv ]] || package=python3-pip-whl # .venv needs no more of it
     is_unpacked "$package" || wanted+=("$package")
   done
