@@ -10,6 +10,7 @@
 
 #include "multi/job.hpp"
 #include "torch/models.hpp"
+#include "torch/refusals.hpp"
 #include "torch/trained.hpp"
 
 namespace bluefog::test {
@@ -44,15 +45,6 @@ void load(const Checkpoint& checkpoint, Trained& trained) {
 at::Tensor after_steps(Context& context, Trained& trained, int steps) {
   for (int k = 0; k < steps; ++k) trained.step(seed_of(context, k));
   return flat(*trained.model);
-}
-
-void expect_refused(const std::string& part, const auto& call) {
-  try {
-    call();
-    ADD_FAILURE() << "no error with " << part;
-  } catch (const InvalidArgument& error) {
-    EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
-  }
 }
 
 /// Trains for a while, twice from there: with the same objects, and with new ones that have loaded a
