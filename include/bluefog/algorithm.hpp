@@ -56,26 +56,14 @@ class AnyAlgorithm {
   }
 
   /// Of the class, or "asynchronous" where ranks do not wait for each other.
-  [[nodiscard]] std::string_view name() const {
-    const auto* const synchronous = get<DecentralizedAlgorithm>();
-    return synchronous == nullptr ? "asynchronous" : synchronous->name();
-  }
+  [[nodiscard]] std::string_view name() const { return ask(&DecentralizedAlgorithm::name, "asynchronous"); }
   /// What it remembers beside the parameters and the two numbers below, always in the same order: to be saved
   /// with them on each rank, and written to when they are loaded. Nothing where ranks do not wait.
-  [[nodiscard]] std::vector<Tensor> state() const {
-    const auto* const synchronous = get<DecentralizedAlgorithm>();
-    return synchronous == nullptr ? std::vector<Tensor>() : synchronous->state();
-  }
+  [[nodiscard]] std::vector<Tensor> state() const { return ask(&DecentralizedAlgorithm::state, {}); }
   /// Completed rounds of mixing, which is where the schedule is; 0 where ranks do not wait.
-  [[nodiscard]] std::uint64_t round() const {
-    const auto* const synchronous = get<DecentralizedAlgorithm>();
-    return synchronous == nullptr ? 0 : synchronous->round();
-  }
+  [[nodiscard]] std::uint64_t round() const { return ask(&DecentralizedAlgorithm::round, 0); }
   /// Steps since the last of them.
-  [[nodiscard]] int steps_in_round() const {
-    const auto* const synchronous = get<DecentralizedAlgorithm>();
-    return synchronous == nullptr ? 0 : synchronous->steps_in_round();
-  }
+  [[nodiscard]] int steps_in_round() const { return ask(&DecentralizedAlgorithm::steps_in_round, 0); }
   /// Goes on from there, between iterations.
   void resume(std::uint64_t round, int steps_in_round = 0) {
     if (auto* const synchronous = get<DecentralizedAlgorithm>()) synchronous->resume(round, steps_in_round);
@@ -108,6 +96,14 @@ class AnyAlgorithm {
   static void begin_step_of(AsynchronousMixing& algorithm, double /*step_size*/) {
     algorithm.end_exchange();
     algorithm.begin_step();
+  }
+
+  // Of a synchronous algorithm; else the answer is the other one.
+  template <class Answer>
+  Answer ask(Answer (DecentralizedAlgorithm::*question)() const,
+             std::type_identity_t<Answer> otherwise) const {
+    const auto* const synchronous = get<DecentralizedAlgorithm>();
+    return synchronous != nullptr ? (synchronous->*question)() : otherwise;
   }
 
   std::variant<std::unique_ptr<DecentralizedAlgorithm>, std::unique_ptr<AsynchronousMixing>> algorithm_;
