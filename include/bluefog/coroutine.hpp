@@ -9,13 +9,17 @@
 ///     }
 ///
 ///     bluefog::run(average(context, a, b));
+///
+/// In a Simulation, whose ranks share one thread, `co_await` waits at its place: tasks run one after another.
 
+#include <bluefog/error.hpp>
 #include <bluefog/handle.hpp>
 
 #ifndef __cpp_impl_coroutine
 #error "bluefog/coroutine.hpp needs a compiler with C++20 coroutines: g++ 11, clang 14 or newer"
 #endif
 
+#include <atomic>
 #include <condition_variable>
 #include <coroutine>
 #include <deque>
@@ -59,8 +63,8 @@ class ReadyQueue {
 };
 
 /// That of the run() that this thread is in.
-inline std::shared_ptr<ReadyQueue>& current_queue() {
-  thread_local std::shared_ptr<ReadyQueue> queue;
+inline std::weak_ptr<ReadyQueue>& current_queue() {
+  thread_local std::weak_ptr<ReadyQueue> queue;
   return queue;
 }
 
@@ -207,47 +211,64 @@ inline Detached count_down_after(Task<> task, Countdown& countdown) {
   countdown.one_is_over(error);
 }
 
-template <class T>
-Detached store_result(Task<T> task, std::optional<T>& result, std::exception_ptr& error, bool& over) {
-  try {
-    result.emplace(co_await std::move(task));
-  } catch (...) {
-    error = std::current_exception();
-  }
-  over = true;
-}
-inline Detached store_result(Task<> task, std::exception_ptr& error, bool& over) {
-  try {
-    co_await std::move(task);
-  } catch (...) {
-    error = std::current_exception();
-  }
-  over = true;
-}
-
 /// The queue of this thread, for the length of a run().
 class Loop {
  public:
-  Loop() : outer_(std::exchange(current_queue(), std::make_shared<ReadyQueue>())) {}
+  Loop() : outer_(std::exchange(current_queue(), queue_)) {}
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
-  ~Loop() { current_queue() = std::move(outer_); }
-  void until(const bool& over) const {
-    while (!over) current_queue()->take().resume();
+  ~Loop() {  // another rank of a Simulation may have begun one meanwhile
+    if (current_queue().lock() == queue_) current_queue() = std::move(outer_);
+  }
+  /// Resumes coroutines until end() is called, on whichever thread.
+  void until_end() const {
+    while (!is_over_) queue_->take().resume();
+  }
+  void end() noexcept {
+    const std::shared_ptr<ReadyQueue> queue = queue_;  // the loop may go at once
+    is_over_ = true;
+    queue->put(std::noop_coroutine());
   }
 
  private:
-  std::shared_ptr<ReadyQueue> outer_;
+  std::shared_ptr<ReadyQueue> queue_ = std::make_shared<ReadyQueue>();
+  std::weak_ptr<ReadyQueue> outer_;
+  std::atomic<bool> is_over_ = false;
 };
+
+/// The task is gone before the loop ends: what it refers to may go then.
+template <class T>
+Detached store_result(Task<T> task, std::optional<T>& result, std::exception_ptr& error, Loop& loop) {
+  try {
+    Task<T> own = std::move(task);
+    result.emplace(co_await std::move(own));
+  } catch (...) {
+    error = std::current_exception();
+  }
+  loop.end();
+}
+inline Detached store_result(Task<> task, std::exception_ptr& error, Loop& loop) {
+  try {
+    Task<> own = std::move(task);
+    co_await std::move(own);
+  } catch (...) {
+    error = std::current_exception();
+  }
+  loop.end();
+}
 
 class HandleAwaiter {
  public:
   explicit HandleAwaiter(Handle handle) : handle_(std::move(handle)) {}
   [[nodiscard]] bool await_ready() { return handle_.done(); }
   bool await_suspend(std::coroutine_handle<> waiting) {
-    const std::shared_ptr<ReadyQueue> queue = current_queue();
+    const std::shared_ptr<ReadyQueue> queue = current_queue().lock();
     if (queue == nullptr) return false;  // nobody would resume it: await_resume() waits
-    handle_.when_closed([queue, waiting] { queue->put(waiting); });
+    try {
+      handle_.when_closed([queue, waiting] { queue->put(waiting); });
+    } catch (const InvalidArgument&) {  // in a Simulation
+      return false;
+    }
     return true;
   }
   Handle await_resume() {
@@ -272,17 +293,16 @@ inline coroutine::HandleAwaiter operator co_await(Handle handle) {
 /// @throws what it threw
 template <class T>
 T run(Task<T> task) {
-  const coroutine::Loop loop;
+  coroutine::Loop loop;
   std::exception_ptr error;
-  bool over = false;
   if constexpr (std::is_void_v<T>) {
-    coroutine::store_result(std::move(task), error, over);
-    loop.until(over);
+    coroutine::store_result(std::move(task), error, loop);
+    loop.until_end();
     if (error) std::rethrow_exception(error);
   } else {
     std::optional<T> result;
-    coroutine::store_result(std::move(task), result, error, over);
-    loop.until(over);
+    coroutine::store_result(std::move(task), result, error, loop);
+    loop.until_end();
     if (error) std::rethrow_exception(error);
     return std::move(*result);
   }

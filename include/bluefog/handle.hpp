@@ -48,7 +48,8 @@ class BLUEFOG_API Handle {
   [[nodiscard]] bool wait_for(std::chrono::nanoseconds patience);
   /// Calls `then` once, when the operation is closed, or now if it is; never in a forked child. It is called
   /// by whichever thread closes the operation, with locks held: it must only hand on (post to a loop, set a
-  /// condition), call nothing of this library, and not throw.
+  /// condition), call nothing of this library, and not throw. @throws InvalidArgument in a Simulation, whose
+  /// ranks share the thread that would wait to be told
   void when_closed(std::function<void()> then);
   /// Asks the operation to give up. It may complete nevertheless, if the others have started; wait() tells.
   void cancel();

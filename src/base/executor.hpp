@@ -38,6 +38,8 @@ class Executor {
   [[nodiscard]] virtual std::unique_ptr<Background> spawn(const char* name, std::function<void()> body) = 0;
   /// One that is private to the owner's process.
   [[nodiscard]] virtual std::unique_ptr<Doorbell> make_doorbell() = 0;
+  /// Whether one may block its thread without blocking the others.
+  [[nodiscard]] virtual bool gives_ranks_threads() const noexcept { return true; }
 
  protected:
   Executor() = default;

@@ -67,6 +67,8 @@ class Engine {
   void abandon();
   [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }
   [[nodiscard]] const base::Clock& clock() const { return executor_.clock(); }
+  /// Whether somebody else can be told of this rank's operations while its caller waits for that.
+  [[nodiscard]] bool gives_ranks_threads() const noexcept { return executor_.gives_ranks_threads(); }
   [[nodiscard]] const Tuning& tuning() const noexcept { return tuning_; }
   [[nodiscard]] Stats stats();
   /// Writes the operations in flight, and what they wait for, to the log. On a thread that may be kept.

@@ -46,6 +46,11 @@ bool Handle::wait_for(std::chrono::nanoseconds patience) {
 
 void Handle::when_closed(std::function<void()> then) {
   check(*this);
+  if (!engine_->gives_ranks_threads()) {
+    throw InvalidArgument(
+        "Handle::when_closed: all ranks of a Simulation are in one thread, so nobody could wait to be told; "
+        "wait() for the Handle");
+  }
   if (!engine_->is_forked_copy()) operation_->when_closed(std::move(then));
 }
 

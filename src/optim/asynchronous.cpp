@@ -236,6 +236,7 @@ void AsynchronousMixing::end_step() {
 }
 
 void AsynchronousMixing::close() {
+  algorithm_->end_step();  // of a step that has failed
   algorithm_->group().close();
 }
 
@@ -252,7 +253,11 @@ PushSumMixing::PushSumMixing(Context& context, const std::vector<Tensor>& bucket
     : AsynchronousMixing(std::make_unique<optim::PushSumAlgorithm>(context, buckets, options.name)) {}
 
 double PushSumMixing::weight() const {
-  return algorithm_->group().windows().front().associated_p();
+  const auto& windows = algorithm_->group().windows();
+  if (windows.empty()) {
+    throw InvalidArgument("PushSumMixing: there is no weight: it is closed, or there are no parameters");
+  }
+  return windows.front().associated_p();
 }
 
 PairwiseMixing::PairwiseMixing(Context& context, const std::vector<Tensor>& buckets,

@@ -37,6 +37,13 @@ void check_schedule(const char* algorithm, const Schedule& schedule, const Sched
   if (needs.constancy && schedule.period() != 1) lacks("has rounds that differ");
 }
 
+void check_size(const char* algorithm, const Schedule& schedule, const Context& context) {
+  if (schedule.size() == context.size()) return;
+  refuse(algorithm, "the schedule \"" + std::string(schedule.name()) + "\" is for " +
+                        std::to_string(schedule.size()) + " ranks, this job has " +
+                        std::to_string(context.size()));
+}
+
 SchedulePtr schedule_for(const Context& context, const char* algorithm, const DecentralizedOptions& options,
                          const ScheduleNeeds& needs) {
   SchedulePtr schedule = options.schedule;
@@ -44,11 +51,7 @@ SchedulePtr schedule_for(const Context& context, const char* algorithm, const De
     const Topology topology = context.topology();
     schedule = static_schedule(context.is_topology_weighted() ? topology : topology.with_uniform_weights());
   }
-  if (schedule->size() != context.size()) {
-    refuse(algorithm, "the schedule \"" + std::string(schedule->name()) + "\" is for " +
-                          std::to_string(schedule->size()) + " ranks, this job has " +
-                          std::to_string(context.size()));
-  }
+  check_size(algorithm, *schedule, context);
   check_schedule(algorithm, *schedule, needs);
   return schedule;
 }

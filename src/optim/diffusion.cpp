@@ -24,7 +24,9 @@ class Diffusion : public SynchronousAlgorithm {
   Diffusion(Context& context, const char* algorithm, const std::vector<Tensor>& parameters,
             const DecentralizedOptions& options)
       : SynchronousAlgorithm(context, algorithm, parameters, options, options.schedule) {
-    if (options.schedule != nullptr) check_schedule(algorithm, *options.schedule, unbiased);
+    if (options.schedule == nullptr) return;
+    check_schedule(algorithm, *options.schedule, unbiased);
+    if (options.schedule->size() != context.machine_size()) check_size(algorithm, *options.schedule, context);
   }
 
   void set_communication(CommunicationType type, const MixingWeights& weights) {

@@ -25,6 +25,8 @@ struct ScheduleNeeds {
 [[nodiscard]] SchedulePtr schedule_for(const Context& context, const char* algorithm,
                                        const DecentralizedOptions& options, const ScheduleNeeds& needs);
 void check_schedule(const char* algorithm, const Schedule& schedule, const ScheduleNeeds& needs);
+/// @throws InvalidArgument unless the schedule is for all ranks of the job
+void check_size(const char* algorithm, const Schedule& schedule, const Context& context);
 /// @throws InvalidArgument unless both have the same dtypes and shapes
 void check_alike(const char* algorithm, const std::vector<Tensor>& parameters,
                  const std::vector<Tensor>& gradients);

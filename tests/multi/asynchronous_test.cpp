@@ -115,6 +115,7 @@ TEST(PushSum, KeepsItsParametersWhileAllItGivesStaysWithARankThatRests) {
     }
     EXPECT_NEAR(parameters[0], 2, 1e-3);  // float32 rounds thousands of times
     mixing.close();
+    EXPECT_THROW(static_cast<void>(mixing.weight()), InvalidArgument);
   });
 }
 

@@ -81,7 +81,7 @@ TEST_P(Coroutines, TasksGoOnWhileOthersWait) {
     for (std::size_t i = 0; i < vectors.size(); ++i) {
       // In another order on each rank.
       const std::size_t which = (i + static_cast<std::size_t>(context.rank())) % vectors.size();
-      tasks.push_back(average_often(context, "x" + std::to_string(which), vectors[which], running, most));
+      tasks.push_back(average_often(context, std::to_string(which), vectors[which], running, most));
     }
     run(when_all(std::move(tasks)));
     EXPECT_EQ(running, 0);
@@ -138,6 +138,49 @@ TEST_P(Coroutines, OutsideOfRunTheThreadWaits) {
     average(x);
     EXPECT_EQ(x[0], 0.5);
   });
+}
+
+/// Goes on in a thread of its own.
+struct Elsewhere {
+  std::jthread& thread;
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> waiting) const {
+    std::jthread& other = thread;  // this goes with the coroutine
+    other = std::jthread([waiting] { waiting.resume(); });
+  }
+  void await_resume() const noexcept {}
+};
+
+TEST_P(Coroutines, ATaskMayEndInAnotherThread) {
+  run_job(GetParam(), 2, [](Context& context) {
+    std::jthread thread;
+    const auto hop = [&thread](Context& job) -> Task<double> {
+      const double mean = co_await mean_of_all(job, job.rank());
+      co_await Elsewhere{thread};
+      co_return mean;
+    };
+    EXPECT_EQ(run(hop(context)), 0.5);
+  });
+}
+
+TEST(CoroutinesInASimulation, WaitWhereTheyAre) {
+  run_job(Ranks::SimulatedPairs, 4, [](Context& context) {
+    std::vector<double> means;
+    if (context.rank() % 2 == 0) {
+      run(twice(context, means));
+      run(twice(context, means));
+    } else {  // while the others end a loop and begin another
+      std::vector<Task<>> tasks;
+      tasks.push_back(twice(context, means));
+      tasks.push_back(twice(context, means));
+      run(when_all(std::move(tasks)));
+    }
+    EXPECT_EQ(means, (std::vector{1.5, 3.0, 1.5, 3.0}));
+    Handle handle = context.barrier_async();
+    EXPECT_THROW(handle.when_closed([] {}), InvalidArgument);
+    handle.wait();
+  });
+  EXPECT_TRUE(coroutine::current_queue().expired());
 }
 
 TEST_P(Coroutines, ARunInsideARunHasTasksOfItsOwn) {

@@ -391,6 +391,9 @@ TEST(Mistakes, AnAlgorithmRefusesTheScheduleThatItCannotStand) {
   expect_refused(
       [&](Context& context, Tensor x, Tensor) { ExactDiffusion(context, {x}, by(one_peer_hypercube(8))); },
       "is for 8 ranks, this job has 4");
+  expect_refused(
+      [&](Context& context, Tensor x, Tensor) { AdaptThenCombine(context, {x}, by(one_peer_hypercube(8))); },
+      "is for 8 ranks, this job has 4");
 }
 
 TEST(Mistakes, OfOptionsAndTensorsAreTold) {

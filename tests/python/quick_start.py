@@ -7,14 +7,17 @@ import re
 from ranks import REPOSITORY
 
 SNIPPETS = re.findall(r"```cpp\n(.*?)```", (REPOSITORY / "docs/cpp-quick-start.md").read_text(), re.DOTALL)
-AVERAGE, SCHEDULE, HANDLES, COROUTINES, DESCENT, LIBTORCH, WINDOWS = range(7)
+AVERAGE, SCHEDULE, HANDLES, COROUTINES, DESCENT, LIBTORCH, WINDOWS, THREADS = range(8)
 
 INCLUDES = """
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <functional>
 #include <span>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 #include <bluefog/bluefog.hpp>
 #include <bluefog/descent.hpp>
@@ -42,6 +45,9 @@ BEFORE = {
       const std::vector<Batch> batches(100, Batch{data, (data.select(1, 0) > 0).to(at::kLong)});
       const auto* const loader = &batches;""",
     WINDOWS: "std::vector<double> x{1.0 * context.rank()};",
+    THREADS: """
+      std::atomic<int> sum = 0;
+      const auto body = [&sum](bluefog::Context& own) { sum += own.rank(); };""",
 }
 AFTER = {
     SCHEDULE: "",
@@ -56,6 +62,8 @@ AFTER = {
       window.update();
       if (x[0] <= 0 || x[0] >= 1) throw std::runtime_error("no mean of both");
       window.free();""",
+    THREADS: """
+      if (sum != 6) throw std::runtime_error("not all ranks have run");""",
 }
 
 

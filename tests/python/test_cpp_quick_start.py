@@ -17,7 +17,7 @@ def build(folder: pathlib.Path, text: str) -> pathlib.Path:
 
 
 def test_there_are_the_snippets_that_are_known_here() -> None:
-    assert len(quick_start.SNIPPETS) == 7
+    assert len(quick_start.SNIPPETS) == 8
     assert "#include <bluefog/torch.hpp>" in quick_start.SNIPPETS[quick_start.LIBTORCH]
 
 

@@ -83,6 +83,15 @@ TEST_P(TorchOperations, MayBeAwaitedOrDropped) {
     EXPECT_EQ(bluefog::run(average(context)), 3.0);
     static_cast<void>(torch::allreduce_async(context, at::full({1000}, context.rank(), at::kDouble)));
     EXPECT_EQ(torch::allreduce(context, of_rank(context)).sum().item<double>(), 3.0);
+
+    const at::Tensor transposed = of_rank(context).t();
+    torch::TensorHandle in_place = torch::allreduce_async_(context, transposed);
+    in_place.wait();
+    EXPECT_EQ(transposed.sum().item<double>(), 3.0);
+    transposed.zero_();
+    EXPECT_TRUE(torch::TensorHandle(in_place).wait().is_same(transposed));
+    EXPECT_EQ(transposed.sum().item<double>(), 0.0) << "the result has been copied again";
+
     EXPECT_FALSE(torch::TensorHandle().valid());
     EXPECT_THROW(torch::TensorHandle().wait(), InvalidArgument);
   });

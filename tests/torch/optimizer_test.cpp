@@ -124,6 +124,107 @@ TEST_P(TorchOptimizers, ClippingSeesTheMeanGradient) {
   });
 }
 
+TEST_P(TorchOptimizers, AStepMayBeLeftOutAfterSynchronizing) {
+  run(2, [](Context& context) {
+    const auto leave_out = [&context](Trained& trained) {
+      trained.optimizer->zero_grad();
+      backward(trained.model, seed_of(context, 7));
+      trained.optimizer->synchronize();
+    };
+    Trained averaging(context, algorithm_of<GradientAllreduce>(), 1);
+    at::Tensor expected = flat(*averaging.model);
+    for (int k = 0; k < 3; ++k) {
+      leave_out(averaging);
+      averaging.step(seed_of(context, k));
+      expected = expected - .1 * mean_over_ranks(context, gradient_at(expected, seed_of(context, k)));
+      expect_close(flat(*averaging.model), expected);
+    }
+
+    for (const bool overlap : {false, true}) {
+      AdaptWithCombineOptions options;
+      options.overlap = overlap;
+      options.name = overlap ? "overlaps" : "in place";
+      Trained combining(context, algorithm_of<AdaptWithCombine>(options), seed_of(context));
+      expected = flat(*combining.model);
+      for (int k = 0; k < 3; ++k) {
+        leave_out(combining);
+        combining.step(seed_of(context, k));
+        expected = mixed(context, expected);
+        expected = mixed(context, expected) - .1 * gradient_at(expected, seed_of(context, k));
+        expect_close(flat(*combining.model), expected);
+      }
+    }
+  });
+}
+
+TEST_P(TorchOptimizers, ASynchronizeBeforeAStepWithAClosureIsAnIterationOfItsOwn) {
+  run(2, [](Context& context) {
+    Trained trained(context, algorithm_of<GradientAllreduce>(), 1);
+    const at::Tensor before = flat(*trained.model);
+    trained.optimizer->zero_grad();
+    backward(trained.model, seed_of(context, 7));
+    trained.optimizer->synchronize();
+    trained.optimizer->step([&] {
+      trained.optimizer->zero_grad();
+      backward(trained.model, seed_of(context));
+      return at::zeros({});
+    });
+    expect_close(flat(*trained.model),
+                 before - .1 * mean_over_ranks(context, gradient_at(before, seed_of(context))));
+  });
+}
+
+TEST_P(TorchOptimizers, ABackwardBetweenSynchronizingAndTheStepIsAnError) {
+  run(2, [](Context& context) {
+    Trained trained(context, algorithm_of<GradientAllreduce>(), 1);
+    trained.optimizer->zero_grad();
+    backward(trained.model, 1);
+    trained.optimizer->synchronize();
+    expect_refused("a backward after synchronize()", [&] { backward(trained.model, 2); });
+    trained.step(3);
+    const at::Tensor own = flat(*trained.model);
+    EXPECT_TRUE(torch::broadcast(context, own, 0).equal(own));
+  });
+}
+
+TEST_P(TorchOptimizers, AFailedStepHoldsNoWindow) {
+  run(2, [](Context& context) {
+    Trained trained(context, algorithm_of<WindowGetMixing>(), 1);
+    const auto failing = [&] {
+      trained.optimizer->zero_grad();
+      trained.optimizer->synchronize();
+    };
+    if (context.rank() == 0) failing();  // and makes no step
+    context.barrier();
+    if (context.rank() == 0) trained.optimizer->zero_grad();
+    context.barrier();
+    if (context.rank() == 1) trained.step(1);
+    context.barrier();
+    failing();  // before it goes
+  });
+}
+
+TEST_P(TorchOptimizers, ParametersMayBeFrozenAndThawed) {
+  run(2, [](Context& context) {
+    ::torch::nn::Sequential model = two_layers(1);
+    at::Tensor first = model->parameters()[0];
+    first.requires_grad_(false);
+    ::torch::optim::SGD base(model->parameters(), .1);
+    torch::DistributedOptimizer optimizer(context, base, *model, algorithm_of<GradientAllreduce>());
+    int k = 0;
+    for (const bool is_frozen : {true, false, true, true, false, false}) {
+      first.requires_grad_(!is_frozen);
+      const at::Tensor before = flat(*model);
+      optimizer.zero_grad();
+      backward(model, seed_of(context, k));
+      optimizer.step();
+      const at::Tensor mean = mean_over_ranks(context, gradient_at(before, seed_of(context, k++)));
+      if (is_frozen) mean.narrow(0, 0, first.numel()).zero_();
+      expect_close(flat(*model), before - .1 * mean);
+    }
+  });
+}
+
 TEST_P(TorchOptimizers, AccumulateGradients) {
   run(2, [](Context& context) {
     torch::DistributedOptions options;
@@ -344,6 +445,43 @@ TEST_P(TorchOptimizers, ReplacedDataIsBroughtBackOrRefused) {
     trained.model->to(at::kDouble);
     trained.step(1);
     context.barrier();
+  });
+}
+
+TEST_P(TorchOptimizers, ParametersThatAreAddedLaterAreRefused) {
+  run(2, [](Context& context) {
+    Trained trained(context, algorithm_of<AdaptThenCombine>(), 1);
+    trained.step(1);
+    trained.base->add_param_group(::torch::optim::OptimizerParamGroup({at::zeros({3}).requires_grad_()}));
+    expect_refused("were added", [&] { trained.optimizer->zero_grad(); });
+    expect_refused("were added", [&] { trained.optimizer->step(); });
+  });
+}
+
+/// Whose parameter has one element in memory, and counts for more than any machine has.
+struct Immense : ::torch::nn::Module {
+  at::Tensor parameter =
+      register_parameter("parameter", at::zeros({1}, at::kDouble).expand({std::int64_t{1} << 50}));
+};
+
+TEST_P(TorchOptimizers, OneRanksLackOfMemoryIsAnErrorOnAll) {
+  run(2, [](Context& context) {
+    ::torch::nn::Sequential model = two_layers(1);
+    Immense immense;
+    const auto wrap = [&context](const ::torch::nn::Module& module) {
+      ::torch::optim::SGD base(module.parameters(), .1);
+      const torch::DistributedOptimizer optimizer(context, base, module, algorithm_of<AdaptThenCombine>());
+    };
+    try {
+      wrap(context.rank() == 0 ? static_cast<const ::torch::nn::Module&>(immense) : *model);
+      ADD_FAILURE() << "no error";
+    } catch (const Mismatch& error) {
+      EXPECT_EQ(context.rank(), 1) << error.what();
+    } catch (const Error& error) {
+      EXPECT_EQ(context.rank(), 0) << error.what();
+      EXPECT_NE(std::string(error.what()).find("has no room for"), std::string::npos) << error.what();
+    }
+    wrap(*model);
   });
 }
 

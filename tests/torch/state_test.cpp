@@ -33,6 +33,25 @@ TEST(TorchState, ParametersAndBuffersBecomeThoseOfTheRoot) {
   });
 }
 
+/// As an embedding and the layer that decodes it; and a part of that.
+struct Tied : ::torch::nn::Module {
+  at::Tensor embedding = register_parameter("embedding", at::zeros({100, 100}));
+  at::Tensor decoder = register_parameter("decoder", embedding);
+  at::Tensor first = register_buffer("first", embedding.detach().narrow(0, 0, 1));
+};
+
+TEST(TorchState, TiedParametersAreSentOneAfterAnother) {
+  run_job(Ranks::Threads, 3, [](Context& context) {
+    Tied tied;
+    {
+      const at::NoGradGuard no_grad;
+      tied.embedding.fill_(context.rank());
+    }
+    torch::broadcast_parameters(context, tied, 2);
+    EXPECT_TRUE(tied.embedding.eq(2).all().item<bool>());
+  });
+}
+
 template <class Optimizer, class Options>
 void expect_equal_steps_after_broadcast(Context& context, const Options& options) {
   auto model = two_layers(1);

@@ -25,8 +25,7 @@ class GradientHooks {
 
   GradientHooks(const std::vector<Member>& members, Arrived arrived)
       : arrived_(std::make_shared<Arrived>(std::move(arrived))) {
-    for (std::size_t i = 0; i < members.size(); ++i) {
-      if (!members[i].parameter.requires_grad()) continue;
+    for (std::size_t i = 0; i < members.size(); ++i) {  // frozen ones too, for they may be thawed
       hooked_.push_back(members[i].parameter);
       ::torch::autograd::impl::set_post_acc_grad_hooks(members[i].parameter,
                                                        std::make_unique<Hook>(i, arrived_));
@@ -61,30 +60,38 @@ class GradientHooks {
 class ArrivedGradients {
  public:
   ArrivedGradients(const std::vector<Member>& members, std::size_t buckets, int backwards)
-      : members_(members), backwards_(backwards), seen_(members.size(), 0), awaited_(buckets, 0) {
-    start_over();
-  }
+      : members_(members), backwards_(backwards), seen_(members.size(), 0), awaited_(buckets, 0) {}
 
   /// @returns whether the member's bucket is full now
   [[nodiscard]] bool note(std::size_t member) {
-    noted_ = true;
+    if (!std::exchange(noted_, true)) count_awaited();
     if (++seen_[member] > backwards_) {
       throw InvalidArgument("Unexpected behavior: parameter \"" + members_[member].name +
                             "\" has got its gradient " + std::to_string(seen_[member]) +
                             " times since the last step(), more than backwards_per_step=" +
                             std::to_string(backwards_) + "; its average may be on its way");
     }
-    return seen_[member] == backwards_ && --awaited_[members_[member].bucket] == 0;
+    int& awaited = awaited_[members_[member].bucket];
+    if (awaited == 0) {
+      throw InvalidArgument("Unexpected behavior: parameter \"" + members_[member].name +
+                            "\" has got a gradient when the average of its bucket was on its way; freeze and "
+                            "thaw parameters before the first backward of a step");
+    }
+    return seen_[member] == backwards_ && --awaited == 0;
   }
   [[nodiscard]] bool is_full(std::size_t bucket) const { return noted_ && awaited_[bucket] == 0; }
   void start_over() {
     noted_ = false;
     std::fill(seen_.begin(), seen_.end(), 0);
+  }
+
+ private:
+  /// When the first gradient comes: parameters are frozen and thawed between steps.
+  void count_awaited() {
     std::fill(awaited_.begin(), awaited_.end(), 0);
     for (const Member& member : members_) awaited_[member.bucket] += member.parameter.requires_grad() ? 1 : 0;
   }
 
- private:
   const std::vector<Member>& members_;
   int backwards_;
   std::vector<int> seen_;     ///< by member

@@ -9,6 +9,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -25,7 +26,7 @@ namespace bluefog::torch {
 
 /// An operation in flight, with its tensors. Copies refer to the same operation; the last of them waits for
 /// it, for its tensors must live until it is closed. wait() and done() throw InvalidArgument if it refers to
-/// none.
+/// none. In a coroutine: `co_await flight.handle()`, and then wait(), which gives the result at once.
 class TensorHandle {
  public:
   TensorHandle() = default;
@@ -37,10 +38,12 @@ class TensorHandle {
   [[nodiscard]] bool valid() const noexcept { return flight_ != nullptr; }
   /// As Handle::done().
   [[nodiscard]] bool done() { return handle().done(); }
-  /// The result. @throws the operation's error
+  /// The result; operations in place have changed a tensor that is not contiguous only when this returns.
+  /// @throws the operation's error
   at::Tensor wait() {
     handle().wait();
-    return flight_->result(flight_->handle);
+    std::call_once(flight_->is_given, [this] { flight_->given = flight_->result(flight_->handle); });
+    return flight_->given;
   }
   /// For `co_await`, cancel() and the like.
   [[nodiscard]] Handle& handle() {
@@ -63,6 +66,8 @@ class TensorHandle {
     Handle handle;
     at::Tensor input;
     std::function<at::Tensor(Handle&)> result;
+    std::once_flag is_given;
+    at::Tensor given;
   };
 
   std::shared_ptr<Flight> flight_;

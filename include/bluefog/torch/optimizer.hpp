@@ -57,14 +57,23 @@ namespace optimizer {
   return static_cast<std::int64_t>(hash);
 }
 
+/// Parameters, those that are there twice counted twice.
+[[nodiscard]] inline std::size_t parameters_of(const ::torch::optim::Optimizer& base) {
+  std::size_t count = 0;
+  for (const auto& group : base.param_groups()) count += group.params().size();
+  return count;
+}
+
 /// Lays out the parameters, if all ranks can and do it alike.
-/// @throws InvalidArgument for a wrong argument of this rank, Mismatch for one of another, or unlike layouts
+/// @throws InvalidArgument for a wrong argument of this rank, Mismatch for what is wrong on another, or
+/// unlike layouts; what the memory of this rank throws
 [[nodiscard]] inline ParameterBuckets agreed_buckets(Context& context, const ::torch::optim::Optimizer& base,
                                                      const ::torch::nn::Module& module,
                                                      const DistributedOptions& options) {
   OperationOptions compare;
   compare.name = options.name + ".layout";
   std::unique_ptr<ParameterBuckets> buckets;
+  std::exception_ptr failure;  // also told to the others, who wait
   try {
     if (options.backwards_per_step < 1) throw InvalidArgument("backwards_per_step is less than 1");
     if (dynamic_cast<const ::torch::optim::LBFGS*>(&base) != nullptr) {
@@ -73,10 +82,18 @@ namespace optimizer {
     buckets = std::make_unique<ParameterBuckets>(context, base, module, options.bucket_bytes);
   } catch (const InvalidArgument& error) {
     compare.refusal = error.what();
+  } catch (const std::exception& error) {
+    compare.refusal = error.what();
+    failure = std::current_exception();
   }
   const at::Tensor own = at::full({1}, buckets ? hash_of(*buckets) : 0, at::kLong);
-  if (!allgather(context, own, compare).eq(own).all().item<bool>()) {
-    throw Mismatch("the parameters differ between ranks in name, order, shape or dtype");
+  try {
+    if (!allgather(context, own, compare).eq(own).all().item<bool>()) {
+      throw Mismatch("the parameters differ between ranks in name, order, shape or dtype");
+    }
+  } catch (const InvalidArgument&) {
+    if (failure) std::rethrow_exception(failure);
+    throw;
   }
   return std::move(*buckets);
 }
@@ -97,7 +114,7 @@ namespace optimizer {
 /// Parameters move to shared memory; the tensors that the module and the optimizer hold stay the same.
 /// Learning rates, schedulers and saved states are those of the optimizer below, which is used, not copied.
 /// One thread. Between zero_grad() and step() the parameters must not be changed: an algorithm that overlaps
-/// mixes them already.
+/// mixes them already. All ranks make the same calls.
 class DistributedOptimizer {
  public:
   /// Collective. All arguments but `make` and `options` must live as long as it does. `module` has all
@@ -108,6 +125,7 @@ class DistributedOptimizer {
                        const MakeAlgorithm& make, const DistributedOptions& options = {})
       : context_(context),
         base_(base),
+        parameters_(optimizer::parameters_of(base)),
         buckets_(optimizer::agreed_buckets(context, base, module, options)),
         gradients_(make.uses_gradients() ? buckets_.allocate_alike(context) : std::vector<SharedMemory>()),
         places_(places_in(gradients_)),
@@ -116,6 +134,11 @@ class DistributedOptimizer {
     if (auto* averaging = algorithm_.get<GradientAllreduce>(); averaging != nullptr) {
       hooks_ = std::make_unique<optimizer::GradientHooks>(
           buckets_.members(), [this, averaging](std::size_t member) {
+            if (is_synchronized_) {
+              throw InvalidArgument(
+                  "Unexpected behavior: a backward after synchronize(), whose average it would spoil; call "
+                  "step() before, or zero_grad() if there shall be no step");
+            }
             if (!arrived_.note(member)) return;
             const std::size_t bucket = buckets_.members()[member].bucket;
             take_gradients(bucket);
@@ -135,17 +158,20 @@ class DistributedOptimizer {
     }
   }
 
-  /// As that of the optimizer; and what can be mixed while gradients are computed starts on its way.
+  /// As that of the optimizer; and what can be mixed while gradients are computed starts on its way. If there
+  /// was a synchronize(), and no step() since, the iteration ends here, with a step that changes nothing.
   void zero_grad(bool set_to_none = true) {
+    if (is_synchronized_) end_iteration();
     base_.zero_grad(set_to_none);
     begin_gradient();
   }
 
   /// What communication there is before the optimizer's step happens now, instead of in step(): each
-  /// parameter's grad is then what the step will use, an average say. For clipping.
+  /// parameter's grad is then what the step will use, an average say. For clipping. The step may be left out,
+  /// by all ranks: see zero_grad().
   void synchronize() {
     if (is_synchronized_) return;
-    buckets_.restore();
+    check_parameters();
     const double rate = learning_rate();
     begin_gradient();
     has_begun_ = false;
@@ -161,7 +187,8 @@ class DistributedOptimizer {
   /// One iteration. Called without zero_grad() before, it communicates here.
   /// @param closure  zeroes and computes the gradients, and returns the loss, which becomes the result
   /// @throws the errors of the operations; InvalidArgument for parameters whose dtype, shape or device has
-  /// changed, and for learning rates that differ between groups where the algorithm has one only
+  /// changed or that were added, and for learning rates that differ between groups where the algorithm has
+  /// one only
   at::Tensor step(const ::torch::optim::Optimizer::LossClosure& closure = nullptr) {
     at::Tensor loss;
     if (closure) {
@@ -169,10 +196,8 @@ class DistributedOptimizer {
       loss = closure();
     }
     synchronize();
-    is_synchronized_ = false;
     base_.step();
-    algorithm_.end_step();
-    for (const Member& member : buckets_.members()) ::torch::autograd::impl::bump_version(member.parameter);
+    end_iteration();
     return loss;
   }
 
@@ -245,9 +270,26 @@ class DistributedOptimizer {
   }
 
   void begin_gradient() {
-    if (std::exchange(has_begun_, true)) return;
-    buckets_.restore();
+    if (has_begun_) return;
+    check_parameters();
+    has_begun_ = true;
     algorithm_.begin_gradient();
+  }
+
+  void end_iteration() {
+    is_synchronized_ = false;
+    algorithm_.end_step();
+    for (const Member& member : buckets_.members()) ::torch::autograd::impl::bump_version(member.parameter);
+  }
+
+  /// They must be those in the buckets.
+  void check_parameters() {
+    if (optimizer::parameters_of(base_) != parameters_) {
+      throw InvalidArgument(
+          "parameters were added to the optimizer after it was made distributed; make another "
+          "DistributedOptimizer around it");
+    }
+    buckets_.restore();
   }
 
   /// Those of a bucket, to where the algorithm finds them; 0 for a parameter without one.
@@ -290,6 +332,7 @@ class DistributedOptimizer {
 
   Context& context_;
   ::torch::optim::Optimizer& base_;
+  std::size_t parameters_;  ///< how many the base optimizer has
   ParameterBuckets buckets_;
   std::vector<SharedMemory> gradients_;  ///< none, or buckets of gradients
   std::vector<at::Tensor> places_;       ///< of each member in them

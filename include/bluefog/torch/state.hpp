@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <sstream>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include <torch/nn/module.h>
@@ -21,14 +22,22 @@ namespace bluefog::torch {
 /// @throws Mismatch where shapes or dtypes differ between ranks
 inline void broadcast_parameters(Context& context, const ::torch::nn::Module& module, int root = 0) {
   std::vector<TensorHandle> handles;
+  const auto finish = [&handles] {
+    for (TensorHandle& handle : handles) handle.wait();
+    handles.clear();
+  };
+  std::unordered_set<const void*> storages;  // of those on their way
   const auto start = [&](const char* kind, const auto& named) {
     OperationOptions options;
     options.name = std::string("broadcast.") + kind + "." + named.key();
+    const bool is_stored = named.value().defined() && named.value().has_storage();
+    if (is_stored && !storages.insert(named.value().storage().unsafeGetStorageImpl()).second)
+      finish();  // tied
     handles.push_back(broadcast_async_(context, named.value(), root, options));
   };
   for (const auto& named : module.named_parameters()) start("parameter", named);
   for (const auto& named : module.named_buffers()) start("buffer", named);
-  for (TensorHandle& handle : handles) handle.wait();
+  finish();
 }
 
 /// Every rank's optimizer becomes as the root's: options of its groups and state of its parameters. It is

@@ -48,6 +48,7 @@ class SimExecutor final : public base::Executor {
   [[nodiscard]] std::unique_ptr<base::Background> spawn(const char* name,
                                                         std::function<void()> body) override;
   [[nodiscard]] std::unique_ptr<base::Doorbell> make_doorbell() override;
+  [[nodiscard]] bool gives_ranks_threads() const noexcept override { return false; }
 
   /// The rank moves memory for so long from now, or from the end of what it moves already; a wait that is
   /// over ends only then.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 import bluefog.torch as bf
 import torch
 from bluefog.common.errors import MismatchError, PeerLostError
+from bluefog.torch.buckets import ParameterBuckets
 from job import assert_usable, raises
 from optimizer_checks import (
     ATC,
@@ -72,6 +74,19 @@ def check_what_is_refused_on_one_rank_is_an_error_on_all() -> None:
                 with raises(MismatchError, r"does not agree with \[0\]"):
                     make(sgd(model), model)
             assert_trains(model, make(sgd(model), model))
+
+
+def check_what_one_rank_has_no_memory_for_is_an_error_on_all() -> None:
+    for make in ALL:
+        model = two_layers(1)
+        if bf.rank() == 0:
+            full = mock.patch.object(ParameterBuckets, "adopt", side_effect=RuntimeError("no room"))
+            with full, raises(RuntimeError, "no room"):
+                make(sgd(model), model)
+        else:
+            with raises(MismatchError, r"does not agree with \[0\]"):
+                make(sgd(model), model)
+        assert_trains(model, make(sgd(model), model))
 
 
 def check_weights_that_an_algorithm_does_not_follow_are_warned_of() -> None:

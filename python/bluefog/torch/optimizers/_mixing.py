@@ -116,10 +116,10 @@ class Mixer:
 
     @contextmanager
     def _told_to_others(self) -> Iterator[None]:
-        """A ValueError of this rank is one of all ranks, which wait to compare their layouts with its own."""
+        """An error of this rank is one of all ranks, which wait to compare their layouts with its own."""
         try:
             yield
-        except ValueError:
+        except Exception:
             if not self._alone:
                 tell_no_layout(self._layout_name)
             raise
