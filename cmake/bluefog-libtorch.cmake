@@ -21,5 +21,6 @@ function(bluefog_add_libtorch target folder)
   target_include_directories(${target} SYSTEM INTERFACE "${folder}/include" "${folder}/include/torch/csrc/api/include")
   target_link_directories(${target} INTERFACE "${folder}/lib")
   # libtorch.so is empty: it only names the others, those for CUDA too.
-  target_link_libraries(${target} INTERFACE -Wl,--no-as-needed torch torch_cpu c10 "-Wl,-rpath,${folder}/lib" -Wl,--as-needed)
+  target_link_options(${target} INTERFACE "-Wl,-rpath,${folder}/lib")
+  target_link_libraries(${target} INTERFACE -Wl,--no-as-needed torch torch_cpu c10 -Wl,--as-needed)
 endfunction()

@@ -4,11 +4,11 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 LOCK_TIMEOUT=600
 
-# Prints the command that gives root's rights ("" for root itself); fails when there is none.
+# Prints the command that gives root's rights ("" for root itself); fails when there is none. Who has sudo may not be allowed to.
 root_command() {
   if [[ "$(id -u)" == 0 ]]; then
     return 0
-  elif have sudo && { sudo -n true 2>/dev/null || [[ -t 0 && -t 2 ]]; }; then
+  elif have sudo && { sudo -n true 2>/dev/null || { [[ -t 0 && -t 2 ]] && sudo -v; }; }; then
     echo sudo
   else
     return 1

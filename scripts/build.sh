@@ -9,6 +9,7 @@ targets=("${@:2}")
 options=()
 
 "$ROOT/scripts/setup.sh"
+hold_lock "build-$preset"
 if [[ "$preset" == release ]]; then
   options=(-DBLUEFOG_BUILD_PYTHON=ON "-DPython_EXECUTABLE=$PYTHON")
 fi
@@ -17,7 +18,7 @@ fi
 torch_folder='import importlib.util as u; s = u.find_spec("torch"); print(s.submodule_search_locations[0] if s else "")'
 options+=("-DBLUEFOG_TORCH_PREFIX=$("$PYTHON" -c "$torch_folder")")
 use_deps # which set-up may just have made
-python_headers="$(unpacked_python_headers)"
+python_headers="$(unpacked_headers_of "$PYTHON")"
 [[ -z "$python_headers" ]] || options+=("-DPython_INCLUDE_DIR=$python_headers")
 
 # CMake cannot see by itself that the tree was moved, or that .venv holds another Python.

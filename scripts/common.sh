@@ -27,23 +27,37 @@ path_without_conda() {
   echo "${kept%:}"
 }
 PATH="$(path_without_conda)"
-# Those that set-up has unpacked, if it had to.
-unpacked_python_headers() { compgen -G "$DEPS/usr/include/python3.*" || true; }
-# Once set-up has made .deps, its tools and libraries come first, in builds of wheels too.
+# Once set-up has made .deps, its tools and libraries come first, in builds of wheels too. Set-up may have got half-way only.
 use_deps() {
-  local headers="$DEPS/usr/include" architecture python_headers
-  [[ -d "$DEPS" && ":$PATH:" != *":$DEPS/bin:"* ]] || return 0
-  PATH="$DEPS/bin:$PATH"
-  [[ -d "$headers" ]] || return 0
-  export CMAKE_PREFIX_PATH="$DEPS/usr${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}"
+  local headers="$DEPS/usr/include" architecture
+  [[ ! -d "$DEPS/bin" || ":$PATH:" == *":$DEPS/bin:"* ]] || PATH="$DEPS/bin:$PATH"
+  [[ -d "$headers" && ":${CMAKE_PREFIX_PATH:-}:" != *":$DEPS:"* ]] || return 0
+  # .deps/bin has scripts that start what is in .deps/usr/bin.
+  export CMAKE_PREFIX_PATH="$DEPS:$DEPS/usr${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}"
   architecture="$(uname -m)-linux-gnu" # Debian keeps some headers apart by it, where compilers look for the system's only
-  export CXXFLAGS="-isystem $headers -isystem $headers/$architecture${CXXFLAGS:+ $CXXFLAGS}"
-  python_headers="$(unpacked_python_headers)"
-  [[ -n "$python_headers" ]] || return 0
-  export CMAKE_ARGS="-DPython_INCLUDE_DIR=$python_headers${CMAKE_ARGS:+ $CMAKE_ARGS}"
-  export CPLUS_INCLUDE_PATH="$python_headers:$headers${CPLUS_INCLUDE_PATH:+:$CPLUS_INCLUDE_PATH}" # torch.compile wants Python.h
+  export CXXFLAGS="-isystem '$headers' -isystem '$headers/$architecture'${CXXFLAGS:+ $CXXFLAGS}"
 }
 use_deps
+# unpacked_headers_of PYTHON: those that set-up has unpacked for it; nothing if it has its own.
+unpacked_headers_of() {
+  "$1" - "$DEPS/usr/include" <<'PYTHON'
+import pathlib
+import sys
+import sysconfig
+
+unpacked = pathlib.Path(sys.argv[1], f"python3.{sys.version_info[1]}")
+own = pathlib.Path(sysconfig.get_paths()["include"])
+if not (own / "Python.h").exists() and unpacked.exists():
+    print(unpacked)
+PYTHON
+}
+# cmake_arguments_for PYTHON: what its pip, which splits them as a shell does, must tell CMake.
+cmake_arguments_for() {
+  local headers
+  headers="$(unpacked_headers_of "$1")"
+  [[ -z "$headers" ]] || printf '%q ' "-DPython_INCLUDE_DIR=$headers"
+  echo "${CMAKE_ARGS:-}"
+}
 
 say() { printf '==> %s\n' "$*" >&2; }
 fail() {
@@ -53,10 +67,24 @@ fail() {
 have() { command -v "$1" >/dev/null 2>&1; }
 # The user's python3, past the shims of version managers, which take a quarter second a call.
 user_python() { PATH="$SETUP_USER_PATH" python3 -c 'import sys; print(sys.executable)'; }
+# make_venv FOLDER: with the Python of .venv, and a pip; Debian's own may lack what brings one.
+make_venv() {
+  "$PYTHON" -m venv --clear --without-pip "$1"
+  "$PYTHON" -m pip --python "$1/bin/python" install --quiet pip >&2
+}
 cpu_count() { nproc 2>/dev/null || echo 2; }
 
+# cmake_is_new_enough [LEAST]
 cmake_is_new_enough() {
-  local version
+  local least="${1:-3.22}" version
   version="$(cmake --version 2>/dev/null | sed -n '1s/[^0-9]*//p')"
-  [[ -n "$version" ]] && printf '3.22\n%s\n' "$version" | sort -C -V
+  [[ -n "$version" ]] && printf '%s\n%s\n' "$least" "$version" | sort -C -V
+}
+
+# hold_lock NAME: until this script ends, others that want it wait.
+hold_lock() {
+  local lock
+  mkdir -p "$ROOT/build"
+  exec {lock}>"$ROOT/build/$1.lock"
+  flock --nonblock "$lock" || { say "waiting for another make"; flock "$lock"; }
 }

@@ -13,11 +13,14 @@ new_packages() {
 # A development package's links name libraries that may be installed in the system, in another version of the same interface.
 mend_links() {
   local link target folder
+  local -a kind
   while IFS= read -r -d '' link; do
     target="$(readlink "$link")"
     for folder in "$(dirname "$link")" "/$(realpath --relative-to="$DEPS" "$(dirname "$link")")" /lib/"$(uname -m)"-linux-gnu; do
       if [[ -e "$folder/${target##*/}" ]]; then
-        ln -sfn "$folder/${target##*/}" "$link"
+        kind=(-sfn)
+        [[ "$folder" != "$DEPS"* ]] || kind+=(-r) # the tree may be moved
+        ln "${kind[@]}" "$folder/${target##*/}" "$link"
         break
       fi
     done
@@ -29,23 +32,34 @@ give_tools_their_libraries() {
   local tool
   for tool in pkg-config ccache; do
     [[ -x "$DEPS/usr/bin/$tool" ]] || continue
-    printf '#!/bin/sh\nLD_LIBRARY_PATH=%q exec %q "$@"\n' "$DEPS/usr/lib/$(uname -m)-linux-gnu" "$DEPS/usr/bin/$tool" >"$DEPS/bin/$tool"
+    cat >"$DEPS/bin/$tool" <<SCRIPT
+#!/bin/sh
+deps="\$(dirname "\$0")/.."
+LD_LIBRARY_PATH="\$deps/usr/lib/$(uname -m)-linux-gnu" exec "\$deps/usr/bin/$tool" "\$@"
+SCRIPT
     chmod +x "$DEPS/bin/$tool"
   done
 }
 
-unpack_packages() {
+download_new_packages() {
   local -a packages
+  mapfile -t packages < <(new_packages "$@")
+  rm -rf "$DEPS/archives"
+  mkdir "$DEPS/archives"
+  ((${#packages[@]})) && download_packages "$DEPS/archives" "${packages[@]}"
+}
+
+unpack_packages() {
   local package archive
   have apt-get && have dpkg-deb || return 1
   say "this is not root, so these go to .deps: $*"
-  mkdir -p "$DEPS/bin" "$DEPS/usr" "$DEPS/archives"
+  mkdir -p "$DEPS/bin" "$DEPS/usr"
   for package in "$@"; do
     knows_package "$package" || { refresh_lists_in "$DEPS/apt" && break; }
   done
-  mapfile -t packages < <(new_packages "$@")
-  ((${#packages[@]})) && download_packages "$DEPS/archives" "${packages[@]}" || return 1
-  for archive in "$DEPS"/archives/*.deb; do dpkg-deb -x "$archive" "$DEPS"; done
+  # Old lists name packages that are there no more.
+  download_new_packages "$@" || { refresh_lists_in "$DEPS/apt" && download_new_packages "$@"; } || return 1
+  for archive in "$DEPS"/archives/*.deb; do dpkg-deb -x "$archive" "$DEPS" || return 1; done
   rm -r "$DEPS/archives"
   mend_links
   give_tools_their_libraries

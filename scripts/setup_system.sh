@@ -26,11 +26,16 @@ missing_tools() {
   runs pkg-config --version || echo pkg-config
 }
 
+# For this architecture; others may be there beside it.
+is_installed() {
+  dpkg-query -W -f '${Architecture} ${db:Status-Status}\n' "$1" 2>/dev/null |
+    grep -qx -e "$(dpkg --print-architecture) installed" -e "all installed"
+}
+
 missing_libraries() {
   local package
   for package in "${LIBRARIES[@]}"; do
-    [[ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" == installed ]] || is_unpacked "$package" ||
-      echo "$package"
+    is_installed "$package" || is_unpacked "$package" || echo "$package"
   done
 }
 
@@ -64,7 +69,7 @@ set_up_without_root() {
 newer in CXX, or run this, then make again: sudo apt install g++"
   for package in $(missing_libraries) $(missing_tools | grep -x -e pkg-config -e ccache) $python_parts; do
     [[ "$package" != python3*-venv ]] || package=python3-pip-whl # .venv needs no more of it
-    is_unpacked "$package" || wanted+=("$package")
+    is_installed "$package" || is_unpacked "$package" || wanted+=("$package")
   done
   ((${#wanted[@]} == 0)) || unpack_packages "${wanted[@]}" || install_packages "${wanted[@]}" # which says what to run by hand
 }

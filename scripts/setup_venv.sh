@@ -43,14 +43,17 @@ make_empty_venv() {
 # Where Debian's python3-venv is not installed and cannot be: pip from the package that it would have unpacked.
 install_pip() {
   local wheel
-  wheel="$(compgen -G "$DEPS/usr/share/python-wheels/pip-*.whl")" || fail "$python has no ensurepip, and there is no pip in .deps"
+  wheel="$(compgen -G "$DEPS/usr/share/python-wheels/pip-*.whl" || compgen -G "/usr/share/python-wheels/pip-*.whl")" ||
+    fail "$python has no ensurepip, and there is no pip in .deps"
   PYTHONPATH="$wheel" "$PYTHON" -m pip install --quiet --no-index "$wheel" >&2
 }
 
-# Without root, these come from PyPI.
+# Without root, these come from PyPI; and a cmake that knows Python's stable ABI, which wheels for 3.12 and later have.
 install_build_tools() {
   local -a tools=()
-  cmake_is_new_enough || tools+=("cmake>=3.22,<4")
+  local least=3.22
+  ! "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 12))' || least=3.26
+  cmake_is_new_enough "$least" || tools+=("cmake>=$least,<4")
   have ninja || tools+=(ninja)
   ((${#tools[@]})) || return 0
   pip_install --quiet "${tools[@]}"
@@ -107,6 +110,13 @@ install_torch() {
   pip_install "$target" # not quietly: it may load for minutes
 }
 
+# Before 2.3 torch knows numpy 1 only.
+install_numpy_for_torch() {
+  local version
+  version="$("$PYTHON" -c 'import importlib.metadata as m; print(m.version("torch"))' 2>/dev/null || true)"
+  [[ -z "$version" ]] || printf '2.3\n%s\n' "$version" | sort -C -V || pip_install --quiet 'numpy<2'
+}
+
 main() {
   local choice key user_torch=""
   choice="$(torch_choice)"
@@ -124,9 +134,11 @@ main() {
     pip_install --quiet 'pip>=23'
   else
     make_empty_venv
+    echo "$choice" >"$CHOICE" # the rest may be interrupted
     pip_install --quiet 'pip>=23'
     [[ "$choice" == none ]] || install_torch "$choice"
-    keep_versions_of torch
+    install_numpy_for_torch
+    keep_versions_of torch numpy
   fi
   say "installing Python packages into .venv"
   pip_install --quiet -r "$SCRIPTS/requirements.txt"

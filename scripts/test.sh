@@ -25,6 +25,18 @@ run_pytest() {
   run_suite "$suite" "$PYTHON" -m pytest "$ROOT/tests/$suite" --rootdir "$ROOT" --junitxml "$RESULTS/$suite.xml"
 }
 
+# Set-up may just have unpacked it. Tests make wheels, and torch.compile wants Python.h.
+use_what_is_unpacked() {
+  local headers
+  use_deps
+  headers="$(unpacked_headers_of "$PYTHON")"
+  [[ -n "$headers" && -z "${told_of_headers:-}" ]] || return 0
+  told_of_headers=true
+  CMAKE_ARGS="$(cmake_arguments_for "$PYTHON")"
+  CPLUS_INCLUDE_PATH="$headers:$DEPS/usr/include${CPLUS_INCLUDE_PATH:+:$CPLUS_INCLUDE_PATH}"
+  export CMAKE_ARGS CPLUS_INCLUDE_PATH
+}
+
 (($#)) || fail "usage: test.sh SUITE...   (cpp, python, cluster, asan, tsan)"
 mkdir -p "$RESULTS"
 for suite in "$@"; do
@@ -32,7 +44,7 @@ for suite in "$@"; do
 done
 
 export PATH="$VENV/bin:$PATH"
-export TSAN_OPTIONS="suppressions=$ROOT/tests/thread_sanitizer.supp ${TSAN_OPTIONS:-}"
+export TSAN_OPTIONS="suppressions='$ROOT/tests/thread_sanitizer.supp' ${TSAN_OPTIONS:-}"
 built=""
 for suite in "$@"; do
   case "$suite" in
@@ -42,6 +54,7 @@ for suite in "$@"; do
   esac
   [[ "$built" == *" $preset "* ]] || "$ROOT/scripts/build.sh" "$preset"
   built+=" $preset "
+  use_what_is_unpacked
   [[ "$suite" != cluster ]] || "$ROOT/scripts/setup_cluster.sh"
   case "$suite" in
     python | cluster) run_pytest "$suite" ;;

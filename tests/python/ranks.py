@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -56,12 +57,17 @@ def run_program(*command: object, timeout: float = 200, **variables: str) -> str
     return job.stdout
 
 
+def compiler_of_the_build() -> str:
+    cache = (BUILD / "CMakeCache.txt").read_text()
+    return str(re.findall(r"^CMAKE_CXX_COMPILER:\w+=(.*)$", cache, re.MULTILINE)[0])
+
+
 def compile_program(source: pathlib.Path) -> pathlib.Path:
     """Builds a C++ program over the library of the build, beside its source."""
     program = source.with_suffix("")
     paths = [f"-I{REPOSITORY}/include", f"-I{BUILD}/include", f"-L{BUILD}/src", f"-Wl,-rpath,{BUILD}/src"]
     options = ["-std=c++20", "-Wall", "-Wextra", "-Werror", *paths]
-    run_program("g++", *options, source, "-o", program, "-lbluefog", "-pthread")
+    run_program(compiler_of_the_build(), *options, source, "-o", program, "-lbluefog", "-pthread")
     return program
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from ranks import BUILD, REPOSITORY, environment, find_bfrun
+from ranks import BUILD, REPOSITORY, compiler_of_the_build, environment, find_bfrun
 from ranks import run_program as run
 from test_readme import CMAKE_SNIPPETS, CPP_SNIPPETS
 
@@ -75,7 +75,7 @@ def test_a_program_that_uses_pkg_config(tmp_path: pathlib.Path, prefix: pathlib.
     folder = only(prefix, "lib*/**/pkgconfig")
     flags = shlex.split(run("pkg-config", "--cflags", "--libs", "bluefog", PKG_CONFIG_PATH=str(folder)))
     program = tmp_path / "consensus"
-    run("g++", "-std=c++20", tmp_path / "consensus.cpp", "-o", program, *flags)
+    run(compiler_of_the_build(), "-std=c++20", tmp_path / "consensus.cpp", "-o", program, *flags)
     assert_reaches_consensus(program, prefix / "bin" / "bfrun", LD_LIBRARY_PATH=str(folder.parent))
 
 
@@ -139,11 +139,6 @@ def test_a_project_that_finds_the_developers_tree(tmp_path: pathlib.Path) -> Non
     package = pathlib.Path(run(sys.executable, "-m", "bluefog", "--cmake-dir").strip())
     assert package.is_relative_to(REPOSITORY)
     assert_reaches_consensus(build_project(tmp_path, package))
-
-
-def compiler_of_the_build() -> str:
-    cache = (BUILD / "CMakeCache.txt").read_text()
-    return re.findall(r"^CMAKE_CXX_COMPILER:\w+=(.*)$", cache, re.MULTILINE)[0]
 
 
 @pytest.fixture(scope="module")
