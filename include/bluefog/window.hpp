@@ -23,6 +23,9 @@ class Context;
 namespace engine {
 class Session;
 }
+namespace optim {
+class WindowGroup;
+}
 namespace window {
 class Core;
 class HeldLocks;
@@ -223,6 +226,7 @@ class BLUEFOG_API Window {
   [[nodiscard]] bool is_freed() const;
 
  private:
+  friend class optim::WindowGroup;
   std::shared_ptr<engine::Session> session_;
   std::shared_ptr<window::Core> core_;
 };

@@ -76,6 +76,9 @@ class GetAlgorithm final : public AsynchronousAlgorithm {
   std::vector<WindowLock> steps_;
 };
 
+/// Neighbours may use a window's tensor when the algorithm is gone.
+using SharedTensors = std::shared_ptr<const std::vector<OwnedTensor>>;
+
 std::vector<OwnedTensor> copies(const std::vector<Tensor>& buckets) {
   std::vector<OwnedTensor> all;
   for (const Tensor& bucket : buckets) {
@@ -86,6 +89,10 @@ std::vector<OwnedTensor> copies(const std::vector<Tensor>& buckets) {
     all.emplace_back(bucket);
   }
   return all;
+}
+
+SharedTensors shared_copies(const std::vector<Tensor>& buckets) {
+  return std::make_shared<const std::vector<OwnedTensor>>(copies(buckets));
 }
 
 std::vector<Tensor> views(const std::vector<OwnedTensor>& tensors) {
@@ -138,11 +145,13 @@ WindowPutOptions shares_for(const Window& window, const AsynchronousWeights& wei
 class PushSumAlgorithm final : public AsynchronousAlgorithm {
  public:
   PushSumAlgorithm(Context& context, const std::vector<Tensor>& buckets, const std::string& name)
-      : buckets_(buckets), mass_(copies(buckets_)), group_(context, views(mass_), name, zero_init()) {}
+      : buckets_(buckets),
+        mass_(shared_copies(buckets_)),
+        group_(context, views(*mass_), name, zero_init(), mass_) {}
 
   void start_exchange(const AsynchronousWeights& weights) override {
     for (std::size_t i = 0; i < buckets_.size(); ++i) {
-      scale(mass_[i].view(), buckets_[i], group_.windows()[i].associated_p());
+      scale((*mass_)[i].view(), buckets_[i], group_.windows()[i].associated_p());
     }
     group_.start([&weights](Window& window) {
       const WindowPutOptions shares = shares_for(window, weights);
@@ -156,14 +165,14 @@ class PushSumAlgorithm final : public AsynchronousAlgorithm {
     with_weights.attended = true;
     for (Window& window : group_.windows()) window.update_then_collect_async(false, with_weights).wait();
     for (std::size_t i = 0; i < buckets_.size(); ++i) {
-      scale(buckets_[i], mass_[i].view(), 1.0 / group_.windows()[i].associated_p());
+      scale(buckets_[i], (*mass_)[i].view(), 1.0 / group_.windows()[i].associated_p());
     }
   }
   [[nodiscard]] WindowGroup& group() noexcept override { return group_; }
 
  private:
-  std::vector<Tensor> buckets_;    ///< u / w
-  std::vector<OwnedTensor> mass_;  ///< u
+  std::vector<Tensor> buckets_;  ///< u / w
+  SharedTensors mass_;           ///< u
   WindowGroup group_;
 };
 
@@ -177,15 +186,15 @@ class PairwiseAlgorithm final : public AsynchronousAlgorithm {
  public:
   PairwiseAlgorithm(Context& context, const std::vector<Tensor>& buckets, const AsynchronousOptions& options)
       : buckets_(buckets),
-        shared_(copies(buckets_)),
+        shared_(shared_copies(buckets_)),
         before_step_(copies(buckets_)),
-        group_(context, views(shared_), options.name, averages()),
+        group_(context, views(*shared_), options.name, averages(), shared_),
         random_(options.seed + base::kGoldenRatio * static_cast<std::uint64_t>(context.rank())) {}
 
   void start_exchange(const AsynchronousWeights& /*weights*/) override {
     for (std::size_t i = 0; i < buckets_.size(); ++i) {
       const WindowLock edit = group_.windows()[i].edit();
-      const Tensor& shared = shared_[i].view();
+      const Tensor& shared = (*shared_)[i].view();
       add_change(shared, buckets_[i], before_step_[i].view());
       copy(buckets_[i], shared);
       copy(before_step_[i].view(), shared);
@@ -201,7 +210,7 @@ class PairwiseAlgorithm final : public AsynchronousAlgorithm {
 
  private:
   std::vector<Tensor> buckets_;           ///< parameters
-  std::vector<OwnedTensor> shared_;       ///< what others average with
+  SharedTensors shared_;                  ///< what others average with
   std::vector<OwnedTensor> before_step_;  ///< parameters
   WindowGroup group_;
   base::SplitMix64 random_;

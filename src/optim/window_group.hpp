@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,15 +13,19 @@
 #include <bluefog/window.hpp>
 
 #include "optim/flight.hpp"
+#include "window/core.hpp"
 
 namespace bluefog::optim {
 
 class WindowGroup {
  public:
+  /// @param keeper  what the buckets lie in, if not in the user's memory: neighbours may use it until they
+  /// have freed the windows too
   WindowGroup(Context& context, const std::vector<Tensor>& buckets, const std::string& name,
-              const WindowOptions& options) {
+              const WindowOptions& options, const std::shared_ptr<const void>& keeper = {}) {
     for (std::size_t i = 0; i < buckets.size(); ++i) {
       windows_.push_back(context.create_window(name + "." + std::to_string(i), buckets[i], options));
+      windows_.back().core_->keep(keeper);
     }
   }
 

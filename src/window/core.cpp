@@ -278,9 +278,15 @@ bool Core::holds_a_lock() const {
          });
 }
 
+void Core::keep(std::shared_ptr<const void> keeper) {
+  const std::lock_guard lock(memory_mutex_);
+  keeper_ = std::move(keeper);
+}
+
 void Core::release_memory() {
   const std::lock_guard lock(memory_mutex_);
   memory_.clear();
+  keeper_.reset();
 }
 
 void Core::abandon_memory() {

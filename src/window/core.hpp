@@ -152,6 +152,8 @@ class Core {
   /// Also to those of others: all neighbours have closed theirs.
   void retire();
   [[nodiscard]] bool is_retired() const { return is_retired_.load(std::memory_order_acquire); }
+  /// What the tensor lies in, to live until release_memory().
+  void keep(std::shared_ptr<const void> keeper);
   /// Nobody uses its memory any more.
   void release_memory();
   /// Others may still write to its memory: it stays until the end.
@@ -183,6 +185,7 @@ class Core {
   mixing::MixingRow row_;
   std::mutex memory_mutex_;  ///< an edge may need a slot more while mutex_ is held
   std::vector<SharedMemory> memory_;
+  std::shared_ptr<const void> keeper_;
   std::uint64_t header_offset_ = 0;
   WindowHeader* header_ = nullptr;
   EdgeHeader* edges_ = nullptr;

@@ -119,5 +119,38 @@ TEST(PushSum, KeepsItsParametersWhileAllItGivesStaysWithARankThatRests) {
   });
 }
 
+class Pairwise : public testing::TestWithParam<Ranks> {};
+
+TEST_P(Pairwise, MixesWithWhatARankHasLeftUntilItIsClosedToo) {
+  run_job(GetParam(), 2, [](Context& context) {
+    context.set_topology(fully_connected_graph(2));
+    constexpr std::size_t elements = 70000;
+    std::vector<double> parameters(elements, 2.0 * context.rank());
+    auto mixing = std::make_unique<PairwiseMixing>(context, std::vector<Tensor>{parameters});
+    context.barrier();
+    if (context.rank() == 1) {
+      mixing.reset();
+      // Whatever is free now belongs to somebody else.
+      const std::vector<std::vector<double>> others(8, std::vector<double>(elements, 1e6));
+      context.barrier();
+      context.barrier();
+      for (const auto& other : others) EXPECT_EQ(other, others.front());
+      EXPECT_EQ(others.front(), std::vector<double>(elements, 1e6));
+      return;
+    }
+    context.barrier();
+    for (int exchange = 0; exchange < 2; ++exchange) {  // the second brings what the first has mixed
+      mixing->begin_exchange();
+      mixing->end_exchange();
+    }
+    EXPECT_EQ(parameters, std::vector<double>(elements, 1.0));
+    context.barrier();
+    mixing->close();
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, Pairwise, testing::Values(Ranks::Threads, Ranks::TcpThreads),
+                         [](const auto& info) { return testing::PrintToString(info.param); });
+
 }  // namespace
 }  // namespace bluefog::test
