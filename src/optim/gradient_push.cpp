@@ -35,12 +35,13 @@ class GradientPushAlgorithm final : public SynchronousAlgorithm {
         weight_memory_(context.make_shared<double>(1)),
         weight_({Tensor(weight_memory_.span())}) {
     GradientPushAlgorithm::forget();
+    begin_round();
     round().form = MixingForm::Plain;
   }
 
   /// The mass follows from the parameters, which may have been changed between rounds.
   void begin_step(double /*step_size*/) override {
-    if (steps_in_round() == 0) assign(mass_, {{weight(), parameters()}});
+    if (steps_in_round() == 0) begin_round();
     assign(before_, {{1.0, parameters()}});
   }
   void end_step() override {
@@ -56,6 +57,7 @@ class GradientPushAlgorithm final : public SynchronousAlgorithm {
   [[nodiscard]] double weight() const { return weight_memory_[0]; }
 
  private:
+  void begin_round() { assign(mass_, {{weight(), parameters()}}); }
   static SchedulePtr pushes(const Context& context, DecentralizedOptions& options) {
     if (options.schedule == nullptr) {
       options.schedule = static_schedule(with_equal_shares(context.topology()));

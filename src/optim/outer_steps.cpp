@@ -19,11 +19,12 @@ class OuterStepAlgorithm : public SynchronousAlgorithm {
         way_(make_vector()),
         velocity_(make_vector()) {
     check_momentum(algorithm, momentum);
+    begin_round();
   }
 
   void begin_step(double step_size) override {
     step_size_ = step_size;
-    if (steps_in_round() == 0) assign(start_, {{1.0, parameters()}});
+    if (steps_in_round() == 0) begin_round();
   }
   void end_step() override {
     if (!is_round()) return;
@@ -38,6 +39,8 @@ class OuterStepAlgorithm : public SynchronousAlgorithm {
                             const BucketVector& velocity, double step_size) = 0;
 
  private:
+  void begin_round() { assign(start_, {{1.0, parameters()}}); }
+
   BucketVector start_;
   BucketVector way_;
   BucketVector velocity_;
@@ -98,10 +101,11 @@ class NoLoCoAlgorithm final : public SynchronousAlgorithm {
         outer_step_size_(options.step_size),
         attraction_(options.attraction) {
     check_momentum(name, momentum_);
+    begin_round();
   }
 
   void begin_step(double /*step_size*/) override {
-    if (steps_in_round() == 0) assign(start_, {{1.0, parameters()}});
+    if (steps_in_round() == 0) begin_round();
   }
   void end_step() override {
     if (!is_round()) return;
@@ -118,6 +122,7 @@ class NoLoCoAlgorithm final : public SynchronousAlgorithm {
   [[nodiscard]] std::vector<BucketVector> state() const override { return {start_, velocity_}; }
 
  private:
+  void begin_round() { assign(start_, {{1.0, parameters()}}); }
   static SchedulePtr pairs(const Context& context, NoLoCoOptions& options) {
     if (options.schedule == nullptr) {
       options.schedule = one_peer_random_matching(context.size(), options.seed);

@@ -238,6 +238,25 @@ TEST(OuterSteps, WithMomentumEndWhereLocalDescentEnds) {
   });
 }
 
+TEST(LocalSteps, OfAnAlgorithmThatEntersInTheMiddleOfARoundBeginAtItsParameters) {
+  for (const MakeAlgorithm& make :
+       {algorithm_of<SlowMomentum>(every<SlowMomentumOptions>(4)),
+        algorithm_of<DiLoCo>(every<DiLoCoOptions>(4)), algorithm_of<NoLoCo>(every<NoLoCoOptions>(4)),
+        algorithm_of<StochasticGradientPush>(every<DecentralizedOptions>(4))}) {
+    run_job(Ranks::SimulatedHost, size, [&make](Context& context) {
+      const std::vector<double> start(dims, .5);
+      Trainer<double> trainer(context, start, make);
+      trainer.algorithm().resume(5, 2);
+      const auto stay = [](std::span<double> gradient, std::span<const double>) {
+        std::ranges::fill(gradient, 0.0);
+      };
+      for (int k = 0; k < 2; ++k) trainer.step(step, stay);
+      EXPECT_EQ(trainer.algorithm().round(), 6U);
+      for (const double value : trainer.x()) EXPECT_NEAR(value, .5, 1e-12) << trainer.algorithm().name();
+    });
+  }
+}
+
 TEST(LocalDescent, AgreesAfterEveryRoundOnly) {
   run_job(Ranks::SimulatedHost, size, [](Context& context) {
     for (const int steps : {3, 4}) {
