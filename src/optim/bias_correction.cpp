@@ -21,14 +21,15 @@ class GradientTrackingAlgorithm final : public SynchronousAlgorithm {
             schedule_for(context, name, options, {.instead = "take one that preserves both"})),
         gradient_(gradients),
         tracker_(make_vector()),
-        gradient_before_(make_vector()) {
+        gradient_before_(make_vector()),
+        tracks_({Tensor(&is_tracking_, DType::Float64, Shape(1))}) {
     check_mixes_always(name, options);
     check_alike(name, parameters, gradients);
   }
 
   /// The tracker mixes by the round by which the parameters have come here.
   void begin_step(double /*step_size*/) override {
-    if (std::exchange(is_forgetful_, false) || round_number() == 0) {
+    if (std::exchange(is_tracking_, 1) == 0 || round_number() == 0) {
       assign(tracker_, {{1.0, gradient_}});
     } else {
       assign(tracker_, {{1.0, tracker_}, {1.0, gradient_}, {-1.0, gradient_before_}});
@@ -40,14 +41,16 @@ class GradientTrackingAlgorithm final : public SynchronousAlgorithm {
     assign(gradient_, {{1.0, tracker_}});
   }
   void end_step() override { mixer().mix("parameters", parameters(), round()); }
-  void forget() override { is_forgetful_ = true; }
-  [[nodiscard]] std::vector<BucketVector> state() const override { return {tracker_, gradient_before_}; }
+  [[nodiscard]] std::vector<BucketVector> state() const override {
+    return {tracker_, gradient_before_, tracks_};
+  }
 
  private:
   BucketVector gradient_;
   BucketVector tracker_;
   BucketVector gradient_before_;
-  bool is_forgetful_ = false;  ///< of what it has tracked until now
+  double is_tracking_ = 0;  ///< or 1; a number, to be saved with the vectors
+  BucketVector tracks_;     ///< that number
 };
 
 class ExactDiffusionAlgorithm final : public SynchronousAlgorithm {

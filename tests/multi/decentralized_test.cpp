@@ -3,6 +3,8 @@
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <map>
 #include <ostream>
 #include <string>
@@ -123,6 +125,35 @@ INSTANTIATE_TEST_SUITE_P(Each, EveryAlgorithm,
                                   testing::PrintToString(std::get<1>(info.param));
                          });
 
+/// What is saved of a training, and loaded into another.
+class Checkpoint {
+ public:
+  explicit Checkpoint(Trainer<double>& trainer)
+      : x_(trainer.x().begin(), trainer.x().end()),
+        round_(trainer.algorithm().round()),
+        steps_in_round_(trainer.algorithm().steps_in_round()) {
+    for (const Tensor& tensor : trainer.algorithm().state()) {
+      const auto* const bytes = static_cast<const std::byte*>(tensor.data);
+      state_.emplace_back(bytes, bytes + tensor.bytes());
+    }
+  }
+  void load(Trainer<double>& trainer) const {
+    trainer.put(x_);
+    const std::vector<Tensor> state = trainer.algorithm().state();
+    ASSERT_EQ(state.size(), state_.size());
+    for (std::size_t i = 0; i < state_.size(); ++i) {
+      std::memcpy(state[i].data, state_[i].data(), state_[i].size());
+    }
+    trainer.algorithm().resume(round_, steps_in_round_);
+  }
+
+ private:
+  std::vector<double> x_;
+  std::uint64_t round_;
+  int steps_in_round_;
+  std::vector<std::vector<std::byte>> state_;
+};
+
 class OneAlgorithm : public testing::TestWithParam<Named> {};
 
 TEST_P(OneAlgorithm, GoesOnFromASavedState) {
@@ -132,24 +163,48 @@ TEST_P(OneAlgorithm, GoesOnFromASavedState) {
     const Quadratic quadratic(context.rank());
     Trainer<double> first(context, start, make);
     for (int k = 0; k < 7; ++k) first.step(step, quadratic);
-    std::vector<std::vector<std::byte>> saved;
-    for (const Tensor& tensor : first.algorithm().state()) {
-      const auto* const bytes = static_cast<const std::byte*>(tensor.data);
-      saved.emplace_back(bytes, bytes + tensor.bytes());
-    }
-    const std::vector<double> x(first.x().begin(), first.x().end());
-    const std::uint64_t round = first.algorithm().round();
-    const int steps = first.algorithm().steps_in_round();
+    const Checkpoint saved(first);
     for (int k = 0; k < 9; ++k) first.step(step, quadratic);
 
     Trainer<double> second(context, start, make);
-    second.put(x);
-    const std::vector<Tensor> state = second.algorithm().state();
-    ASSERT_EQ(state.size(), saved.size());
-    for (std::size_t i = 0; i < saved.size(); ++i) {
-      std::memcpy(state[i].data, saved[i].data(), saved[i].size());
-    }
-    second.algorithm().resume(round, steps);
+    saved.load(second);
+    for (int k = 0; k < 9; ++k) second.step(step, quadratic);
+    EXPECT_TRUE(std::ranges::equal(first.x(), second.x()));
+  });
+}
+
+TEST_P(OneAlgorithm, GoesOnFromAStateThatIsLoadedAfterARestart) {
+  run_job(Ranks::SimulatedHost, size, [make = GetParam().make](Context& context) {
+    context.set_topology(ring_graph(size));
+    const std::vector<double> start(dims, .5);
+    const Quadratic quadratic(context.rank());
+    Trainer<double> first(context, start, make);
+    for (int k = 0; k < 7; ++k) first.step(step, quadratic);
+    const Checkpoint saved(first);
+    for (int k = 0; k < 9; ++k) first.step(step, quadratic);
+
+    Trainer<double> second(context, start, make);
+    for (int k = 0; k < 5; ++k) second.step(step, quadratic);
+    second.algorithm().restart(11);
+    saved.load(second);
+    for (int k = 0; k < 9; ++k) second.step(step, quadratic);
+    EXPECT_TRUE(std::ranges::equal(first.x(), second.x()));
+  });
+}
+
+TEST_P(OneAlgorithm, GoesOnFromAStateThatWasSavedAfterARestart) {
+  run_job(Ranks::SimulatedHost, size, [make = GetParam().make](Context& context) {
+    context.set_topology(ring_graph(size));
+    const std::vector<double> start(dims, .5);
+    const Quadratic quadratic(context.rank());
+    Trainer<double> first(context, start, make);
+    for (int k = 0; k < 7; ++k) first.step(step, quadratic);
+    first.algorithm().restart(11);
+    const Checkpoint saved(first);
+    for (int k = 0; k < 9; ++k) first.step(step, quadratic);
+
+    Trainer<double> second(context, start, make);
+    saved.load(second);
     for (int k = 0; k < 9; ++k) second.step(step, quadratic);
     EXPECT_TRUE(std::ranges::equal(first.x(), second.x()));
   });
