@@ -33,6 +33,9 @@ class Diffusion : public SynchronousAlgorithm {
     round().type = type;
     round().weights = weights;
   }
+
+ protected:
+  [[nodiscard]] bool has_mixed() const override { return round().type != CommunicationType::Empty; }
 };
 
 class AdaptWithCombineAlgorithm final : public Diffusion {
@@ -49,7 +52,8 @@ class AdaptWithCombineAlgorithm final : public Diffusion {
     is_started_ = true;
   }
   void begin_step(double /*step_size*/) override {
-    if (!mixes()) return;
+    has_mixed_ = mixes();
+    if (!has_mixed_) return;
     if (!mixed_) return mixer().mix("parameters", parameters(), round());
     if (!is_started_) begin_gradient();
     is_started_ = false;
@@ -58,13 +62,15 @@ class AdaptWithCombineAlgorithm final : public Diffusion {
   }
 
  private:
-  [[nodiscard]] bool mixes() {
+  [[nodiscard]] bool has_mixed() const override { return has_mixed_; }
+  [[nodiscard]] bool mixes() const {
     return is_started_ || (is_round() && round().type != CommunicationType::Empty);
   }
 
   std::optional<BucketVector> mixed_;  ///< if it mixes while the gradient is computed
   Flight flight_;                      // after what it writes to
   bool is_started_ = false;
+  bool has_mixed_ = false;  ///< in this step
 };
 
 class AdaptThenCombineAlgorithm final : public Diffusion {

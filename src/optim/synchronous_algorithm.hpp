@@ -64,9 +64,12 @@ class SynchronousAlgorithm {
   [[nodiscard]] const Mixer& mixer() const noexcept { return mixer_; }
   [[nodiscard]] Context& context() const noexcept { return context_; }
   [[nodiscard]] Round& round() noexcept { return round_; }
+  [[nodiscard]] const Round& round() const noexcept { return round_; }
   /// Whether this step is the last of its round, in which ranks mix.
   [[nodiscard]] bool is_round() const noexcept { return steps_ + 1 >= steps_per_round_; }
   [[nodiscard]] int steps_per_round() const noexcept { return steps_per_round_; }
+  /// Whether ranks have mixed in the last step of a round.
+  [[nodiscard]] virtual bool has_mixed() const { return true; }
 
  private:
   const char* name_;

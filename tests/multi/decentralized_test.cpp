@@ -403,6 +403,53 @@ TEST(AdaptThenCombine, FollowsTheWeightsOfEachStep) {
   });
 }
 
+template <class Algorithm>
+void expect_no_round_without_mixing(Context& context, typename Algorithm::Options options) {
+  options.schedule = one_peer_exponential(size);
+  auto memory = context.make_shared<double>(dims);
+  Algorithm algorithm(context, {memory.span()}, options);
+  const auto iterate = [&](CommunicationType at_the_gradient, CommunicationType at_the_step) {
+    algorithm.set_communication(at_the_gradient);
+    algorithm.begin_gradient();
+    algorithm.set_communication(at_the_step);
+    algorithm.begin_step(step);
+    algorithm.end_step();
+  };
+  constexpr auto some = CommunicationType::NeighborAllreduce;
+  constexpr auto nobody = CommunicationType::Empty;
+  iterate(some, some);
+  EXPECT_EQ(algorithm.round(), 1U);
+  iterate(nobody, nobody);
+  EXPECT_EQ(algorithm.round(), 1U);
+  iterate(nobody, some);
+  EXPECT_EQ(algorithm.round(), 2U);
+}
+
+TEST(Diffusion, CountsNoRoundInWhichItMixesWithNobody) {
+  run_job(Ranks::SimulatedHost, size, [](Context& context) {
+    expect_no_round_without_mixing<AdaptThenCombine>(context, {});
+    for (const bool overlap : {false, true}) {
+      AdaptWithCombineOptions options;
+      options.overlap = overlap;
+      expect_no_round_without_mixing<AdaptWithCombine>(context, options);
+    }
+  });
+}
+
+TEST(AdaptWithCombine, CountsARoundThatHadBegunBeforeItWasToMixWithNobody) {
+  run_job(Ranks::SimulatedHost, size, [](Context& context) {
+    auto memory = context.make_shared<double>(dims);
+    AdaptWithCombineOptions options = by(one_peer_exponential(size));
+    options.overlap = true;
+    AdaptWithCombine algorithm(context, {memory.span()}, options);
+    algorithm.begin_gradient();
+    algorithm.set_communication(CommunicationType::Empty);
+    algorithm.begin_step(step);
+    algorithm.end_step();
+    EXPECT_EQ(algorithm.round(), 1U);
+  });
+}
+
 TEST(Dtypes, OfSixteenBitsWork) {
   run_job(Ranks::SimulatedHost, 2, [](Context& context) {
     auto memory = context.make_shared<std::uint16_t>(dims);
