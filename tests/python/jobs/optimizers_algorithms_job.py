@@ -12,6 +12,7 @@ import bluefog.torch as bf
 import torch
 from job import raises
 from optimizer_checks import (
+    STYLES,
     assert_close,
     inputs,
     mean_over_ranks,
@@ -290,6 +291,24 @@ def check_broadcasting_the_state_makes_memories_start_anew() -> None:
                 train_step(each, its, inputs(10 * t + bf.rank()))
         if make not in of_rounds:
             assert torch.equal(vector(model), vector(fresh)), make.__name__
+
+
+def check_a_state_without_the_algorithms_makes_it_start_anew() -> None:
+    ring()
+    mixing = {"num_steps_per_communication": 2, "schedule": bf.one_peer_exponential(bf.size())}
+    for make in (*ALL, *STYLES):
+        arguments = mixing if make in STYLES else {}
+        model, fresh = two_layers(1), two_layers(1)
+        optimizer = wrapped(make, sgd(model), model, **arguments)
+        for t in range(7):
+            train_step(model, optimizer, inputs(10 * t + bf.rank()))
+        optimizer.load_state_dict(sgd(fresh).state_dict())
+        fresh.load_state_dict(model.state_dict())
+        anew = wrapped(make, sgd(fresh), fresh, **arguments)
+        for t in range(5):
+            for each, its in ((model, optimizer), (fresh, anew)):
+                train_step(each, its, inputs(10 * t + bf.rank()))
+        assert torch.equal(vector(model), vector(fresh)), make.__name__
 
 
 def check_a_checkpoint_of_another_algorithm_is_refused() -> None:

@@ -277,7 +277,8 @@ class DistributedOptimizer:
         return {**self._base.state_dict(), _checkpoint.KEY: own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes what state_dict() gave on this rank, or the state of a plain optimizer of the base's class.
+        """Takes what state_dict() gave on this rank, or the state of a plain optimizer of the base's class,
+        which has no "bluefog": the algorithm and its schedule then start anew.
 
         With another number of ranks than it was saved with, what the algorithm remembers starts anew; a
         warning says so. The parameters should then be the mean of all ranks': save them inside
@@ -288,19 +289,17 @@ class DistributedOptimizer:
                 remembers on another rank; nothing is changed.
         """
         own = state_dict.get(_checkpoint.KEY)
-        if own is not None:
-            own = _checkpoint.fitting(own, self._style.kind)
+        own = _checkpoint.beginning() if own is None else _checkpoint.fitting(own, self._style.kind)
         before = self._base.state_dict()
         self._base.load_state_dict({k: value for k, value in state_dict.items() if k != _checkpoint.KEY})
         # Styles that have something in flight refuse no state.
         self._style.drain()
-        if own is not None:
-            try:
-                self._style.load_state_dict(own.get("state", {}))
-            except ValueError:
-                self._base.load_state_dict(before)
-                raise
-            self._mixer.settings.round = own["round"]
+        try:
+            self._style.load_state_dict(own.get("state", {}))
+        except ValueError:
+            self._base.load_state_dict(before)
+            raise
+        self._mixer.settings.round = own["round"]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._base.__setstate__(state)

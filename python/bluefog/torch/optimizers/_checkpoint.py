@@ -7,7 +7,7 @@ from typing import Any
 from bluefog.torch import _runtime
 from bluefog.torch.optimizers._warnings import warn_user
 
-__all__ = ["KEY", "fitting", "own_state", "without_memory"]
+__all__ = ["KEY", "beginning", "fitting", "own_state", "without_memory"]
 
 #: Of the part that is the algorithm's, in an optimizer's state_dict.
 KEY = "bluefog"
@@ -20,6 +20,11 @@ def own_state(kind: str, rounds: int, state: dict[str, Any]) -> dict[str, Any]:
     """The algorithm's part."""
     engine = _runtime.engine()
     return {"kind": kind, "rank": engine.rank(), "size": engine.size(), "round": rounds, "state": state}
+
+
+def beginning() -> dict[str, Any]:
+    """The part of any algorithm that has not mixed yet."""
+    return {"round": 0, "state": {}}
 
 
 def without_memory(own: dict[str, Any]) -> dict[str, Any]:
