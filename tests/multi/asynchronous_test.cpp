@@ -1,5 +1,6 @@
 // Asynchronous algorithms: they find the optimum of the mean, however unequal the ranks' paces are.
 
+#include <chrono>
 #include <cmath>
 #include <memory>
 #include <string>
@@ -116,6 +117,45 @@ TEST(PushSum, KeepsItsParametersWhileAllItGivesStaysWithARankThatRests) {
     EXPECT_NEAR(parameters[0], 2, 1e-3);  // float32 rounds thousands of times
     mixing.close();
     EXPECT_THROW(static_cast<void>(mixing.weight()), InvalidArgument);
+  });
+}
+
+TEST(WindowsOfAnAlgorithm, AreFreedWhenOneOfThemCannotBeOpened) {
+  run_job(Ranks::Threads, 2, [](Context& context) {
+    using namespace std::chrono_literals;
+    std::vector<double> taken(3);
+    std::vector<double> first(3);
+    std::vector<double> second(3);
+    Window window = context.create_window("asynchronous.1", taken);
+    EXPECT_THROW(WindowPutMixing(context, {first, second}), InvalidArgument);
+    const auto deadline = std::chrono::steady_clock::now() + 20s;
+    while (context.window_names().size() > 1 && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::yield();
+    }
+    EXPECT_EQ(context.window_names(), std::vector<std::string>{"asynchronous.1"});
+    window.free();
+  });
+}
+
+TEST(WindowsOfAnAlgorithm, AreFreedThoughAnExchangeHasFailed) {
+  run_job(Ranks::Threads, 2, [](Context& context) {
+    std::vector<double> first(3);
+    std::vector<double> second(3);
+    WindowPutMixing mixing(context, {first, second});
+    if (context.rank() == 1) return;
+    const auto has_failed = [&mixing] {
+      mixing.begin_exchange();
+      try {
+        mixing.end_exchange();
+      } catch (const PeerLost&) {
+        return true;
+      }
+      return false;
+    };
+    while (!has_failed()) std::this_thread::yield();
+    mixing.begin_exchange();
+    EXPECT_THROW(mixing.close(), PeerLost);
+    EXPECT_TRUE(context.window_names().empty());
   });
 }
 
