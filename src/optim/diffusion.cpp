@@ -1,6 +1,5 @@
 // Adapt with combine, adapt then combine, and the mean gradient.
 
-#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -131,16 +130,17 @@ class GradientAllreduceAlgorithm final : public SynchronousAlgorithm {
       throw InvalidArgument("GradientAllreduce: tensor " + std::to_string(tensor) +
                             " is on its way already; it is averaged once a step");
     }
-    is_started_[tensor] = true;
     flight_.add(mixer().start_averaging("gradients", parameters(), tensor));
+    is_started_[tensor] = true;
   }
 
   void begin_step(double /*step_size*/) override {
-    for (std::size_t tensor = 0; tensor < is_started_.size(); ++tensor) {
-      if (!is_started_[tensor]) start(tensor);
+    const auto were_started = std::exchange(is_started_, std::vector<bool>(is_started_.size(), false));
+    Flight flight = std::move(flight_);  // whatever is thrown, the next step has nothing to do with it
+    for (std::size_t tensor = 0; tensor < were_started.size(); ++tensor) {
+      if (!were_started[tensor]) flight.add(mixer().start_averaging("gradients", parameters(), tensor));
     }
-    std::fill(is_started_.begin(), is_started_.end(), false);
-    mixer().wait(flight_);
+    mixer().wait(flight);
   }
 
  private:

@@ -450,6 +450,20 @@ TEST(AdaptWithCombine, CountsARoundThatHadBegunBeforeItWasToMixWithNobody) {
   });
 }
 
+TEST(GradientAllreduce, HasNothingOnItsWayThatCouldNotStart) {
+  run_job(Ranks::Threads, 2, [](Context& context) {
+    std::vector<double> first(3);
+    std::vector<double> second(3);
+    GradientAllreduce algorithm(context, {first, second});
+    algorithm.start(0);
+    EXPECT_THROW(algorithm.start(0), InvalidArgument);
+    context.shutdown();
+    for (int k = 0; k < 2; ++k) EXPECT_THROW(algorithm.start(1), Shutdown);
+    EXPECT_THROW(algorithm.begin_step(step), Shutdown);
+    EXPECT_THROW(algorithm.start(0), Shutdown);
+  });
+}
+
 TEST(Dtypes, OfSixteenBitsWork) {
   run_job(Ranks::SimulatedHost, 2, [](Context& context) {
     auto memory = context.make_shared<std::uint16_t>(dims);
