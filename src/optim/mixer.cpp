@@ -47,8 +47,10 @@ Handle Mixer::start_one(const std::string& name, const Tensor& from, const Tenso
     options.self_weight = weights.self_weight;
     options.src_machine_weights = weights.src_machine_weights;
     options.dst_machine_weights = weights.dst_machine_weights;
-    options.schedule = round.schedule;
-    options.round = round.number;
+    if (!weights.self_weight && !weights.src_machine_weights && !weights.dst_machine_weights) {
+      options.schedule = round.schedule;
+      options.round = round.number;
+    }
     options.form = round.form;
     return context_.hierarchical_neighbor_allreduce_async(from, to, options);
   }
@@ -57,8 +59,10 @@ Handle Mixer::start_one(const std::string& name, const Tensor& from, const Tenso
   options.self_weight = weights.self_weight;
   options.src_weights = weights.src_weights;
   options.dst_weights = weights.dst_weights;
-  options.schedule = round.schedule;
-  options.round = round.number;
+  if (!weights.self_weight && !weights.src_weights && !weights.dst_weights) {
+    options.schedule = round.schedule;
+    options.round = round.number;
+  }
   options.form = round.form;
   options.meet = true;
   options.check_topology = weights.check_topology;

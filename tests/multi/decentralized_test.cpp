@@ -403,6 +403,48 @@ TEST(AdaptThenCombine, FollowsTheWeightsOfEachStep) {
   });
 }
 
+TEST(AdaptThenCombine, FollowsWeightsInsteadOfItsScheduleWhereTheyAreGiven) {
+  run_job(Ranks::SimulatedHost, size, [](Context& context) {
+    auto memory = context.make_shared<double>(dims);
+    AdaptThenCombine algorithm(context, {memory.span()}, by(one_peer_exponential(size)));
+    const auto mixed = [&](const MixingWeights& weights) {
+      std::ranges::fill(memory, context.rank());
+      algorithm.set_communication(CommunicationType::NeighborAllreduce, weights);
+      algorithm.begin_gradient();
+      algorithm.begin_step(step);
+      algorithm.end_step();
+      return memory[0];
+    };
+    const int source = (context.rank() + 1) % size;
+    MixingWeights weights;
+    weights.self_weight = .25;
+    weights.src_weights = Weights{{source, .75}};
+    weights.dst_weights = Weights{{(context.rank() + size - 1) % size, 1.0}};
+    EXPECT_EQ(mixed(weights), .25 * context.rank() + .75 * source);
+    EXPECT_EQ(algorithm.round(), 1U);
+    EXPECT_EQ(mixed({}), .5 * context.rank() + .5 * ((context.rank() + 2) % size));  // of the second round
+  });
+}
+
+TEST(AdaptThenCombine, FollowsWeightsOfMachinesInsteadOfItsSchedule) {
+  run_job(Ranks::SimulatedPairs, 4, [](Context& context) {
+    auto memory = context.make_shared<double>(dims);
+    std::ranges::fill(memory, context.rank());
+    AdaptThenCombine algorithm(context, {memory.span()}, by(one_peer_exponential(2)));
+    const int other = 1 - context.machine_rank();
+    MixingWeights weights;
+    weights.self_weight = .25;
+    weights.src_machine_weights = Weights{{other, .75}};
+    weights.dst_machine_weights = Weights{{other, 1.0}};
+    algorithm.set_communication(CommunicationType::HierarchicalNeighborAllreduce, weights);
+    algorithm.begin_gradient();
+    algorithm.begin_step(step);
+    algorithm.end_step();
+    const double mean = .5 + 2 * context.machine_rank();  // of the ranks of this machine
+    EXPECT_NEAR(memory[0], .25 * mean + .75 * (3 - mean), 1e-12);
+  });
+}
+
 template <class Algorithm>
 void expect_no_round_without_mixing(Context& context, typename Algorithm::Options options) {
   options.schedule = one_peer_exponential(size);
