@@ -6,6 +6,7 @@
 #include <bluefog/asynchronous.hpp>
 #include <bluefog/error.hpp>
 
+#include "base/hash.hpp"
 #include "base/split_mix.hpp"
 #include "optim/flat.hpp"
 #include "optim/window_group.hpp"
@@ -189,7 +190,7 @@ class PairwiseAlgorithm final : public AsynchronousAlgorithm {
         shared_(shared_copies(buckets_)),
         before_step_(copies(buckets_)),
         group_(context, views(*shared_), options.name, averages(), shared_),
-        random_(options.seed + base::kGoldenRatio * static_cast<std::uint64_t>(context.rank())) {}
+        random_(base::hash_combine(options.seed, static_cast<std::uint64_t>(context.rank()))) {}
 
   void start_exchange(const AsynchronousWeights& /*weights*/) override {
     for (std::size_t i = 0; i < buckets_.size(); ++i) {

@@ -1,10 +1,15 @@
 // Asynchronous algorithms: they find the optimum of the mean, however unequal the ranks' paces are.
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdint>
+#include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "multi/windows.hpp"
@@ -186,6 +191,50 @@ TEST_P(Pairwise, MixesWithWhatARankHasLeftUntilItIsClosedToo) {
     EXPECT_EQ(parameters, std::vector<double>(elements, 1.0));
     context.barrier();
     mixing->close();
+  });
+}
+
+/// With whom a rank averages in each of so many exchanges: the k-th of all others.
+std::vector<std::int64_t> choices(Context& context, std::size_t exchanges) {
+  std::vector<double> parameters(3);
+  PairwiseMixing mixing(context, {parameters});
+  std::map<int, std::uint64_t> sent;
+  const auto take_who_got_more = [&] {
+    std::vector<int> ranks;
+    for (const PeerStats& peer : context.stats().peers) {
+      if (std::exchange(sent[peer.rank], peer.bytes_sent) != peer.bytes_sent) ranks.push_back(peer.rank);
+    }
+    return ranks;
+  };
+  take_who_got_more();
+  std::vector<std::int64_t> chosen;
+  for (std::size_t exchange = 0; exchange < exchanges; ++exchange) {
+    mixing.begin_exchange();
+    mixing.end_exchange();
+    for (const int rank : take_who_got_more()) chosen.push_back(rank < context.rank() ? rank : rank - 1);
+  }
+  mixing.close();
+  EXPECT_EQ(chosen.size(), exchanges);
+  chosen.resize(exchanges);
+  return chosen;
+}
+
+TEST(PairwiseChoices, AreNotThoseOfAnotherRankLater) {
+  run_job(Ranks::Threads, 4, [](Context& context) {
+    context.set_topology(fully_connected_graph(4));
+    constexpr std::size_t exchanges = 64;
+    const std::vector<std::int64_t> own = choices(context, exchanges);
+    const GatheredTensor all = context.allgather(own);
+    const auto* const first = reinterpret_cast<const std::int64_t*>(all.data.get());
+    for (int rank = 1; rank < context.size(); ++rank) {
+      const std::span<const std::int64_t> of_rank(first + static_cast<std::size_t>(rank) * exchanges,
+                                                  exchanges);
+      for (std::size_t shift = 0; shift < 8; ++shift) {
+        const std::span<const std::int64_t> of_first(first, exchanges);
+        EXPECT_FALSE(std::ranges::equal(of_rank.first(exchanges - shift), of_first.subspan(shift)))
+            << "rank " << rank << " chooses as rank 0 does " << shift << " exchanges later";
+      }
+    }
   });
 }
 
