@@ -166,7 +166,8 @@ class PushSumAlgorithm final : public AsynchronousAlgorithm {
     with_weights.attended = true;
     for (Window& window : group_.windows()) window.update_then_collect_async(false, with_weights).wait();
     for (std::size_t i = 0; i < buckets_.size(); ++i) {
-      scale(buckets_[i], (*mass_)[i].view(), 1.0 / group_.windows()[i].associated_p());
+      const double weight = group_.windows()[i].associated_p();
+      if (weight != 0) scale(buckets_[i], (*mass_)[i].view(), 1.0 / weight);  // else all is with the others
     }
   }
   [[nodiscard]] WindowGroup& group() noexcept override { return group_; }

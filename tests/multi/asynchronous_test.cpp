@@ -125,6 +125,37 @@ TEST(PushSum, KeepsItsParametersWhileAllItGivesStaysWithARankThatRests) {
   });
 }
 
+TEST(PushSum, KeepsItsParametersWhenItHasGivenAllAway) {
+  run_job(Ranks::Threads, 2, [](Context& context) {
+    context.set_topology(fully_connected_graph(2));
+    std::vector<double> parameters(5, context.rank() + 1);
+    PushSumMixing mixing(context, {parameters});
+    const auto exchange = [&mixing] {
+      mixing.begin_exchange();
+      mixing.end_exchange();
+    };
+    context.barrier();
+    if (context.rank() == 0) {
+      mixing.weights.self_weight = 0;
+      mixing.weights.dst_weights = Weights{{1, 1.0}};
+      exchange();
+      EXPECT_EQ(mixing.weight(), 0);
+      EXPECT_EQ(parameters, std::vector<double>(5, 1));
+      mixing.weights = {};
+    }
+    context.barrier();
+    if (context.rank() == 1) exchange();  // gives half of its own, before it takes
+    context.barrier();
+    if (context.rank() == 0) {
+      exchange();
+      EXPECT_EQ(mixing.weight(), .5);
+      EXPECT_EQ(parameters, std::vector<double>(5, 2));
+    }
+    context.barrier();
+    mixing.close();
+  });
+}
+
 TEST(WindowsOfAnAlgorithm, AreFreedWhenOneOfThemCannotBeOpened) {
   run_job(Ranks::Threads, 2, [](Context& context) {
     using namespace std::chrono_literals;
