@@ -261,8 +261,8 @@ struct SlowMomentumOptions : DecentralizedOptions {
 };
 
 /// SlowMo: local descent, with momentum over the averages. d = x_0 - average(x), u <- b u + d / a, x <- x_0 -
-/// alpha a u, where a is the step size of the round's last step. With b = 0 and alpha = 1 it is LocalDescent
-/// to the bit. (Wang et al., ICLR 2020)
+/// alpha a u, where a is the step size of the round's last step; if that is 0, x <- x_0 - alpha d, and u
+/// stays. With b = 0 and alpha = 1 it is LocalDescent to the bit. (Wang et al., ICLR 2020)
 class BLUEFOG_API SlowMomentum final : public DecentralizedAlgorithm {
  public:
   /// What its constructor takes.

@@ -58,10 +58,10 @@ class SlowMomentumAlgorithm final : public OuterStepAlgorithm {
  private:
   void step_outside(const BucketVector& average, const BucketVector& way, const BucketVector& velocity,
                     double step_size) override {
-    if (step_size == 0) return;  // nobody has moved
     assign(
         average,
         {{1.0, average}, {1 - outer_step_size_, way}, {-outer_step_size_ * step_size * momentum_, velocity}});
+    if (step_size == 0) return;  // nothing says how fast the way was
     assign(velocity, {{momentum_, velocity}, {1 / step_size, way}});
   }
 

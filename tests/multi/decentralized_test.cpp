@@ -293,6 +293,21 @@ TEST(OuterSteps, WithMomentumEndWhereLocalDescentEnds) {
   });
 }
 
+TEST(SlowMomentum, MakesItsOuterStepThoughTheLastStepHasNoSize) {
+  run_job(Ranks::SimulatedHost, size, [](Context& context) {
+    SlowMomentumOptions options = every<SlowMomentumOptions>(2);
+    options.step_size = .5;
+    const std::vector<double> start(dims, .5);
+    Trainer<double> trainer(context, start, algorithm_of<SlowMomentum>(options));
+    const auto slope = [&context](std::span<double> gradient, std::span<const double>) {
+      std::ranges::fill(gradient, context.rank() + 1);
+    };
+    trainer.step(.1, slope);
+    trainer.step(0, slope);
+    for (const double value : trainer.x()) EXPECT_NEAR(value, .5 - .5 * .1 * 2.5, 1e-12);
+  });
+}
+
 TEST(LocalSteps, OfAnAlgorithmThatEntersInTheMiddleOfARoundBeginAtItsParameters) {
   for (const MakeAlgorithm& make :
        {algorithm_of<SlowMomentum>(every<SlowMomentumOptions>(4)),
