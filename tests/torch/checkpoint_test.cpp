@@ -149,6 +149,32 @@ TEST_P(TorchCheckpoints, ThatDoNotFitAreRefusedAndChangeNothing) {
   });
 }
 
+TEST_P(TorchCheckpoints, LeaveTheAlgorithmWhereItIsIfTheOptimizerBelowCannotLoadItsPart) {
+  run_job(GetParam(), ranks, [](Context& context) {
+    Trained trained(context, algorithm_of<AdaptThenCombine>(), 1);
+    after_steps(context, trained, 3);
+    std::istringstream stream(saved(trained).optimizer);
+    ::torch::serialize::InputArchive whole;
+    whole.load_from(stream);
+    ::torch::serialize::InputArchive part;
+    whole.read("bluefog", part);
+    ::torch::serialize::OutputArchive own;
+    torch::optimizer::save(own, torch::optimizer::load(part));
+    ::torch::serialize::OutputArchive damaged;
+    damaged.write("bluefog", own);
+    ::torch::serialize::OutputArchive nothing;
+    damaged.write("base", nothing);
+    std::ostringstream bytes;
+    damaged.save_to(bytes);
+
+    Trained other(context, algorithm_of<AdaptThenCombine>({.name = "other"}), 1, {.name = "other"});
+    after_steps(context, other, 1);
+    EXPECT_THROW(load(bytes.str(), *other.optimizer), c10::Error);
+    EXPECT_EQ(other.optimizer->algorithm().round(), 1);
+    after_steps(context, other, 1);
+  });
+}
+
 TEST_P(TorchCheckpoints, AreTakenBetweenIterations) {
   run_job(GetParam(), ranks, [](Context& context) {
     Trained trained(context, algorithm_of<AdaptWithCombine>(), 1);

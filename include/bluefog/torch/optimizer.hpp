@@ -229,10 +229,15 @@ class DistributedOptimizer {
     optimizer::AlgorithmState own = algorithm_state();
     const bool continues = optimizer::continues(own, loaded);
     const auto round = static_cast<std::uint64_t>(loaded.round);
-    if (continues) algorithm_.resume(round, static_cast<int>(loaded.steps));
     ::torch::serialize::InputArchive base;
     archive.read("base", base);
-    base_.load(base);
+    if (continues) algorithm_.resume(round, static_cast<int>(loaded.steps));
+    try {
+      base_.load(base);
+    } catch (...) {
+      if (continues) algorithm_.resume(static_cast<std::uint64_t>(own.round), static_cast<int>(own.steps));
+      throw;
+    }
     buckets_.restore();
     if (continues) {
       optimizer::adopt(loaded, own);
