@@ -35,7 +35,8 @@ enum class CommunicationType : std::uint8_t {
 struct DecentralizedOptions {
   /// Of the operations: no two algorithms in use have the same. Equal on all ranks.
   std::string name = "decentralized";
-  /// Its round advances with every mixing. None: the topology that is set when the algorithm is made.
+  /// Its round advances with every mixing among neighbours, by MixingWeights too; not with an Allreduce.
+  /// None: the topology that is set when the algorithm is made.
   SchedulePtr schedule{};
   /// Ranks mix in every such step, and make steps of their own between.
   int steps_per_round = 1;
@@ -93,7 +94,7 @@ class BLUEFOG_API DecentralizedAlgorithm {
   /// What the algorithm remembers from step to step beside the numbers of rounds and steps, always in the
   /// same order: to be saved with the parameters, and written to when they are loaded.
   [[nodiscard]] std::vector<Tensor> state() const;
-  /// Completed rounds of mixing, which is where the schedule is.
+  /// Completed rounds of mixing by the schedule, which is where that is.
   [[nodiscard]] std::uint64_t round() const;
   /// Steps since the last of them.
   [[nodiscard]] int steps_in_round() const;

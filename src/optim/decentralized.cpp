@@ -109,7 +109,7 @@ void SynchronousAlgorithm::finish_step() {
     return;
   }
   steps_ = 0;
-  if (has_mixed()) ++round_.number;
+  if (is_round_of_schedule()) ++round_.number;
 }
 
 void SynchronousAlgorithm::resume(std::uint64_t round, int steps_in_round) {

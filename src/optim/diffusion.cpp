@@ -34,7 +34,12 @@ class Diffusion : public SynchronousAlgorithm {
   }
 
  protected:
-  [[nodiscard]] bool has_mixed() const override { return round().type != CommunicationType::Empty; }
+  [[nodiscard]] bool is_round_of_schedule() const override { return goes_by_schedule(); }
+  /// Whether the next mixing is a round of the schedule, or takes the place of one.
+  [[nodiscard]] bool goes_by_schedule() const {
+    return round().type == CommunicationType::NeighborAllreduce ||
+           round().type == CommunicationType::HierarchicalNeighborAllreduce;
+  }
 };
 
 class AdaptWithCombineAlgorithm final : public Diffusion {
@@ -46,30 +51,32 @@ class AdaptWithCombineAlgorithm final : public Diffusion {
   }
 
   void begin_gradient() override {
-    if (!mixed_ || !mixes()) return;
+    if (!mixed_ || is_started_) return;
+    is_round_of_schedule_ = goes_by_schedule();
+    if (!mixes()) return;
     flight_.add(mixer().start("parameters", parameters(), *mixed_, round()));
     is_started_ = true;
   }
   void begin_step(double /*step_size*/) override {
-    has_mixed_ = mixes();
-    if (!has_mixed_) return;
-    if (!mixed_) return mixer().mix("parameters", parameters(), round());
-    if (!is_started_) begin_gradient();
-    is_started_ = false;
+    if (!mixed_) {
+      is_round_of_schedule_ = goes_by_schedule();
+      if (mixes()) mixer().mix("parameters", parameters(), round());
+      return;
+    }
+    begin_gradient();
+    if (!std::exchange(is_started_, false)) return;
     mixer().wait(flight_);
     assign(parameters(), {{1.0, *mixed_}});
   }
 
  private:
-  [[nodiscard]] bool has_mixed() const override { return has_mixed_; }
-  [[nodiscard]] bool mixes() const {
-    return is_started_ || (is_round() && round().type != CommunicationType::Empty);
-  }
+  [[nodiscard]] bool is_round_of_schedule() const override { return is_round_of_schedule_; }
+  [[nodiscard]] bool mixes() const { return is_round() && round().type != CommunicationType::Empty; }
 
   std::optional<BucketVector> mixed_;  ///< if it mixes while the gradient is computed
   Flight flight_;                      // after what it writes to
   bool is_started_ = false;
-  bool has_mixed_ = false;  ///< in this step
+  bool is_round_of_schedule_ = false;  ///< this step
 };
 
 class AdaptThenCombineAlgorithm final : public Diffusion {

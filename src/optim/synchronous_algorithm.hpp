@@ -68,8 +68,8 @@ class SynchronousAlgorithm {
   /// Whether this step is the last of its round, in which ranks mix.
   [[nodiscard]] bool is_round() const noexcept { return steps_ + 1 >= steps_per_round_; }
   [[nodiscard]] int steps_per_round() const noexcept { return steps_per_round_; }
-  /// Whether ranks have mixed in the last step of a round.
-  [[nodiscard]] virtual bool has_mixed() const { return true; }
+  /// Whether the schedule advances with this step, the last of a round.
+  [[nodiscard]] virtual bool is_round_of_schedule() const { return true; }
 
  private:
   const char* name_;

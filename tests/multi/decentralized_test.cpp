@@ -461,7 +461,7 @@ TEST(AdaptThenCombine, FollowsWeightsOfMachinesInsteadOfItsSchedule) {
 }
 
 template <class Algorithm>
-void expect_no_round_without_mixing(Context& context, typename Algorithm::Options options) {
+void expect_rounds_of_the_schedule_only(Context& context, typename Algorithm::Options options) {
   options.schedule = one_peer_exponential(size);
   auto memory = context.make_shared<double>(dims);
   Algorithm algorithm(context, {memory.span()}, options);
@@ -480,15 +480,17 @@ void expect_no_round_without_mixing(Context& context, typename Algorithm::Option
   EXPECT_EQ(algorithm.round(), 1U);
   iterate(nobody, some);
   EXPECT_EQ(algorithm.round(), 2U);
+  iterate(CommunicationType::Allreduce, CommunicationType::Allreduce);
+  EXPECT_EQ(algorithm.round(), 2U) << "it has not gone by the schedule";
 }
 
-TEST(Diffusion, CountsNoRoundInWhichItMixesWithNobody) {
+TEST(Diffusion, CountsNoRoundInWhichItMixesWithNobodyOrWithAll) {
   run_job(Ranks::SimulatedHost, size, [](Context& context) {
-    expect_no_round_without_mixing<AdaptThenCombine>(context, {});
+    expect_rounds_of_the_schedule_only<AdaptThenCombine>(context, {});
     for (const bool overlap : {false, true}) {
       AdaptWithCombineOptions options;
       options.overlap = overlap;
-      expect_no_round_without_mixing<AdaptWithCombine>(context, options);
+      expect_rounds_of_the_schedule_only<AdaptWithCombine>(context, options);
     }
   });
 }
