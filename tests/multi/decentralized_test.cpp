@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <ostream>
 #include <string>
@@ -156,58 +157,46 @@ class Checkpoint {
 
 class OneAlgorithm : public testing::TestWithParam<Named> {};
 
-TEST_P(OneAlgorithm, GoesOnFromASavedState) {
-  run_job(Ranks::SimulatedHost, size, [make = GetParam().make](Context& context) {
+using Change = std::function<void(Trainer<double>&, const Quadratic&)>;
+
+/// A training goes on in another one, that has loaded its state, to the bit.
+void expect_to_go_on(const MakeAlgorithm& make, const Change& before_saving, const Change& before_loading) {
+  run_job(Ranks::SimulatedHost, size, [&](Context& context) {
     context.set_topology(ring_graph(size));
     const std::vector<double> start(dims, .5);
     const Quadratic quadratic(context.rank());
     Trainer<double> first(context, start, make);
     for (int k = 0; k < 7; ++k) first.step(step, quadratic);
+    before_saving(first, quadratic);
     const Checkpoint saved(first);
     for (int k = 0; k < 9; ++k) first.step(step, quadratic);
 
     Trainer<double> second(context, start, make);
+    before_loading(second, quadratic);
     saved.load(second);
     for (int k = 0; k < 9; ++k) second.step(step, quadratic);
     EXPECT_TRUE(std::ranges::equal(first.x(), second.x()));
   });
 }
 
-TEST_P(OneAlgorithm, GoesOnFromAStateThatIsLoadedAfterARestart) {
-  run_job(Ranks::SimulatedHost, size, [make = GetParam().make](Context& context) {
-    context.set_topology(ring_graph(size));
-    const std::vector<double> start(dims, .5);
-    const Quadratic quadratic(context.rank());
-    Trainer<double> first(context, start, make);
-    for (int k = 0; k < 7; ++k) first.step(step, quadratic);
-    const Checkpoint saved(first);
-    for (int k = 0; k < 9; ++k) first.step(step, quadratic);
+void change_nothing(Trainer<double>& /*trainer*/, const Quadratic& /*quadratic*/) {}
+void restart(Trainer<double>& trainer, const Quadratic& /*quadratic*/) {
+  trainer.algorithm().restart(11);
+}
 
-    Trainer<double> second(context, start, make);
-    for (int k = 0; k < 5; ++k) second.step(step, quadratic);
-    second.algorithm().restart(11);
-    saved.load(second);
-    for (int k = 0; k < 9; ++k) second.step(step, quadratic);
-    EXPECT_TRUE(std::ranges::equal(first.x(), second.x()));
+TEST_P(OneAlgorithm, GoesOnFromASavedState) {
+  expect_to_go_on(GetParam().make, change_nothing, change_nothing);
+}
+
+TEST_P(OneAlgorithm, GoesOnFromAStateThatIsLoadedAfterARestart) {
+  expect_to_go_on(GetParam().make, change_nothing, [](Trainer<double>& trainer, const Quadratic& quadratic) {
+    for (int k = 0; k < 5; ++k) trainer.step(step, quadratic);
+    restart(trainer, quadratic);
   });
 }
 
 TEST_P(OneAlgorithm, GoesOnFromAStateThatWasSavedAfterARestart) {
-  run_job(Ranks::SimulatedHost, size, [make = GetParam().make](Context& context) {
-    context.set_topology(ring_graph(size));
-    const std::vector<double> start(dims, .5);
-    const Quadratic quadratic(context.rank());
-    Trainer<double> first(context, start, make);
-    for (int k = 0; k < 7; ++k) first.step(step, quadratic);
-    first.algorithm().restart(11);
-    const Checkpoint saved(first);
-    for (int k = 0; k < 9; ++k) first.step(step, quadratic);
-
-    Trainer<double> second(context, start, make);
-    saved.load(second);
-    for (int k = 0; k < 9; ++k) second.step(step, quadratic);
-    EXPECT_TRUE(std::ranges::equal(first.x(), second.x()));
-  });
+  expect_to_go_on(GetParam().make, restart, change_nothing);
 }
 
 TEST_P(OneAlgorithm, RestartsFromWhereTheParametersAre) {
