@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import re
 import shlex
@@ -132,6 +133,20 @@ def test_the_version_is_that_of_the_file_version_everywhere(prefix: pathlib.Path
     package = only(prefix, "lib*/**/bluefog-config-version.cmake").read_text()
     assert f'set(PACKAGE_VERSION "{release.group()}")' in package
     assert f"## {VERSION}" in (REPOSITORY / "CHANGELOG.md").read_text()
+
+
+def test_a_system_that_runs_mpi_programs_and_compiles_none(tmp_path: pathlib.Path) -> None:
+    """Debian's openmpi-bin has mpicxx; the headers that it names come with libopenmpi-dev."""
+    mpi = tmp_path / "bin" / "mpicxx"
+    mpi.parent.mkdir()
+    headers = tmp_path / "no-headers"
+    mpi.write_text(f"#!/bin/sh\ncase $1 in -show*) echo -I{headers} -L{headers} -lmpi ;; *) exit 1 ;; esac\n")
+    mpi.chmod(0o755)
+    build = tmp_path / "build"
+    without = ["-DBLUEFOG_BUILD_TESTS=OFF", "-DBLUEFOG_BUILD_EXAMPLES=OFF"]
+    path = f"{mpi.parent}:{os.environ['PATH']}"
+    run("cmake", "-G", "Ninja", "-S", REPOSITORY, "-B", build, *without, PATH=path)
+    assert f"{mpi}\n" in (build / "CMakeCache.txt").read_text(), "CMake has not looked at it"
 
 
 def test_a_project_that_finds_the_developers_tree(tmp_path: pathlib.Path) -> None:
