@@ -28,7 +28,7 @@ MixingRow row_of(int machine, const MachineMap& machines) {
 }
 
 TEST(MachineMap, NumbersMachinesAndTheirRanks) {
-  const MachineMap machines(std::vector{2, 1, 3});
+  const MachineMap machines(std::vector<int>{2, 1, 3});
   EXPECT_EQ(machines.count(), 3);
   EXPECT_EQ(machines.first_rank(2), 3);
   EXPECT_EQ(machines.size_of(2), 3);
@@ -40,7 +40,7 @@ TEST(MachineMap, NumbersMachinesAndTheirRanks) {
 
 TEST(MachineMap, SlicesCoverTheTensorOnce) {
   for (int size = 1; size <= 9; ++size) {
-    const MachineMap machines(std::vector{size});
+    const MachineMap machines(std::vector<int>{size});
     for (const std::size_t element : {2U, 4U, 8U}) {
       for (const std::size_t count : {0U, 1U, 31U, 64U, 1000U, 65'537U}) {
         std::size_t covered = 0;
@@ -91,7 +91,7 @@ TEST(MachinePlan, PartsFitForAllSizesOfMachines) {
 }
 
 TEST(MachinePlan, EqualMachinesExchangeBetweenEqualMembers) {
-  const MachineMap machines(std::vector{4, 4, 4});
+  const MachineMap machines(std::vector<int>{4, 4, 4});
   const MachinePlan plan = make_machine_plan(5, machines, row_of(1, machines));
   EXPECT_EQ(plan.inputs, (std::vector{1, 0, 2}));
   ASSERT_EQ(plan.sources.size(), 2U);
@@ -102,7 +102,7 @@ TEST(MachinePlan, EqualMachinesExchangeBetweenEqualMembers) {
 }
 
 TEST(MachinePlan, RowsNameMachinesByTheirFirstRanks) {
-  const MachineMap machines(std::vector{2, 1, 3});
+  const MachineMap machines(std::vector<int>{2, 1, 3});
   const MixingRow named = named_by_first_ranks(row_of(1, machines), 2, machines);
   EXPECT_EQ(named.rank, 2);
   EXPECT_NE(named.source(0), nullptr);
