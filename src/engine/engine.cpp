@@ -254,7 +254,9 @@ void Engine::admit(bool with_gathered) {
   end_gathering();
   while (!incoming_.empty()) {
     const std::shared_ptr<Operation>& next = incoming_.front();
-    if (!may_begin(*next) || !post(*next)) return;
+    if (!may_begin(*next)) return;
+    lacks_slot_ = !post(*next);
+    if (lacks_slot_) return;
     open_.push_back(next);
     incoming_.pop_front();
   }

@@ -203,6 +203,7 @@ class Engine {
   [[nodiscard]] std::string describe_pending(const Operation& operation);
   [[nodiscard]] std::string elapsed(const Operation& operation) const;
   [[nodiscard]] std::string describe_state(const Operation& operation);
+  [[nodiscard]] std::string why_none_begins();
   void start_clock(Operation& operation) const;
   void check_time(base::TimePoint now);
   void check_time(Operation& operation, base::TimePoint now, const char* way_out);
@@ -249,6 +250,7 @@ class Engine {
   std::list<std::shared_ptr<Operation>> open_;
   std::list<std::shared_ptr<Operation>> errands_;
   bool has_closed_ = false;  ///< an operation, in this pass
+  bool lacks_slot_ = false;  ///< the first of those submitted found none
   std::deque<Retired> retired_;
   std::unordered_map<std::uint64_t, std::shared_ptr<const mixing::MixingRow>> rows_;
   Accounts accounts_;

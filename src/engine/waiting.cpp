@@ -158,6 +158,12 @@ std::string Engine::describe_state(const Operation& operation) {
   return describe_wait(operation) + ". " + describe_pending(operation);
 }
 
+/// Under both locks: of those submitted.
+std::string Engine::why_none_begins() {
+  if (waits_for_word()) return describe_state(*incoming_.front());
+  return lacks_slot_ ? ": too many are in flight" : ": it was called just now";
+}
+
 void Engine::report() {
   std::unique_lock lock(mutex_, std::try_to_lock);
   for (const auto until = clock().now() + patience_with_a_pass; !lock.owns_lock();) {
@@ -178,8 +184,7 @@ void Engine::report() {
                 describe_state(*operation));
   }
   for (const auto& operation : incoming_) {
-    log::report(operation->describe(rank_) + " waits for its turn" +
-                (waits_for_word() ? describe_state(*incoming_.front()) : ": too many are in flight"));
+    log::report(operation->describe(rank_) + " waits for its turn" + why_none_begins());
   }
   if (open_.empty() && incoming_.empty()) {
     log::report(rank_text(rank_) +

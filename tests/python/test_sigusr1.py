@@ -9,7 +9,7 @@ from typing import Any
 
 from ranks import run_python, run_ranks
 
-# Two ranks: rank 1 sends the signal to rank 0, and reads in the job's output what rank 0 says.
+# Of two ranks, rank 1 sends the signal to rank 0, and reads in the job's output what rank 0 says.
 PREAMBLE = """
     import json, os, pathlib, signal, time
     import bluefog.torch as bf
@@ -32,10 +32,10 @@ PREAMBLE = """
 """
 
 
-def reports(tmp_path: pathlib.Path, source: str, **variables: str) -> list[Any]:
+def reports(tmp_path: pathlib.Path, source: str, ranks: int = 2, **variables: str) -> list[Any]:
     path = tmp_path / "script.py"
     path.write_text(textwrap.dedent(PREAMBLE) + textwrap.dedent(source))
-    return run_ranks(2, tmp_path, str(path), **variables)
+    return run_ranks(ranks, tmp_path, str(path), **variables)
 
 
 def test_a_rank_that_is_blocked_in_an_operation(tmp_path):
@@ -60,7 +60,7 @@ def test_a_rank_that_computes_in_python(tmp_path):
             while not (directory / "enough").exists():  # never inside BlueFog
                 sum(range(1000))
         else:
-            said = ask_until_it_says('allreduce "beside"')
+            said = ask_until_it_says('allreduce "beside" (call 0) on rank 0 has been in flight for ')
             (directory / "enough").touch()
             handle = bf.allreduce_nonblocking(torch.ones(3), name="beside")
         bf.synchronize(handle)
@@ -68,6 +68,37 @@ def test_a_rank_that_computes_in_python(tmp_path):
     """
     said = reports(tmp_path, source, BLUEFOG_LOG_LEVEL="fatal")[1]
     assert "; these ranks have not made the call: 1. " in said
+
+
+def test_a_rank_with_more_in_flight_than_it_can_show_its_peers(tmp_path):
+    source = """
+        more_than_its_slots = 1100
+        said = ""
+        if bf.rank() == 1:
+            last = f"allreduce (call {more_than_its_slots - 1}) on rank 0"
+            said = ask_until_it_says(last + " waits for its turn: too many are in flight")
+        means = [bf.allreduce_nonblocking(torch.ones(3)) for _ in range(more_than_its_slots)]
+        for mean in means:
+            bf.synchronize(mean)
+        report(said)
+    """
+    assert reports(tmp_path, source)[1]
+
+
+def test_a_rank_asked_as_soon_as_it_has_called(tmp_path):
+    source = """
+        deadline = time.monotonic() + 60
+        said = ""
+        while "waits for its turn" not in said:  # for others, to begin with them
+            assert time.monotonic() < deadline, said
+            handle = bf.allreduce_nonblocking(torch.ones(3))
+            os.kill(os.getpid(), signal.SIGUSR1)
+            bf.synchronize(handle)
+            said = (directory / "output.txt").read_text()
+        report(said)
+    """
+    (said,) = reports(tmp_path, source, ranks=1)
+    assert "waits for its turn: it was called just now" in said
 
 
 def test_a_rank_with_nothing_in_flight(tmp_path):
