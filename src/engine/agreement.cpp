@@ -11,6 +11,15 @@
 
 namespace bluefog::engine {
 
+namespace {
+
+bool has_found_all(const Operation& operation) {
+  return std::all_of(operation.peers.begin(), operation.peers.end(),
+                     [](const PeerView& peer) { return peer.found; });
+}
+
+}  // namespace
+
 /// @returns whether the peer's post was found, or there is trouble with it
 bool Engine::look_for(Operation& operation, PeerView& peer) {
   if (peer.found) return true;
@@ -186,9 +195,7 @@ Task Engine::close_component(Operation& operation) {
     }
     std::sort(operation.peers.begin(), operation.peers.end(),
               [](const PeerView& a, const PeerView& b) { return a.rank < b.rank; });
-    const bool knows_all = std::all_of(operation.peers.begin(), operation.peers.end(),
-                                       [](const PeerView& peer) { return peer.found; });
-    if (closure.unknown.empty() && knows_all) {
+    if (closure.unknown.empty() && has_found_all(operation)) {
       remember_component(operation, closure);
       co_return;
     }
@@ -301,6 +308,8 @@ Task Engine::agree_as_component(Operation& operation) {
     if (has_voted && operation.trouble) {
       leave_after_vote(operation);
       co_await all_found;
+      // Who took part may have gone on without this rank, which it holds to be dead.
+      if (!has_found_all(operation)) check_trouble(operation);
     }
   }
   if (!has_voted) {

@@ -33,7 +33,8 @@ struct Tuning {
   /// Outputs of at least this many bytes, in memory that is not an input, are stored past the cache.
   std::size_t streaming_threshold = ~std::size_t{0};
   bool spin = true;  ///< ranks have cores of their own
-  /// Slots of finished operations are looked through when so many wait; their rings stay warm in the cache.
+  /// Slots of finished operations are looked through when so many wait, or after a large one: the fewer are
+  /// in use, the fewer large rings take memory and cache.
   std::size_t retired_before_reclaim = 32;
   BulkStores* stores = nullptr;      ///< not null: in tests
   StoreHook* window_hook = nullptr;  ///< not null: in tests
@@ -252,6 +253,7 @@ class Engine {
   bool has_closed_ = false;  ///< an operation, in this pass
   bool lacks_slot_ = false;  ///< the first of those submitted found none
   std::deque<Retired> retired_;
+  bool has_retired_large_ = false;  ///< since the last look through them
   std::unordered_map<std::uint64_t, std::shared_ptr<const mixing::MixingRow>> rows_;
   Accounts accounts_;
   std::uint64_t posted_through_ = 0;

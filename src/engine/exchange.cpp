@@ -42,7 +42,7 @@ void Publication::advance() {
   const std::size_t chunk = operation_.post.chunk_bytes;
   const std::uint64_t index = operation_.produced;
   const std::span<std::byte> ring = transport_.chunk_ring(operation_.slot);
-  const std::size_t bytes = std::min(chunk, input.bytes() - index * chunk);
+  const std::size_t bytes = bytes_of_chunk(operation_.post, index);
   std::byte* slot = transport_.map(
       transport_.rank(), transport_.offset_of(ring.data(), ring.size()) + index % depth_ * chunk, bytes);
   mixing::copy_bytes(slot, static_cast<const std::byte*>(input.data) + index * chunk, bytes,
@@ -102,7 +102,7 @@ void Exchange::add_source(int rank, std::size_t& output_offset) {
   } else {
     source.peer = operation_.find_peer(rank);
     const Post& post = source.peer->post;
-    source.bytes = Shape(std::span(post.extents.data(), post.dims)).count() * size_of(post.dtype);
+    source.bytes = bytes_of(post);
     source.chunks = chunks_of(post);
     if (!publishes(post)) source.in_place = transport_.map(rank, post.input_offset, source.bytes);
   }

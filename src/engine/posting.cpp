@@ -37,6 +37,7 @@ bool Engine::post(Operation& operation) {
 }
 
 bool Engine::acquire_slot(SlotRef& slot) {
+  if (has_retired_large_ || retired_.size() > tuning_.retired_before_reclaim) reclaim();
   if (!transport_.acquire(slot)) {
     reclaim();
     if (!transport_.acquire(slot)) {
@@ -44,7 +45,6 @@ bool Engine::acquire_slot(SlotRef& slot) {
       if (!transport_.acquire(slot)) return false;
     }
   }
-  if (retired_.size() > tuning_.retired_before_reclaim) reclaim();
   return true;
 }
 
@@ -159,6 +159,7 @@ void Engine::retire(Operation& operation) {
     for (const int member : *request.group) keep_for(member);
   }
   retired_.push_back(std::move(retired));
+  has_retired_large_ |= request.input.bytes() > eager_bytes;
 }
 
 bool Engine::is_forgotten(const Retired& retired, const PeerView& peer) {
@@ -175,6 +176,7 @@ bool Engine::is_forgotten(const Retired& retired, const PeerView& peer) {
 }
 
 void Engine::reclaim() {
+  has_retired_large_ = false;
   std::erase_if(retired_, [this](const Retired& retired) {
     const bool forgotten = std::all_of(retired.peers.begin(), retired.peers.end(),
                                        [&](const PeerView& peer) { return is_forgotten(retired, peer); });

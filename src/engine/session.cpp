@@ -221,7 +221,7 @@ std::shared_ptr<Session> Session::meet(const Config& config, std::chrono::millis
   }
   parts.map_peer = [arenas](int peer) {
     const PeerArena& at = (*arenas)[static_cast<std::size_t>(peer)];
-    return std::make_shared<Mapping>(at.fd.get(), at.bytes);
+    return ShmTransport::map_arena(at.fd.get(), at.bytes);
   };
   auto [session, memory, far] = make_session(config, std::move(parts), interposition);
   session->rendezvous_ = std::move(rendezvous);

@@ -1,6 +1,7 @@
 #pragma once
 /// @file post.hpp  What ranks tell each other about one operation.
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -63,6 +64,11 @@ static_assert(std::is_trivially_copyable_v<Post> && sizeof(Post) % sizeof(std::u
 /// Of the input that a post announces.
 [[nodiscard]] inline std::size_t bytes_of(const Post& post) {
   return Shape(std::span(post.extents.data(), post.dims)).count() * size_of(post.dtype);
+}
+
+/// Of one of the chunks in which it is published; the last one is shorter.
+[[nodiscard]] inline std::size_t bytes_of_chunk(const Post& post, std::uint64_t index) {
+  return std::min<std::size_t>(post.chunk_bytes, bytes_of(post) - index * post.chunk_bytes);
 }
 
 /// How far a rank is with an operation. Only the rank itself moves it, or who finishes its part when it is

@@ -1,11 +1,13 @@
 // What Context::stats() counts, and on whom it says that a rank has waited.
 
 #include <chrono>
+#include <filesystem>
 #include <map>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <bluefog/error.hpp>
 
@@ -134,6 +136,63 @@ TEST(Memory, OfTheArenaFollowsItsTensors) {
     EXPECT_EQ(context.stats().memory.allocated, before.allocated);
   });
 }
+
+/// What the kernel holds for the arenas that this process has open.
+std::size_t memory_of_arenas() {
+  std::map<ino_t, std::size_t> arenas;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    const std::string target = std::filesystem::read_symlink(entry.path(), gone).string();
+    if (target.find("memfd:bluefog-arena") == std::string::npos) continue;
+    struct stat file {};
+    if (::stat(entry.path().c_str(), &file) == 0) {
+      arenas[file.st_ino] = static_cast<std::size_t>(file.st_blocks) * 512;
+    }
+  }
+  std::size_t bytes = 0;
+  for (const auto& [inode, size] : arenas) bytes += size;
+  return bytes;
+}
+
+class MemoryOfRings : public testing::TestWithParam<Ranks> {};
+
+TEST_P(MemoryOfRings, SmallOperationsInFlightTakeAPageEach) {
+  run_job(GetParam(), 2, [](Context& context) {
+    constexpr std::size_t operations = 400;
+    std::vector<float> x(operations * small);
+    context.barrier();
+    const std::size_t before = memory_of_arenas();
+    std::vector<Handle> handles;
+    for (std::size_t i = 0; i < operations; ++i) {
+      const std::span<float> part = std::span(x).subspan(i * small, small);
+      handles.push_back(context.neighbor_allreduce_async(std::span<const float>(part), part, {}));
+    }
+    for (Handle& handle : handles) handle.wait();
+    context.barrier();
+    // Of both ranks: their rings, 4000 bytes of each, and the boards, which lie there once.
+    constexpr std::size_t most = 2 * operations * small * sizeof(float) * 3 / 2 + (std::size_t{6} << 20);
+    EXPECT_LT(memory_of_arenas() - before, most);
+    context.barrier();
+  });
+}
+
+TEST_P(MemoryOfRings, LargeOperationsOneAfterTheOtherUseTheSameRings) {
+  run_job(GetParam(), 2, [](Context& context) {
+    constexpr std::size_t bytes = std::size_t{2} << 20;
+    std::vector<float> x(bytes / sizeof(float));
+    context.barrier();
+    const std::size_t before = context.stats().memory.populated;
+    for (int i = 0; i < 40; ++i) {
+      context.neighbor_allreduce(std::span<const float>(x), std::span(x), {});
+    }
+    // The present one's, that of the one before, which the peer may still read, and one more.
+    EXPECT_LE(context.stats().memory.populated - before, 3 * bytes + (std::size_t{1} << 20));
+    context.barrier();
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Ranks, MemoryOfRings, testing::Values(Ranks::Threads, Ranks::Processes),
+                         testing::PrintToStringParamName());
 
 TEST(InFlight, OperationsAreCounted) {
   run_job(Ranks::SimulatedHosts, 2, [](Context& context) {

@@ -22,6 +22,7 @@
 #include "base/clock.hpp"
 #include "base/doorbell.hpp"
 #include "base/hash.hpp"
+#include "base/unique_fd.hpp"
 #include "transport/shm/arena.hpp"
 #include "transport/shm/shm_transport.hpp"
 
@@ -107,6 +108,34 @@ TEST_F(ShortOfMemory, IsAnErrorBeforeTheKernelKills) {
   EXPECT_EQ(arena_.allocated(), 24 * megabyte);
   arena_.free(before);
   EXPECT_EQ(arena_.allocated(), 20 * megabyte);
+}
+
+TEST(Arena, TakesItsFirstBytesByPagesAndTheOthersByLargerBlocks) {
+  Arena arena(4 * megabyte, megabyte);
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  Mapping& mapping = arena.mapping();
+  mapping.populate(5 * page + 1, 10);
+  EXPECT_EQ(mapping.populated(), page);
+  mapping.populate(4 * page, 3 * page);
+  EXPECT_EQ(mapping.populated(), 3 * page) << "one of them was there";
+  mapping.populate(megabyte + 1, 10);
+  EXPECT_EQ(mapping.populated(), 3 * page + 65536);
+  mapping.populate(megabyte - page, page + 65537);
+  EXPECT_EQ(mapping.populated(), 4 * page + 2 * 65536);
+  mapping.populate(0, arena.bytes());
+  EXPECT_EQ(mapping.populated(), arena.bytes());
+}
+
+TEST(Arena, MayEndInTheMiddleOfABlock) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const std::size_t bytes = megabyte + 65536 + page;
+  const base::UniqueFd file(::memfd_create("an arena of a test", MFD_CLOEXEC));
+  ASSERT_EQ(::ftruncate(file.get(), static_cast<off_t>(bytes)), 0);
+  Mapping mapping(file.get(), bytes, megabyte);
+  mapping.populate(bytes - 1, 1);
+  EXPECT_EQ(mapping.populated(), page);
+  mapping.populate(megabyte, bytes - megabyte);
+  EXPECT_EQ(mapping.populated(), 65536 + page);
 }
 
 /// The lines of /proc/self/smaps about the mapping that holds an address.
@@ -268,6 +297,26 @@ TEST_F(Board, KeepsRowsThatDoNotFitIntoASlot) {
   ASSERT_EQ(row.size(), 500U);
   EXPECT_EQ(row[499], 3499U);
   owner().reclaim(slot, key);
+}
+
+TEST_F(Board, AChunkTakesAsMuchMemoryAsItHasBytes) {
+  const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  SlotRef slot;
+  ASSERT_TRUE(owner().acquire(slot));
+  Post post{};
+  post.key = {5, 0};
+  post.dims = 1;
+  post.extents[0] = static_cast<std::int64_t>((ring_bytes / 8 + page) / sizeof(float));
+  post.dtype = DType::Float32;
+  post.chunk_bytes = ring_bytes / 8;
+  owner().publish(slot, {post, {}, {}, 0, 0, "", ""});
+  ASSERT_EQ(look(post.key), Lookup::Found);
+  const auto populated = [this] { return arenas_[0]->mapping().populated(); };
+  const std::size_t before = populated();
+  static_cast<void>(peer().chunk(seen_, post_, 1));
+  EXPECT_EQ(populated() - before, page) << "the last chunk is shorter";
+  static_cast<void>(peer().chunk(seen_, post_, 0));
+  EXPECT_EQ(populated() - before, ring_bytes / 8 + page);
 }
 
 TEST_F(Board, FindsKeysThatShareABucket) {

@@ -19,7 +19,7 @@ namespace bluefog::transport::shm {
 namespace {
 
 constexpr std::size_t alignment = 64;
-/// Pages are faulted in by blocks of this size.
+/// The memory of tensors is faulted in by blocks of this size.
 constexpr std::size_t block_bytes = std::size_t{64} << 10;
 /// And so many bytes at a time: other ranks take memory too, so the headroom is looked at again in between.
 constexpr std::size_t step_bytes = std::size_t{16} << 20;
@@ -30,10 +30,25 @@ std::size_t round_up(std::size_t value, std::size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
+std::size_t page_bytes() {
+  return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+}
+
 }  // namespace
 
-Mapping::Mapping(int fd, std::size_t bytes, MemoryGauge gauge)
-    : fd_(fd), bytes_(bytes), gauge_(std::move(gauge)), populated_(bytes / block_bytes + 1) {
+Mapping::Region::Region(std::size_t first, std::size_t last, std::size_t block)
+    : begin(first), end(last), block_bytes(block), populated((last - first + block - 1) / block) {}
+
+std::size_t Mapping::Region::bytes_of(std::size_t first_block, std::size_t last_block) const {
+  return std::min(last_block * block_bytes, end - begin) - first_block * block_bytes;
+}
+
+Mapping::Mapping(int fd, std::size_t bytes, std::size_t by_pages, MemoryGauge gauge)
+    : fd_(fd),
+      bytes_(bytes),
+      gauge_(std::move(gauge)),
+      regions_{Region(0, std::min(by_pages, bytes), page_bytes()),
+               Region(std::min(by_pages, bytes), bytes, block_bytes)} {
   void* address = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
   if (address == MAP_FAILED) {
     throw Error("cannot map a shared-memory arena of " + base::mebibytes(bytes) + ": " +
@@ -60,36 +75,44 @@ void Mapping::in_child() noexcept {
 }
 
 void Mapping::populate(std::size_t offset, std::size_t bytes) {
-  if (bytes == 0) return;
-  const std::size_t end = (offset + bytes - 1) / block_bytes + 1;
   const std::lock_guard lock(mutex_);
-  std::vector<std::pair<std::size_t, std::size_t>> taken;
+  std::vector<BlockRange> taken;
   try {
-    for (std::size_t block = offset / block_bytes; block < end; ++block) {
-      if (populated_[block]) continue;
-      const std::size_t first = block;
-      while (block + 1 < end && !populated_[block + 1] && (block + 1 - first) * block_bytes < step_bytes) {
-        ++block;
-      }
-      populate_blocks(first, block + 1);
-      taken.emplace_back(first, block + 1);
+    for (Region& region : regions_) {
+      populate(region, std::max(offset, region.begin), std::min(offset + bytes, region.end), taken);
     }
   } catch (...) {
-    for (const auto& [first, last] : taken) give_back(first, last);
+    for (const BlockRange& blocks : taken) give_back(blocks);
     throw;
   }
 }
 
-void Mapping::populate_blocks(std::size_t first, std::size_t last) {
-  const std::size_t length = std::min(last * block_bytes, bytes_) - first * block_bytes;
+void Mapping::populate(Region& region, std::size_t begin, std::size_t end, std::vector<BlockRange>& taken) {
+  if (begin >= end) return;
+  const std::size_t last = (end - region.begin - 1) / region.block_bytes + 1;
+  for (std::size_t block = (begin - region.begin) / region.block_bytes; block < last; ++block) {
+    if (region.populated[block]) continue;
+    const std::size_t first = block;
+    const std::size_t most = first + step_bytes / region.block_bytes;
+    while (block + 1 < std::min(last, most) && !region.populated[block + 1]) ++block;
+    take({&region, first, block + 1});
+    taken.push_back({&region, first, block + 1});
+  }
+}
+
+void Mapping::take(const BlockRange& blocks) {
+  Region& region = *blocks.region;
+  const std::size_t length = region.bytes_of(blocks.first, blocks.last);
   if (gauge_) require_headroom(length);
+  std::byte* const address = base_ + region.begin + blocks.first * region.block_bytes;
   // EINVAL: a kernel before 5.14, which faults the pages in as they are touched.
-  if (::madvise(base_ + first * block_bytes, length, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) {
+  if (::madvise(address, length, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) {
     throw Error("cannot get " + base::mebibytes(length) + " of shared memory: " + std::strerror(errno) +
                 "; the machine or its control group is out of memory");
   }
-  for (std::size_t block = first; block < last; ++block) populated_[block] = true;
-  populated_blocks_ += last - first;
+  std::fill(region.populated.begin() + static_cast<std::ptrdiff_t>(blocks.first),
+            region.populated.begin() + static_cast<std::ptrdiff_t>(blocks.last), true);
+  populated_ += length;
 }
 
 /// The kernel would not refuse: it would kill a process of the machine, or of the control group.
@@ -107,15 +130,18 @@ void Mapping::require_headroom(std::size_t bytes) {
   known_headroom_ -= std::min(bytes, known_headroom_);
 }
 
-void Mapping::give_back(std::size_t first, std::size_t last) noexcept {
-  const std::size_t length = std::min(last * block_bytes, bytes_) - first * block_bytes;
-  if (::madvise(base_ + first * block_bytes, length, MADV_REMOVE) != 0) return;
-  for (std::size_t block = first; block < last; ++block) populated_[block] = false;
-  populated_blocks_ -= last - first;
+void Mapping::give_back(const BlockRange& blocks) noexcept {
+  Region& region = *blocks.region;
+  const std::size_t length = region.bytes_of(blocks.first, blocks.last);
+  std::byte* const address = base_ + region.begin + blocks.first * region.block_bytes;
+  if (::madvise(address, length, MADV_REMOVE) != 0) return;
+  std::fill(region.populated.begin() + static_cast<std::ptrdiff_t>(blocks.first),
+            region.populated.begin() + static_cast<std::ptrdiff_t>(blocks.last), false);
+  populated_ -= length;
 }
 
 std::size_t Mapping::populated() const noexcept {
-  return populated_blocks_.load(std::memory_order_relaxed) * block_bytes;
+  return populated_.load(std::memory_order_relaxed);
 }
 
 Arena::Arena(std::size_t bytes, std::size_t reserved, MemoryGauge gauge)
@@ -126,7 +152,7 @@ Arena::Arena(std::size_t bytes, std::size_t reserved, MemoryGauge gauge)
     throw Error("cannot create a shared-memory arena of " + base::mebibytes(bytes) + ": " +
                 std::strerror(errno) + "; set BLUEFOG_ARENA_SIZE to less");
   }
-  mapping_ = std::make_shared<Mapping>(fd_.get(), bytes, std::move(gauge));
+  mapping_ = std::make_shared<Mapping>(fd_.get(), bytes, dirty_end_, std::move(gauge));
   free_[dirty_end_] = bytes - dirty_end_;
 }
 

@@ -2,6 +2,7 @@
 /// @file arena.hpp  One rank's pool of shared memory: a sparse memfd, reserved large, populated as it is
 /// used.
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -25,8 +26,9 @@ using MemoryGauge = std::function<std::optional<base::MemoryHeadroom>()>;
 /// page from the child's first write to it on.
 class Mapping final : private base::ForkListener {
  public:
-  /// @param gauge  asked before memory is taken; none for a peer's arena, whose owner has taken it
-  Mapping(int fd, std::size_t bytes, MemoryGauge gauge = nullptr);
+  /// @param by_pages  so many bytes at the start are faulted in page by page, the others by blocks of 64 KiB
+  /// @param gauge     asked before memory is taken; none for a peer's arena, whose owner has taken it
+  Mapping(int fd, std::size_t bytes, std::size_t by_pages, MemoryGauge gauge = nullptr);
   ~Mapping();
 
   [[nodiscard]] std::byte* base() const noexcept { return base_; }
@@ -38,18 +40,36 @@ class Mapping final : private base::ForkListener {
   [[nodiscard]] std::size_t populated() const noexcept;
 
  private:
+  /// A part of the arena whose memory is taken in blocks of one size.
+  struct Region {
+    Region(std::size_t first, std::size_t last, std::size_t block);
+    /// The bytes of blocks, counted from the region's first one; the last block may be cut off.
+    [[nodiscard]] std::size_t bytes_of(std::size_t first_block, std::size_t last_block) const;
+
+    std::size_t begin;
+    std::size_t end;
+    std::size_t block_bytes;
+    std::vector<bool> populated;
+  };
+  struct BlockRange {
+    Region* region;
+    std::size_t first;
+    std::size_t last;
+  };
+
   void in_child() noexcept override;
-  void populate_blocks(std::size_t first, std::size_t last);
+  void populate(Region& region, std::size_t begin, std::size_t end, std::vector<BlockRange>& taken);
+  void take(const BlockRange& blocks);
   void require_headroom(std::size_t bytes);
-  void give_back(std::size_t first, std::size_t last) noexcept;
+  void give_back(const BlockRange& blocks) noexcept;
 
   int fd_;  ///< -1 in a forked child
   std::size_t bytes_;
   MemoryGauge gauge_;
   std::byte* base_ = nullptr;
   std::mutex mutex_;
-  std::vector<bool> populated_;
-  std::atomic<std::size_t> populated_blocks_{0};
+  std::array<Region, 2> regions_;
+  std::atomic<std::size_t> populated_{0};
   std::size_t known_headroom_ = 0;  ///< so much may be taken before the gauge is asked again
 };
 
@@ -57,7 +77,7 @@ class Mapping final : private base::ForkListener {
 class Arena {
  public:
   /// @param bytes     address space to reserve
-  /// @param reserved  bytes at the start that the heap leaves alone
+  /// @param reserved  bytes at the start that the heap leaves alone; faulted in page by page
   Arena(
       std::size_t bytes, std::size_t reserved, MemoryGauge gauge = [] { return base::memory_headroom(); });
   Arena(const Arena&) = delete;

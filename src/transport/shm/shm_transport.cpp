@@ -83,6 +83,10 @@ std::shared_ptr<Arena> ShmTransport::make_arena(int rank, std::size_t bytes, Mem
   return arena;
 }
 
+std::shared_ptr<Mapping> ShmTransport::map_arena(int fd, std::size_t bytes) {
+  return std::make_shared<Mapping>(fd, bytes, reserved_bytes);
+}
+
 ShmTransport::ShmTransport(int rank, int size, std::shared_ptr<Arena> arena, MapPeer map_peer)
     : rank_(rank),
       size_(size),
@@ -409,7 +413,7 @@ std::vector<std::uint64_t> ShmTransport::row(const SlotRef& at, const Post& post
 const std::byte* ShmTransport::chunk(const SlotRef& at, const Post& post, std::uint64_t index) {
   const std::uint64_t depth = ring_bytes / post.chunk_bytes;
   return map(at.rank, rings_offset + at.slot * ring_bytes + index % depth * post.chunk_bytes,
-             post.chunk_bytes);
+             bytes_of_chunk(post, index));
 }
 
 std::vector<PendingCall> ShmTransport::pending(int peer) {

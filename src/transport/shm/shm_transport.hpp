@@ -23,6 +23,8 @@ class ShmTransport final : public Transport {
  public:
   /// @param arena  the own arena, made by make_arena()
   ShmTransport(int rank, int size, std::shared_ptr<Arena> arena, MapPeer map_peer);
+  /// A peer's arena, which it has made.
+  [[nodiscard]] static std::shared_ptr<Mapping> map_arena(int fd, std::size_t bytes);
 
   /// An arena with an empty board for `rank`.
   /// @param gauge  default: the machine's

@@ -227,8 +227,7 @@ std::uint64_t SimMemory::oldest_open(int peer) const {
 
 const std::byte* SimMemory::chunk(const SlotRef& at, const Post& post, std::uint64_t index) {
   const std::span<const std::byte> ring = slot(at).ring;
-  const std::size_t bytes = Shape(std::span(post.extents.data(), post.dims)).count() * size_of(post.dtype);
-  charge(std::min<std::size_t>(post.chunk_bytes, bytes - index * post.chunk_bytes));
+  charge(bytes_of_chunk(post, index));
   return ring.data() + index % (ring.size() / post.chunk_bytes) * post.chunk_bytes;
 }
 
