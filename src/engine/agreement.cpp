@@ -18,36 +18,61 @@ bool has_found_all(const Operation& operation) {
                      [](const PeerView& peer) { return peer.found; });
 }
 
+std::uint64_t remembered_row_hash(const Operation& operation, const PeerView& peer) {
+  const Component& component = *operation.component;
+  return component.row_hashes[component.index_of(peer.rank)];
+}
+
 }  // namespace
 
-/// @returns whether the peer's post was found, or there is trouble with it
+/// @returns whether the peer's post was found, or there is trouble with it, or it need not be looked for
 bool Engine::look_for(Operation& operation, PeerView& peer) {
   if (peer.found) return true;
   const bool was_gone = is_gone(peer.rank);  // before the look: it may post and go in between
-  switch (transport_.find(peer.rank, operation.key, peer.slot, peer.post)) {
+  const transport::Lookup lookup = transport_.find(peer.rank, operation.key, peer.slot, peer.post);
+  peer.found = lookup == transport::Lookup::Found;
+  if (is_only_remembered(operation, peer)) {
+    const bool has_same_row = peer.found && peer.post.row_hash == remembered_row_hash(operation, peer);
+    const bool may_come = lookup == transport::Lookup::NotYet && !was_gone;
+    if (!has_same_row && !may_come) {
+      operation.component_has_changed = true;
+      return true;
+    }
+  }
+  switch (lookup) {
     case transport::Lookup::Found:
-      peer.found = true;
       if (transport_.phase(peer.slot) == Phase::Withdrawn && !has_enough_of(operation, peer) &&
           !operation.trouble) {
         operation.trouble = withdrawn_error(operation, peer);
       }
       return true;
-    case transport::Lookup::Passed: {
-      if (operation.trouble) return true;
-      const std::string text = operation.describe(rank_) + ": " + rank_text(peer.rank) +
-                               " has made this call without naming " + rank_text(rank_) +
-                               " as its neighbour, but " + rank_text(rank_) +
-                               " names it; give both ends of an edge on both ranks, unless " +
-                               rank_text(peer.rank) + " has failed earlier: then see its first error";
-      transport_.complain(peer.rank, operation.key, text);
-      operation.trouble = std::make_exception_ptr(Mismatch(text));
+    case transport::Lookup::Passed:
+      if (!operation.trouble) operation.trouble = passed_error(operation, peer.rank);
       return true;
-    }
     case transport::Lookup::NotYet:
       if (was_gone && !operation.trouble) operation.trouble = lost_error(operation, peer.rank);
       return was_gone;
   }
   return false;
+}
+
+/// Of a rank that was in the component the last time, and is no neighbour of this one: nobody need deal with
+/// it now. Without its vote the remembered component cannot start.
+bool Engine::is_only_remembered(const Operation& operation, const PeerView& peer) {
+  const std::vector<int>& neighbors = operation.request().plan->neighbors;
+  return operation.component != nullptr && operation.crossing == nullptr &&
+         !std::binary_search(neighbors.begin(), neighbors.end(), peer.rank);
+}
+
+/// The peer has made the call, and is through with it: it has not waited for this rank.
+std::exception_ptr Engine::passed_error(const Operation& operation, int peer) {
+  const std::string text = operation.describe(rank_) + ": " + rank_text(peer) +
+                           " has made this call without naming " + rank_text(rank_) +
+                           " as its neighbour, but " + rank_text(rank_) +
+                           " names it; give both ends of an edge on both ranks, unless " + rank_text(peer) +
+                           " has failed earlier: then see its first error";
+  transport_.complain(peer, operation.key, text);
+  return std::make_exception_ptr(Mismatch(text));
 }
 
 bool Engine::look_for_all(Operation& operation) {
@@ -124,9 +149,9 @@ std::uint64_t Engine::vote_for(const Operation& operation, std::uint64_t compone
 }
 
 bool Engine::component_is_as_remembered(const Operation& operation) const {
-  const Component& component = *operation.component;
+  if (operation.component_has_changed) return false;
   return std::all_of(operation.peers.begin(), operation.peers.end(), [&](const PeerView& peer) {
-    return !peer.found || component.row_hashes[component.index_of(peer.rank)] == peer.post.row_hash;
+    return !peer.found || remembered_row_hash(operation, peer) == peer.post.row_hash;
   });
 }
 
@@ -155,19 +180,27 @@ void Engine::remember_component(Operation& operation, const mixing::Closure& clo
   operation.component = std::move(component);
 }
 
+/// Back to the own neighbours, whose edges lead to the others anew.
+void Engine::forget_component(Operation& operation) {
+  std::erase_if(operation.peers, [&](const PeerView& peer) { return is_only_remembered(operation, peer); });
+  operation.component.reset();
+}
+
 /// Follows the edges both ways until every member's post is known. Sources alone are not enough: members
 /// would disagree about their component.
 Task Engine::close_component(Operation& operation) {
   const mixing::MixingRow& own = operation.request().plan->row;
   std::map<int, std::shared_ptr<const mixing::MixingRow>> rows;
   while (true) {
-    for (const PeerView& peer : operation.peers) {
+    for (PeerView& peer : operation.peers) {
       if (!peer.found) continue;
       compare_posts(operation, peer);
       if (peer.is_far) {
         check_edges(operation, peer);
+      } else if (const auto row = row_of(peer)) {
+        rows[peer.rank] = row;
       } else {
-        rows[peer.rank] = row_of(peer);
+        peer.found = false;  // it is through with the call; whether that matters, the edges tell
       }
     }
     const mixing::Closure closure = mixing::close_component(
@@ -286,16 +319,28 @@ void Engine::settle(Operation& operation, Tally tally) {
 /// started.
 void Engine::leave_after_vote(Operation& operation) {
   if (decision_slot(operation) == nullptr) {
-    // The lowest member has not posted, so nobody has started; it and all others will see this phase.
-    transport_.set_reason(operation.slot, reason_of(operation.trouble));
-    transport_.set_phase(operation.slot, Phase::Withdrawn);
+    // The lowest member has not posted, so nobody has started. Without this vote nobody can: either all
+    // others see that it was taken back, or this rank sees the post.
+    transport_.set_vote(operation.slot, 0);
     PeerView& lowest = *lowest_near_peer(operation);
     lowest.found =
         transport_.find(lowest.rank, operation.key, lowest.slot, lowest.post) == transport::Lookup::Found;
     if (!lowest.found) check_trouble(operation);
-    transport_.set_phase(operation.slot, Phase::Posted);
+    transport_.set_vote(operation.slot, vote_for(operation, operation.component->hash));
   }
   settle(operation, Tally::Trouble);
+}
+
+/// Of a meeting that has started: who took part may have gone on without this rank, which it holds to be
+/// dead.
+void Engine::require_all_found(const Operation& operation) const {
+  const auto missing = std::find_if(operation.peers.begin(), operation.peers.end(),
+                                    [](const PeerView& peer) { return !peer.found; });
+  if (missing == operation.peers.end()) return;
+  throw PeerLost(operation.describe(rank_) + " after " + elapsed(operation) + ": " +
+                     rank_text(missing->rank) + " has completed it without " + rank_text(rank_) +
+                     ", which it holds to be dead; restart the job",
+                 missing->rank);
 }
 
 Task Engine::agree_as_component(Operation& operation) {
@@ -308,11 +353,11 @@ Task Engine::agree_as_component(Operation& operation) {
     if (has_voted && operation.trouble) {
       leave_after_vote(operation);
       co_await all_found;
-      // Who took part may have gone on without this rank, which it holds to be dead.
-      if (!has_found_all(operation)) check_trouble(operation);
+      require_all_found(operation);
     }
   }
   if (!has_voted) {
+    forget_component(operation);
     transport_.set_vote(operation.slot, 0);
     check_trouble(operation);
     Task closing = close_component(operation);

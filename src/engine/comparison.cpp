@@ -87,7 +87,8 @@ void Engine::compare_posts(const Operation& operation, const PeerView& peer) con
 /// @throws Mismatch for an edge that only one of its ends knows
 void Engine::check_edges(const Operation& operation, const PeerView& peer) {
   const auto row = row_of(peer);
-  if (row == nullptr) return;
+  if (row == nullptr && peer.is_far) return;  // it has given up, and this rank has all that it needs of it
+  if (row == nullptr) std::rethrow_exception(passed_error(operation, peer.rank));
   const mixing::MixingRow& own = operation.request().plan->row;
   const auto fail = [&](int sender, int receiver, bool sender_knows) {
     const std::string text =

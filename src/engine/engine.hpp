@@ -152,8 +152,12 @@ class Engine {
   void compare_posts(const Operation& operation, const PeerView& peer) const;
   void compare_machines(const Operation& operation, const PeerView& peer);
   [[nodiscard]] const mixing::ResolvedRow& resolve_row(Operation& operation);
+  [[nodiscard]] static bool is_only_remembered(const Operation& operation, const PeerView& peer);
+  [[nodiscard]] std::exception_ptr passed_error(const Operation& operation, int peer);
   [[nodiscard]] bool component_is_as_remembered(const Operation& operation) const;
+  void require_all_found(const Operation& operation) const;
   void remember_component(Operation& operation, const mixing::Closure& closure);
+  static void forget_component(Operation& operation);
   [[nodiscard]] std::uint64_t vote_for(const Operation& operation, std::uint64_t component) const;
   enum class Tally : std::uint8_t { Open, Unanimous, Decided, Trouble };
   [[nodiscard]] Tally count_votes(Operation& operation, std::uint64_t own_vote);

@@ -1,10 +1,13 @@
 // A rank that does not wait for those it sends to may be many calls ahead of them.
 
 #include <cstddef>
+#include <functional>
 #include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
+
+#include <bluefog/error.hpp>
 
 #include "multi/job.hpp"
 
@@ -29,6 +32,50 @@ TEST_P(RunningAhead, EveryCallOfTheSenderArrives) {
       EXPECT_EQ(x, std::vector<double>(3, call));
     }
     if (sends) context.barrier();
+  });
+}
+
+/// Makes a call. @returns whether this rank was told of a mistake meanwhile
+bool is_told_in(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Mismatch&) {
+    return true;
+  }
+  return false;
+}
+
+TEST_P(RunningAhead, AnEdgeThatTheSenderDoesNotKnowIsAMismatchThoughItsPostWasSeen) {
+  run_job(GetParam(), 3, [](Context& context) {
+    const int rank = context.rank();
+    NeighborAllreduceOptions options;
+    options.self_weight = 0.5;
+    options.src_weights = rank == 0   ? Weights{{1, 0.25}, {2, 0.25}}
+                          : rank == 2 ? Weights{{0, 0.5}}
+                                      : Weights{};
+    options.dst_weights = rank == 0 ? Weights{{2, 1.0}} : rank == 2 ? Weights{{0, 1.0}} : Weights{};
+    OperationOptions first_two;
+    first_two.group = std::vector{0, 1};
+    std::vector<double> x(100);
+    const std::span<const double> input(x);
+    const auto average = [&] { context.neighbor_allreduce(input, std::span(x), options); };
+    if (rank == 0) {
+      Handle handle = context.neighbor_allreduce_async(input, std::span(x), options);
+      context.barrier(first_two);  // by its end this rank has seen the call of rank 1, which goes on
+      context.barrier();
+      EXPECT_THROW(handle.wait(), Mismatch);
+      context.barrier();
+    } else if (rank == 1) {
+      average();
+      bool is_told = is_told_in([&] { context.barrier(first_two); });
+      for (int call = 0; call < 40; ++call) is_told |= is_told_in(average);
+      for (int call = 0; call < 2; ++call) is_told |= is_told_in([&] { context.barrier(); });
+      EXPECT_TRUE(is_told);
+    } else {
+      context.barrier();
+      static_cast<void>(is_told_in(average));  // or has what it needs of rank 0 before that gives up
+      context.barrier();
+    }
   });
 }
 

@@ -131,6 +131,7 @@ void Mapping::require_headroom(std::size_t bytes) {
 }
 
 void Mapping::give_back(const BlockRange& blocks) noexcept {
+  if (!gauge_) return;  // a peer's, who may have data there
   Region& region = *blocks.region;
   const std::size_t length = region.bytes_of(blocks.first, blocks.last);
   std::byte* const address = base_ + region.begin + blocks.first * region.block_bytes;

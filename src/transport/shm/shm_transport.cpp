@@ -75,7 +75,7 @@ std::shared_ptr<Arena> ShmTransport::make_arena(int rank, std::size_t bytes, Mem
   auto arena = gauge ? std::make_shared<Arena>(bytes, reserved_bytes, std::move(gauge))
                      : std::make_shared<Arena>(bytes, reserved_bytes);
   arena->mapping().populate(0, offsetof(Header, slots) + 64 * sizeof(Slot));
-  arena->mapping().populate(offsetof(Header, streams), 1);
+  arena->mapping().populate(offsetof(Header, streams), sizeof(Header::streams));
   // Zero pages are valid atomics; only what is not zero is written.
   auto* header = reinterpret_cast<Header*>(arena->base());
   header->rank = static_cast<std::uint32_t>(rank);
@@ -261,7 +261,8 @@ void ShmTransport::insert_tag(const Key& key, std::uint32_t slot) {
   for (std::size_t step = 0; step < bucket_count; ++step) {
     for (auto& tag : board.buckets[(home + step) % bucket_count].tags) {
       if (tag.load(std::memory_order_relaxed) != 0) continue;
-      // Sequentially consistent: a rank that withdraws looks for this tag after it said so.
+      // Sequentially consistent: a rank that withdraws, or takes its vote back, looks for this tag after it
+      // said so.
       tag.store(tag_of(key, slot), std::memory_order_seq_cst);
       return;
     }
@@ -316,7 +317,7 @@ void ShmTransport::set_phase(const SlotRef& at, Phase phase) {
   slot(at).phase.store(phase, std::memory_order_seq_cst);
 }
 void ShmTransport::set_vote(const SlotRef& at, std::uint64_t vote) {
-  own().slots[at.slot].vote.store(vote, std::memory_order_release);
+  own().slots[at.slot].vote.store(vote, std::memory_order_seq_cst);
 }
 void ShmTransport::set_produced(const SlotRef& at, std::uint64_t chunks) {
   slot(at).produced.store(chunks, std::memory_order_release);
@@ -381,7 +382,7 @@ Phase ShmTransport::phase(const SlotRef& at) const {
   return there.version.load(std::memory_order_acquire) == at.version ? phase : Phase::Left;
 }
 std::uint64_t ShmTransport::vote(const SlotRef& at) const {
-  return slot(at).vote.load(std::memory_order_acquire);
+  return slot(at).vote.load(std::memory_order_seq_cst);
 }
 std::uint64_t ShmTransport::produced(const SlotRef& at) const {
   return slot(at).produced.load(std::memory_order_acquire);
