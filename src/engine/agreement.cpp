@@ -2,7 +2,6 @@
 // meets, it happens for all of its members or for none: they vote on what they see, and one word decides.
 
 #include <algorithm>
-#include <map>
 
 #include <bluefog/error.hpp>
 
@@ -18,27 +17,14 @@ bool has_found_all(const Operation& operation) {
                      [](const PeerView& peer) { return peer.found; });
 }
 
-std::uint64_t remembered_row_hash(const Operation& operation, const PeerView& peer) {
-  const Component& component = *operation.component;
-  return component.row_hashes[component.index_of(peer.rank)];
-}
-
 }  // namespace
 
-/// @returns whether the peer's post was found, or there is trouble with it, or it need not be looked for
+/// @returns whether the peer's post was found, or there is trouble with it
 bool Engine::look_for(Operation& operation, PeerView& peer) {
   if (peer.found) return true;
   const bool was_gone = is_gone(peer.rank);  // before the look: it may post and go in between
   const transport::Lookup lookup = transport_.find(peer.rank, operation.key, peer.slot, peer.post);
   peer.found = lookup == transport::Lookup::Found;
-  if (is_only_remembered(operation, peer)) {
-    const bool has_same_row = peer.found && peer.post.row_hash == remembered_row_hash(operation, peer);
-    const bool may_come = lookup == transport::Lookup::NotYet && !was_gone;
-    if (!has_same_row && !may_come) {
-      operation.component_has_changed = true;
-      return true;
-    }
-  }
   switch (lookup) {
     case transport::Lookup::Found:
       if (transport_.phase(peer.slot) == Phase::Withdrawn && !has_enough_of(operation, peer) &&
@@ -54,14 +40,6 @@ bool Engine::look_for(Operation& operation, PeerView& peer) {
       return was_gone;
   }
   return false;
-}
-
-/// Of a rank that was in the component the last time, and is no neighbour of this one: nobody need deal with
-/// it now. Without its vote the remembered component cannot start.
-bool Engine::is_only_remembered(const Operation& operation, const PeerView& peer) {
-  const std::vector<int>& neighbors = operation.request().plan->neighbors;
-  return operation.component != nullptr && operation.crossing == nullptr &&
-         !std::binary_search(neighbors.begin(), neighbors.end(), peer.rank);
 }
 
 /// The peer has made the call, and is through with it: it has not waited for this rank.
@@ -148,23 +126,12 @@ std::uint64_t Engine::vote_for(const Operation& operation, std::uint64_t compone
   return vote | 1;  // 0 means: not voted
 }
 
-bool Engine::component_is_as_remembered(const Operation& operation) const {
-  if (operation.component_has_changed) return false;
-  return std::all_of(operation.peers.begin(), operation.peers.end(), [&](const PeerView& peer) {
-    return !peer.found || remembered_row_hash(operation, peer) == peer.post.row_hash;
-  });
-}
-
-void Engine::remember_component(Operation& operation, const mixing::Closure& closure) {
+void Engine::remember_component(Operation& operation, const mixing::Closure& closure, Rows rows) {
   Plan& plan = *operation.request().plan;
   auto component = std::make_shared<Component>();
   component->members = closure.members;
   component->inputs = closure.members;
   component->spans_hosts = closure.has_far_edges;
-  std::map<int, std::shared_ptr<const mixing::MixingRow>> rows;
-  for (const PeerView& peer : operation.peers) {
-    if (!peer.is_far) rows[peer.rank] = row_of(peer);
-  }
   rows[rank_] = std::shared_ptr<const mixing::MixingRow>(operation.request().plan, &plan.row);
   for (const int member : closure.members) {
     const auto& row = rows.at(member);
@@ -180,9 +147,54 @@ void Engine::remember_component(Operation& operation, const mixing::Closure& clo
   operation.component = std::move(component);
 }
 
-/// Back to the own neighbours, whose edges lead to the others anew.
-void Engine::forget_component(Operation& operation) {
-  std::erase_if(operation.peers, [&](const PeerView& peer) { return is_only_remembered(operation, peer); });
+Engine::Memory Engine::compare_with_memory(Operation& operation) {
+  const Component& component = *operation.component;
+  bool knows_all = true;
+  bool has_withdrawn = false;
+  for (PeerView& peer : operation.peers) {
+    if (!peer.found) {
+      const bool was_gone = is_gone(peer.rank);  // before the look: it may post and go in between
+      const auto lookup = transport_.find(peer.rank, operation.key, peer.slot, peer.post);
+      peer.found = lookup == transport::Lookup::Found;
+      const bool may_come = lookup == transport::Lookup::NotYet && !was_gone;
+      if (!peer.found && !may_come) return Memory::Differs;
+    }
+    if (!peer.found) {
+      knows_all = false;
+    } else if (peer.post.row_hash != component.row_hashes[component.index_of(peer.rank)]) {
+      return Memory::Differs;
+    } else {
+      has_withdrawn |= transport_.phase(peer.slot) == Phase::Withdrawn;
+    }
+  }
+  if (knows_all) return Memory::Fits;
+  return has_withdrawn ? Memory::Differs : Memory::Open;
+}
+
+/// Waits until it is known whether the component of the last time meets again. If so all of its members have
+/// voted, this rank too. Else this rank has taken its vote back, and the edges of its neighbours lead to the
+/// others anew: who was met the last time need have nothing to do with this call.
+Task Engine::recognize_component(Operation& operation) {
+  Memory memory = Memory::Open;
+  Until known(operation.suspension, [&] {
+    memory = compare_with_memory(operation);
+    return memory != Memory::Open || operation.trouble;
+  });
+  co_await known;
+  if (memory == Memory::Fits) co_return;
+  // Nobody starts who has not found all members. Whoever finds the last one from now on sees that this vote
+  // is gone; or this rank finds it too.
+  transport_.set_vote(operation.slot, 0);
+  if (compare_with_memory(operation) == Memory::Fits) {
+    transport_.set_vote(operation.slot, vote_for(operation, operation.component->hash));
+    show_peers(operation);
+    co_return;
+  }
+  check_trouble(operation);
+  const std::vector<int>& neighbors = operation.request().plan->neighbors;
+  std::erase_if(operation.peers, [&](const PeerView& peer) {
+    return !std::binary_search(neighbors.begin(), neighbors.end(), peer.rank);
+  });
   operation.component.reset();
 }
 
@@ -190,7 +202,7 @@ void Engine::forget_component(Operation& operation) {
 /// would disagree about their component.
 Task Engine::close_component(Operation& operation) {
   const mixing::MixingRow& own = operation.request().plan->row;
-  std::map<int, std::shared_ptr<const mixing::MixingRow>> rows;
+  Rows rows;
   while (true) {
     for (PeerView& peer : operation.peers) {
       if (!peer.found) continue;
@@ -229,7 +241,7 @@ Task Engine::close_component(Operation& operation) {
     std::sort(operation.peers.begin(), operation.peers.end(),
               [](const PeerView& a, const PeerView& b) { return a.rank < b.rank; });
     if (closure.unknown.empty() && has_found_all(operation)) {
-      remember_component(operation, closure);
+      remember_component(operation, closure, std::move(rows));
       co_return;
     }
     Until one_more(operation.suspension, [&] {
@@ -315,51 +327,12 @@ void Engine::settle(Operation& operation, Tally tally) {
                  " gave up this operation");
 }
 
-/// Gives up although the own vote is out: only by winning the decision. Throws unless the meeting has
-/// started.
-void Engine::leave_after_vote(Operation& operation) {
-  if (decision_slot(operation) == nullptr) {
-    // The lowest member has not posted, so nobody has started. Without this vote nobody can: either all
-    // others see that it was taken back, or this rank sees the post.
-    transport_.set_vote(operation.slot, 0);
-    PeerView& lowest = *lowest_near_peer(operation);
-    lowest.found =
-        transport_.find(lowest.rank, operation.key, lowest.slot, lowest.post) == transport::Lookup::Found;
-    if (!lowest.found) check_trouble(operation);
-    transport_.set_vote(operation.slot, vote_for(operation, operation.component->hash));
-  }
-  settle(operation, Tally::Trouble);
-}
-
-/// Of a meeting that has started: who took part may have gone on without this rank, which it holds to be
-/// dead.
-void Engine::require_all_found(const Operation& operation) const {
-  const auto missing = std::find_if(operation.peers.begin(), operation.peers.end(),
-                                    [](const PeerView& peer) { return !peer.found; });
-  if (missing == operation.peers.end()) return;
-  throw PeerLost(operation.describe(rank_) + " after " + elapsed(operation) + ": " +
-                     rank_text(missing->rank) + " has completed it without " + rank_text(rank_) +
-                     ", which it holds to be dead; restart the job",
-                 missing->rank);
-}
-
 Task Engine::agree_as_component(Operation& operation) {
-  Until all_found(operation.suspension, [&] { return look_for_all(operation) || operation.trouble; });
-  bool has_voted = operation.component != nullptr;
-  if (has_voted) {
-    co_await all_found;
-    // Where a row has changed, its owner cannot vote alike, so this vote can be taken back.
-    if (!component_is_as_remembered(operation)) has_voted = false;
-    if (has_voted && operation.trouble) {
-      leave_after_vote(operation);
-      co_await all_found;
-      require_all_found(operation);
-    }
+  if (operation.component != nullptr) {
+    Task recognition = recognize_component(operation);
+    co_await recognition;
   }
-  if (!has_voted) {
-    forget_component(operation);
-    transport_.set_vote(operation.slot, 0);
-    check_trouble(operation);
+  if (operation.component == nullptr) {
     Task closing = close_component(operation);
     co_await closing;
     transport_.set_vote(operation.slot, vote_for(operation, operation.component->hash));

@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -152,18 +153,18 @@ class Engine {
   void compare_posts(const Operation& operation, const PeerView& peer) const;
   void compare_machines(const Operation& operation, const PeerView& peer);
   [[nodiscard]] const mixing::ResolvedRow& resolve_row(Operation& operation);
-  [[nodiscard]] static bool is_only_remembered(const Operation& operation, const PeerView& peer);
   [[nodiscard]] std::exception_ptr passed_error(const Operation& operation, int peer);
-  [[nodiscard]] bool component_is_as_remembered(const Operation& operation) const;
-  void require_all_found(const Operation& operation) const;
-  void remember_component(Operation& operation, const mixing::Closure& closure);
-  static void forget_component(Operation& operation);
+  /// How the component that is remembered fits what its members do now. Open: it may meet again.
+  enum class Memory : std::uint8_t { Open, Fits, Differs };
+  [[nodiscard]] Memory compare_with_memory(Operation& operation);
+  [[nodiscard]] Task recognize_component(Operation& operation);
+  using Rows = std::map<int, std::shared_ptr<const mixing::MixingRow>>;
+  void remember_component(Operation& operation, const mixing::Closure& closure, Rows rows);
   [[nodiscard]] std::uint64_t vote_for(const Operation& operation, std::uint64_t component) const;
   enum class Tally : std::uint8_t { Open, Unanimous, Decided, Trouble };
   [[nodiscard]] Tally count_votes(Operation& operation, std::uint64_t own_vote);
   [[nodiscard]] const SlotRef* decision_slot(Operation& operation);
   void settle(Operation& operation, Tally tally);
-  void leave_after_vote(Operation& operation);
 
   // --- over_hosts.cpp: slices that cross between hosts or machines
   void prepare_crossing(Operation& operation);

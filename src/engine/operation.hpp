@@ -150,7 +150,6 @@ class Operation {
   std::vector<PeerView>
       peers;  ///< neighbours, or the members of the component, without the own rank; ascending
   std::shared_ptr<const Component> component;  ///< as remembered, until it is closed anew
-  bool component_has_changed = false;          ///< since it was remembered: a member does something else
   std::unique_ptr<Crossing> crossing;          ///< if slices cross before the host mixes
   std::shared_ptr<const mixing::ResolvedRow> resolved;
   base::TimePoint started;

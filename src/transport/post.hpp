@@ -72,8 +72,7 @@ static_assert(std::is_trivially_copyable_v<Post> && sizeof(Post) % sizeof(std::u
 }
 
 /// How far a rank is with an operation. Only the rank itself moves it, or who finishes its part when it is
-/// dead. Forward, but for a meeting that a vote came too late to leave: it goes from Withdrawn back to
-/// Posted.
+/// dead. Forward only.
 enum class Phase : std::uint32_t {
   Posted,     ///< the header is there
   Running,    ///< everybody needed was found fitting; peers' memory is being read

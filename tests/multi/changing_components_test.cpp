@@ -112,6 +112,80 @@ TEST_P(ChangingComponents, AnEdgeThatOnlyOneEndKnowsIsAMismatchThoughTheOtherIsA
   });
 }
 
+TEST_P(ChangingComponents, ARankThatIsLateIsNotWaitedFor) {
+  run_job(GetParam(), 3, [](Context& context) {
+    const int rank = context.rank();
+    OperationOptions last_two;
+    last_two.group = std::vector{1, 2};
+    expect_mean_with(context, rank == 0 ? std::vector{1, 2} : std::vector{0});
+    if (rank == 2) context.barrier(last_two);
+    expect_mean_with(context, rank == 2 ? std::vector<int>{} : std::vector{1 - rank});
+    if (rank == 1) context.barrier(last_two);
+  });
+}
+
+/// Ranks 0, 3, 2 and 1 meet as a chain, and 2 leaves. Rank 1 still wants it, which is no matter to 0 and 3.
+TEST_P(ChangingComponents, ARankThatGivesUpDisturbsNobodyWhoHasNothingToDoWithIt) {
+  run_job(GetParam(), 4, [](Context& context) {
+    const int rank = context.rank();
+    const std::vector<std::vector<int>> chain{{3}, {2}, {1, 3}, {0, 2}};
+    expect_mean_with(context, chain[static_cast<std::size_t>(rank)]);
+    if (rank == 2) return;
+    OperationOptions one_and_three;
+    one_and_three.group = std::vector{1, 3};
+    if (rank == 3) context.barrier(one_and_three);
+    if (rank == 1) {
+      EXPECT_THROW(expect_mean_with(context, {2}), PeerLost);
+    } else {
+      expect_mean_with(context, {3 - rank});
+    }
+    if (rank == 1) context.barrier(one_and_three);
+  });
+}
+
+/// A chain falls into two pairs. Who cancels its call leaves the meeting of its own pair, or is too late; the
+/// other pair has met before. On one host a meeting happens for both, or for none.
+TEST_P(ChangingComponents, WhoCancelsLeavesItsOwnMeetingOnly) {
+  const Ranks ranks = GetParam();
+  const bool share_memory =
+      ranks == Ranks::Threads || ranks == Ranks::Processes || ranks == Ranks::SimulatedHost;
+  run_job(ranks, 4, [share_memory](Context& context) {
+    const int rank = context.rank();
+    const std::vector<std::vector<int>> chain{{2}, {3}, {0, 3}, {1, 2}};
+    OperationOptions first_two;
+    first_two.group = std::vector{0, 1};
+    expect_mean_with(context, chain[static_cast<std::size_t>(rank)]);
+    if (rank % 2 == 0) {
+      expect_mean_with(context, {2 - rank});
+      if (rank == 0) context.barrier(first_two);
+      return;
+    }
+    if (rank == 1) context.barrier(first_two);
+    NeighborAllreduceOptions options;
+    options.meet = true;
+    options.self_weight = 0.5;
+    options.src_weights = Weights{{4 - rank, 0.5}};
+    options.dst_weights = Weights{{4 - rank, 1.0}};
+    std::vector<double> x(count, rank);
+    Handle handle = context.neighbor_allreduce_async(std::span<const double>(x), std::span(x), options);
+    if (rank == 1) handle.cancel();
+    double met = 1;
+    try {
+      handle.wait();
+      EXPECT_EQ(x, std::vector<double>(count, 2.0));
+    } catch (const Error&) {
+      met = 0;
+    }
+    AllreduceOptions pair;
+    pair.group = std::vector{1, 3};
+    double of_both = -1;
+    context.allreduce(std::span<const double>(&met, 1), std::span(&of_both, 1), pair);
+    if (share_memory) {
+      EXPECT_EQ(of_both, met) << "one has met, the other has not";
+    }
+  });
+}
+
 INSTANTIATE_TEST_SUITE_P(Jobs, ChangingComponents, testing::ValuesIn(all_ranks),
                          testing::PrintToStringParamName());
 
