@@ -21,25 +21,24 @@ bool has_found_all(const Operation& operation) {
 
 /// @returns whether the peer's post was found, or there is trouble with it
 bool Engine::look_for(Operation& operation, PeerView& peer) {
-  if (peer.found) return true;
-  const bool was_gone = is_gone(peer.rank);  // before the look: it may post and go in between
-  const transport::Lookup lookup = transport_.find(peer.rank, operation.key, peer.slot, peer.post);
-  peer.found = lookup == transport::Lookup::Found;
-  switch (lookup) {
-    case transport::Lookup::Found:
-      if (transport_.phase(peer.slot) == Phase::Withdrawn && !has_enough_of(operation, peer) &&
-          !operation.trouble) {
-        operation.trouble = withdrawn_error(operation, peer);
-      }
-      return true;
-    case transport::Lookup::Passed:
+  if (!peer.found) {
+    const bool was_gone = is_gone(peer.rank);  // before the look: it may post and go in between
+    const transport::Lookup lookup = transport_.find(peer.rank, operation.key, peer.slot, peer.post);
+    peer.found = lookup == transport::Lookup::Found;
+    if (lookup == transport::Lookup::Passed) {
       if (!operation.trouble) operation.trouble = passed_error(operation, peer.rank);
       return true;
-    case transport::Lookup::NotYet:
+    }
+    if (!peer.found) {
       if (was_gone && !operation.trouble) operation.trouble = lost_error(operation, peer.rank);
       return was_gone;
+    }
   }
-  return false;
+  if (transport_.phase(peer.slot) == Phase::Withdrawn && !has_enough_of(operation, peer) &&
+      !operation.trouble) {
+    operation.trouble = withdrawn_error(operation, peer);
+  }
+  return true;
 }
 
 /// The peer has made the call, and is through with it: it has not waited for this rank.
@@ -195,6 +194,8 @@ Task Engine::recognize_component(Operation& operation) {
   std::erase_if(operation.peers, [&](const PeerView& peer) {
     return !std::binary_search(neighbors.begin(), neighbors.end(), peer.rank);
   });
+  for (PeerView& peer : operation.peers)
+    peer.found = false;  // looked for anew, in case that it has withdrawn
   operation.component.reset();
 }
 
@@ -247,7 +248,8 @@ Task Engine::close_component(Operation& operation) {
     Until one_more(operation.suspension, [&] {
       bool found = false;
       for (PeerView& peer : operation.peers) {
-        if (!peer.found) found = look_for(operation, peer) || found;
+        const bool was_found = peer.found;
+        found = (look_for(operation, peer) && !was_found) || found;
       }
       return found || operation.trouble;
     });
@@ -274,7 +276,7 @@ Engine::Tally Engine::count_votes(Operation& operation, std::uint64_t own_vote) 
       operation.trouble = withdrawn_error(operation, peer);
     } else if (was_gone) {  // also with a vote that fits no more: it will not vote anew
       operation.trouble = lost_error(operation, peer.rank);
-    } else if (vote != 0) {
+    } else if (vote != 0 || peer.post.meets == 0) {
       try {
         compare_posts(operation, peer);  // else it has not seen the present rows yet, and will vote anew
       } catch (...) {

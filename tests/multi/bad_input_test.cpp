@@ -233,6 +233,27 @@ TEST_P(BadInput, NanOnOneRankOnly) {
   });
 }
 
+TEST_P(BadInput, NanOnOneRankOfThoseWhoHaveMetBefore) {
+  run(3, [&](Context& context) {
+    std::vector<double> x(50'000, 1.0);
+    const int next = (context.rank() + 1) % 3;
+    const int previous = (context.rank() + 2) % 3;
+    const auto average = [&](double weight) {
+      context.neighbor_allreduce(std::span<const double>(x), std::span(x),
+                                 dynamic({{previous, weight}}, {{next, 1.0}}));
+    };
+    average(0.5);
+    for (int call = 0; call < 2; ++call) {
+      if (context.rank() == 2) {
+        expect_error<InvalidArgument>([&] { average(nan); }, {"rank 2", "finite"});
+      } else {
+        expect_error<Mismatch>([&] { average(0.5); }, {rank_text(context.rank()), "rank 2", "finite"});
+      }
+    }
+    expect_usable(context);
+  });
+}
+
 TEST_P(BadInput, RanksThatDoNotExist) {
   run(2, [&](Context& context) {
     std::vector<float> x(50);

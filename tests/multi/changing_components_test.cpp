@@ -18,22 +18,27 @@ namespace {
 
 constexpr std::size_t count = 50'000;
 
-/// The mean of this rank's number and those of `others`, all of which meet.
-void expect_mean_with(Context& context, const std::vector<int>& others) {
+/// A meeting with `others`, for their mean and this rank's.
+NeighborAllreduceOptions mean_with(const std::vector<int>& others) {
   NeighborAllreduceOptions options;
   options.meet = true;
   const double share = 1.0 / static_cast<double>(others.size() + 1);
   options.self_weight = share;
   options.src_weights.emplace();
   options.dst_weights.emplace();
-  double mean = share * context.rank();
   for (const int rank : others) {
     options.src_weights->emplace(rank, share);
     options.dst_weights->emplace(rank, 1.0);
-    mean += share * rank;
   }
+  return options;
+}
+
+void expect_mean_with(Context& context, const std::vector<int>& others) {
+  const double share = 1.0 / static_cast<double>(others.size() + 1);
+  double mean = share * context.rank();
+  for (const int rank : others) mean += share * rank;
   std::vector<double> x(count, context.rank());
-  context.neighbor_allreduce(std::span<const double>(x), std::span(x), options);
+  context.neighbor_allreduce(std::span<const double>(x), std::span(x), mean_with(others));
   EXPECT_EQ(x, std::vector<double>(count, mean));
 }
 
@@ -161,13 +166,9 @@ TEST_P(ChangingComponents, WhoCancelsLeavesItsOwnMeetingOnly) {
       return;
     }
     if (rank == 1) context.barrier(first_two);
-    NeighborAllreduceOptions options;
-    options.meet = true;
-    options.self_weight = 0.5;
-    options.src_weights = Weights{{4 - rank, 0.5}};
-    options.dst_weights = Weights{{4 - rank, 1.0}};
     std::vector<double> x(count, rank);
-    Handle handle = context.neighbor_allreduce_async(std::span<const double>(x), std::span(x), options);
+    Handle handle =
+        context.neighbor_allreduce_async(std::span<const double>(x), std::span(x), mean_with({4 - rank}));
     if (rank == 1) handle.cancel();
     double met = 1;
     try {
@@ -183,6 +184,27 @@ TEST_P(ChangingComponents, WhoCancelsLeavesItsOwnMeetingOnly) {
     if (share_memory) {
       EXPECT_EQ(of_both, met) << "one has met, the other has not";
     }
+  });
+}
+
+TEST_P(ChangingComponents, ANeighborThatGivesUpEndsTheWaitForTheOthers) {
+  run_job(GetParam(), 3, [](Context& context) {
+    const int rank = context.rank();
+    OperationOptions first_two;
+    first_two.group = std::vector{0, 1};
+    const std::vector<int> others = rank == 0 ? std::vector{1, 2} : std::vector{0};
+    expect_mean_with(context, others);
+    if (rank == 1) context.barrier(first_two);
+    if (rank == 2) {
+      std::vector<double> x(count);
+      Handle handle =
+          context.neighbor_allreduce_async(std::span<const double>(x), std::span(x), mean_with(others));
+      handle.cancel();
+      EXPECT_THROW(handle.wait(), Error);
+    } else {
+      EXPECT_THROW(expect_mean_with(context, others), Mismatch);
+    }
+    if (rank == 0) context.barrier(first_two);
   });
 }
 

@@ -266,7 +266,7 @@ void ShmTransport::insert_tag(const Key& key, std::uint32_t slot) {
       tag.store(tag_of(key, slot), std::memory_order_seq_cst);
       return;
     }
-    board.displaced[(home + step) % bucket_count].fetch_add(1, std::memory_order_release);
+    board.displaced[(home + step) % bucket_count].fetch_add(1, std::memory_order_seq_cst);
   }
 }
 
@@ -362,7 +362,7 @@ bool ShmTransport::find_tag(const Header& board, const Key& key, int peer, SlotR
       found = {peer, index, before};
       return true;
     }
-    if (board.displaced[bucket].load(std::memory_order_acquire) == 0) return false;
+    if (board.displaced[bucket].load(std::memory_order_seq_cst) == 0) return false;
   }
   return false;
 }
