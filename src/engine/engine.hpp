@@ -34,9 +34,10 @@ struct Tuning {
   /// Outputs of at least this many bytes, in memory that is not an input, are stored past the cache.
   std::size_t streaming_threshold = ~std::size_t{0};
   bool spin = true;  ///< ranks have cores of their own
-  /// Slots of finished operations are looked through when so many wait, or after a large one: the fewer are
-  /// in use, the fewer large rings take memory and cache.
+  /// Slots of finished operations are looked through when so many wait, or more large ones than this: the
+  /// fewer are in use, the fewer large rings take memory and cache.
   std::size_t retired_before_reclaim = 32;
+  std::size_t retired_large_to_keep = 4;
   BulkStores* stores = nullptr;      ///< not null: in tests
   StoreHook* window_hook = nullptr;  ///< not null: in tests
 };
@@ -88,6 +89,7 @@ class Engine {
     SlotRef slot;
     Key key;
     std::vector<PeerView> peers;
+    bool is_large;
   };
 
   // --- engine.cpp: life of an operation
@@ -139,7 +141,7 @@ class Engine {
   void show_peers(const Operation& operation);
   void retire(Operation& operation);
   [[nodiscard]] bool is_forgotten(const Retired& retired, const PeerView& peer);
-  void reclaim();
+  void reclaim(std::size_t kept);
   void forget_oldest_failure();
 
   // --- agreement.cpp: does this operation happen?
@@ -258,7 +260,7 @@ class Engine {
   bool has_closed_ = false;  ///< an operation, in this pass
   bool lacks_slot_ = false;  ///< the first of those submitted found none
   std::deque<Retired> retired_;
-  bool has_retired_large_ = false;  ///< since the last look through them
+  std::size_t retired_large_ = 0;  ///< of those
   std::unordered_map<std::uint64_t, std::shared_ptr<const mixing::MixingRow>> rows_;
   Accounts accounts_;
   std::uint64_t posted_through_ = 0;

@@ -37,9 +37,13 @@ bool Engine::post(Operation& operation) {
 }
 
 bool Engine::acquire_slot(SlotRef& slot) {
-  if (has_retired_large_ || retired_.size() > tuning_.retired_before_reclaim) reclaim();
+  if (retired_.size() > tuning_.retired_before_reclaim) {
+    reclaim(0);
+  } else if (retired_large_ > tuning_.retired_large_to_keep) {
+    reclaim(tuning_.retired_large_to_keep);
+  }
   if (!transport_.acquire(slot)) {
-    reclaim();
+    reclaim(0);
     if (!transport_.acquire(slot)) {
       forget_oldest_failure();
       if (!transport_.acquire(slot)) return false;
@@ -141,7 +145,8 @@ void Engine::fill_post(Operation& operation) const {
 }
 
 void Engine::retire(Operation& operation) {
-  Retired retired{operation.slot, operation.key, std::move(operation.peers)};
+  const bool is_large = operation.request().input.bytes() > eager_bytes;
+  Retired retired{operation.slot, operation.key, std::move(operation.peers), is_large};
   const auto keep_for = [&](int peer) {
     const bool listed = std::any_of(retired.peers.begin(), retired.peers.end(),
                                     [&](const PeerView& view) { return view.rank == peer; });
@@ -159,7 +164,7 @@ void Engine::retire(Operation& operation) {
     for (const int member : *request.group) keep_for(member);
   }
   retired_.push_back(std::move(retired));
-  has_retired_large_ |= request.input.bytes() > eager_bytes;
+  if (is_large) ++retired_large_;
 }
 
 bool Engine::is_forgotten(const Retired& retired, const PeerView& peer) {
@@ -175,13 +180,17 @@ bool Engine::is_forgotten(const Retired& retired, const PeerView& peer) {
   return phase == Phase::Left || phase == Phase::Withdrawn;
 }
 
-void Engine::reclaim() {
-  has_retired_large_ = false;
-  std::erase_if(retired_, [this](const Retired& retired) {
+/// @param kept  so many of the last calls stay, for ranks that name this one by mistake, and will ask
+void Engine::reclaim(std::size_t kept) {
+  std::size_t left = retired_.size();
+  std::erase_if(retired_, [&](const Retired& retired) {
+    if (left-- <= kept) return false;
     const bool forgotten = std::all_of(retired.peers.begin(), retired.peers.end(),
                                        [&](const PeerView& peer) { return is_forgotten(retired, peer); });
-    if (forgotten) transport_.reclaim(retired.slot, retired.key);
-    return forgotten;
+    if (!forgotten) return false;
+    transport_.reclaim(retired.slot, retired.key);
+    if (retired.is_large) --retired_large_;
+    return true;
   });
 }
 
@@ -198,6 +207,7 @@ void Engine::forget_oldest_failure() {
   });
   if (oldest == retired_.end()) return;
   transport_.reclaim(oldest->slot, oldest->key);
+  if (oldest->is_large) --retired_large_;
   retired_.erase(oldest);
 }
 
