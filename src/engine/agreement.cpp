@@ -19,20 +19,29 @@ bool has_found_all(const Operation& operation) {
 
 }  // namespace
 
+Engine::Sight Engine::sight(const Operation& operation, PeerView& peer) const {
+  if (peer.found) return Sight::Found;
+  const bool was_gone = is_gone(peer.rank);  // before the look: it may post and go in between
+  const transport::Lookup lookup = transport_.find(peer.rank, operation.key, peer.slot, peer.post);
+  peer.found = lookup == transport::Lookup::Found;
+  if (peer.found) return Sight::Found;
+  if (lookup == transport::Lookup::Passed) return Sight::Passed;
+  return was_gone ? Sight::Gone : Sight::MayCome;
+}
+
 /// @returns whether the peer's post was found, or there is trouble with it
 bool Engine::look_for(Operation& operation, PeerView& peer) {
-  if (!peer.found) {
-    const bool was_gone = is_gone(peer.rank);  // before the look: it may post and go in between
-    const transport::Lookup lookup = transport_.find(peer.rank, operation.key, peer.slot, peer.post);
-    peer.found = lookup == transport::Lookup::Found;
-    if (lookup == transport::Lookup::Passed) {
+  switch (sight(operation, peer)) {
+    case Sight::Found:
+      break;
+    case Sight::Passed:
       if (!operation.trouble) operation.trouble = passed_error(operation, peer.rank);
       return true;
-    }
-    if (!peer.found) {
-      if (was_gone && !operation.trouble) operation.trouble = lost_error(operation, peer.rank);
-      return was_gone;
-    }
+    case Sight::Gone:
+      if (!operation.trouble) operation.trouble = lost_error(operation, peer.rank);
+      return true;
+    case Sight::MayCome:
+      return false;
   }
   if (transport_.phase(peer.slot) == Phase::Withdrawn && !has_enough_of(operation, peer) &&
       !operation.trouble) {
@@ -151,14 +160,9 @@ Engine::Memory Engine::compare_with_memory(Operation& operation) {
   bool knows_all = true;
   bool has_withdrawn = false;
   for (PeerView& peer : operation.peers) {
-    if (!peer.found) {
-      const bool was_gone = is_gone(peer.rank);  // before the look: it may post and go in between
-      const auto lookup = transport_.find(peer.rank, operation.key, peer.slot, peer.post);
-      peer.found = lookup == transport::Lookup::Found;
-      const bool may_come = lookup == transport::Lookup::NotYet && !was_gone;
-      if (!peer.found && !may_come) return Memory::Differs;
-    }
-    if (!peer.found) {
+    const Sight seen = sight(operation, peer);
+    if (seen == Sight::Passed || seen == Sight::Gone) return Memory::Differs;
+    if (seen == Sight::MayCome) {
       knows_all = false;
     } else if (peer.post.row_hash != component.row_hashes[component.index_of(peer.rank)]) {
       return Memory::Differs;

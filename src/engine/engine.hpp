@@ -148,6 +148,9 @@ class Engine {
   [[nodiscard]] Task agree_with_neighbors(Operation& operation);
   [[nodiscard]] Task agree_as_component(Operation& operation);
   [[nodiscard]] Task close_component(Operation& operation);
+  /// Of a peer's post. Passed: the peer is through with the call. Gone: it will never make it.
+  enum class Sight : std::uint8_t { Found, Passed, Gone, MayCome };
+  [[nodiscard]] Sight sight(const Operation& operation, PeerView& peer) const;
   [[nodiscard]] bool look_for(Operation& operation, PeerView& peer);
   [[nodiscard]] bool look_for_all(Operation& operation);
   [[nodiscard]] std::shared_ptr<const mixing::MixingRow> row_of(const PeerView& peer);
