@@ -87,9 +87,7 @@ TEST_P(Kill, SurvivorsLearnWhoDied) {
     }
     EXPECT_LT(std::chrono::steady_clock::now() - begin, 20s);  // long before any deadline of an operation
     // The two that are left still work.
-    OperationOptions pair;
-    pair.group = {0, 2};
-    for (int i = 0; i < 10; ++i) context.barrier(pair);
+    for (int i = 0; i < 10; ++i) context.barrier(among({0, 2}));
   });
   EXPECT_EQ(ends[1].signal, SIGKILL) << "the fault did not happen";
   EXPECT_TRUE(ends[0].is_clean()) << ends[0].failures;

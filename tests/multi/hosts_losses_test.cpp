@@ -51,9 +51,7 @@ TEST_P(KillOverTcp, SurvivorsLearnWhoDiedAndGoOn) {
           expect_in(error.what(), "on rank " + std::to_string(context.rank()) + " after ");
           expect_in(error.what(), "rank 1 is lost");
         }
-        OperationOptions others;
-        others.group = {0, 2, 3};
-        for (int i = 0; i < 10; ++i) context.barrier(others);
+        for (int i = 0; i < 10; ++i) context.barrier(among({0, 2, 3}));
       },
       tcp_config());
   EXPECT_EQ(ends[1].signal, SIGKILL) << "the fault did not happen";
@@ -120,9 +118,7 @@ TEST(LossOverTcp, OfARankThatStandsStill) {
         if (context.rank() == 1) ::raise(SIGSTOP);
         const std::string text = text_of<PeerLost>([&] { context.barrier(); });
         expect_in(text, "rank 1 is lost");
-        OperationOptions pair;
-        pair.group = {0, 2};
-        context.barrier(pair);
+        context.barrier(among({0, 2}));
         if (context.rank() == 0) ::kill(pids[1], SIGKILL);
       },
       config);

@@ -47,9 +47,7 @@ TEST(Hosts, ARankThatLeavesHasLeft) {
     if (context.rank() == 1) return;
     const std::string text = text_of<PeerLost>([&] { context.barrier(); });
     expect_in(text, "rank 1 has left the job");
-    OperationOptions pair;
-    pair.group = {0, 2};
-    context.barrier(pair);
+    context.barrier(among({0, 2}));
   });
 }
 

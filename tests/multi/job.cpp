@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <memory>
 #include <thread>
+#include <utility>
 
 #include <asio/buffer.hpp>
 #include <asio/io_context.hpp>
@@ -253,6 +254,21 @@ void run_job(Ranks ranks, int size, const Body& body, const Config& config) {
                                     << ends[i].signal << "\n"
                                     << ends[i].failures;
   }
+}
+
+OperationOptions among(Group group) {
+  OperationOptions options;
+  options.group = std::move(group);
+  return options;
+}
+
+bool is_told_in(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Mismatch&) {
+    return true;
+  }
+  return false;
 }
 
 }  // namespace bluefog::test

@@ -76,4 +76,10 @@ using ProcessBody = std::function<void(const Config&)>;
 /// Every rank's body must end without an exception and without a failed expectation.
 void run_job(Ranks ranks, int size, const Body& body, const Config& config = test_config());
 
+/// For an operation of the ranks `group` alone.
+[[nodiscard]] OperationOptions among(Group group);
+
+/// Makes a call. @returns whether this rank was told of a mistake meanwhile
+[[nodiscard]] bool is_told_in(const std::function<void()>& call);
+
 }  // namespace bluefog::test

@@ -173,9 +173,7 @@ TEST(OverHosts, OtherOperationsGoOnMeanwhile) {
     mix.schedule = static_schedule(fully_connected_graph(4));
     mix.meet = true;
     Handle handle = context.neighbor_allreduce_async(x.span(), x.span(), mix);
-    OperationOptions host;
-    host.group = {context.rank() / 2 * 2, context.rank() / 2 * 2 + 1};
-    for (int i = 0; i < 10; ++i) context.barrier(host);
+    for (int i = 0; i < 10; ++i) context.barrier(among({context.rank() / 2 * 2, context.rank() / 2 * 2 + 1}));
     EXPECT_LT(simulation.now(), 1ms);
     EXPECT_FALSE(handle.done());
     handle.wait();

@@ -179,9 +179,7 @@ TEST(SimulatedTime, PassesOnlyForThoseWhoWait) {
   Simulation simulation(options);
   const auto ends = simulation.run([&](Context& context) {
     simulation.compute(std::chrono::seconds(context.rank()));
-    OperationOptions pair;
-    pair.group = {0, 2};
-    if (context.rank() != 1) context.barrier(pair);
+    if (context.rank() != 1) context.barrier(among({0, 2}));
   });
   EXPECT_NEAR(seconds(ends[0].at), 2, 1e-3);
   EXPECT_NEAR(seconds(ends[1].at), 1, 1e-3);
@@ -246,8 +244,6 @@ Outcome barriers_with(int ranks_per_host, std::vector<SimulatedFault> faults) {
   Outcome outcome{{}, std::vector<std::string>(3), std::vector<nanoseconds>(3)};
   outcome.ends = simulation.run([&](Context& context) {
     const auto rank = static_cast<std::size_t>(context.rank());
-    OperationOptions others;
-    others.group = {0, 2};
     for (int i = 0; i < 200; ++i) {
       simulation.compute(10ms);
       try {
@@ -256,7 +252,7 @@ Outcome barriers_with(int ranks_per_host, std::vector<SimulatedFault> faults) {
         outcome.errors[rank] = error.what();
         outcome.error_times[rank] = simulation.now();
       }
-      if (context.rank() != 1) context.barrier(others);
+      if (context.rank() != 1) context.barrier(among({0, 2}));
     }
     if (context.rank() == 0) outcome.barriers_of_the_others = 200;
   });

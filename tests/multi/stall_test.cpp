@@ -17,9 +17,8 @@ namespace {
 using namespace std::chrono_literals;
 
 OperationOptions named(const std::string& name, Group group = {}) {
-  OperationOptions options;
+  OperationOptions options = among(std::move(group));
   options.name = name;
-  options.group = std::move(group);
   return options;
 }
 

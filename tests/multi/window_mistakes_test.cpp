@@ -283,8 +283,7 @@ TEST_P(WindowMistakes, ARankThatLeavesEndsItsPart) {
       EXPECT_THROW(window.put(tensor), Shutdown);
       return;
     }
-    OperationOptions of_both;
-    of_both.group = {1, 2};
+    const OperationOptions of_both = among({1, 2});
     expect_error_in_the_end<PeerLost>(context, of_both, "rank 0 has left the job",
                                       [&] { window.put(tensor); });
     const int other = 3 - context.rank();

@@ -39,8 +39,18 @@ std::size_t page_bytes() {
 Mapping::Region::Region(std::size_t first, std::size_t last, std::size_t block)
     : begin(first), end(last), block_bytes(block), populated((last - first + block - 1) / block) {}
 
-std::size_t Mapping::Region::bytes_of(std::size_t first_block, std::size_t last_block) const {
-  return std::min(last_block * block_bytes, end - begin) - first_block * block_bytes;
+std::size_t Mapping::BlockRange::offset() const {
+  return region->begin + first * region->block_bytes;
+}
+
+std::size_t Mapping::BlockRange::bytes() const {
+  return std::min(region->begin + last * region->block_bytes, region->end) - offset();
+}
+
+void Mapping::BlockRange::set_populated(bool populated) const {
+  const auto blocks = region->populated.begin();
+  std::fill(blocks + static_cast<std::ptrdiff_t>(first), blocks + static_cast<std::ptrdiff_t>(last),
+            populated);
 }
 
 Mapping::Mapping(int fd, std::size_t bytes, std::size_t by_pages, MemoryGauge gauge)
@@ -101,17 +111,14 @@ void Mapping::populate(Region& region, std::size_t begin, std::size_t end, std::
 }
 
 void Mapping::take(const BlockRange& blocks) {
-  Region& region = *blocks.region;
-  const std::size_t length = region.bytes_of(blocks.first, blocks.last);
+  const std::size_t length = blocks.bytes();
   if (gauge_) require_headroom(length);
-  std::byte* const address = base_ + region.begin + blocks.first * region.block_bytes;
   // EINVAL: a kernel before 5.14, which faults the pages in as they are touched.
-  if (::madvise(address, length, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) {
+  if (::madvise(base_ + blocks.offset(), length, MADV_POPULATE_WRITE) != 0 && errno != EINVAL) {
     throw Error("cannot get " + base::mebibytes(length) + " of shared memory: " + std::strerror(errno) +
                 "; the machine or its control group is out of memory");
   }
-  std::fill(region.populated.begin() + static_cast<std::ptrdiff_t>(blocks.first),
-            region.populated.begin() + static_cast<std::ptrdiff_t>(blocks.last), true);
+  blocks.set_populated(true);
   populated_ += length;
 }
 
@@ -132,13 +139,9 @@ void Mapping::require_headroom(std::size_t bytes) {
 
 void Mapping::give_back(const BlockRange& blocks) noexcept {
   if (!gauge_) return;  // a peer's, who may have data there
-  Region& region = *blocks.region;
-  const std::size_t length = region.bytes_of(blocks.first, blocks.last);
-  std::byte* const address = base_ + region.begin + blocks.first * region.block_bytes;
-  if (::madvise(address, length, MADV_REMOVE) != 0) return;
-  std::fill(region.populated.begin() + static_cast<std::ptrdiff_t>(blocks.first),
-            region.populated.begin() + static_cast<std::ptrdiff_t>(blocks.last), false);
-  populated_ -= length;
+  if (::madvise(base_ + blocks.offset(), blocks.bytes(), MADV_REMOVE) != 0) return;
+  blocks.set_populated(false);
+  populated_ -= blocks.bytes();
 }
 
 std::size_t Mapping::populated() const noexcept {

@@ -43,15 +43,18 @@ class Mapping final : private base::ForkListener {
   /// A part of the arena whose memory is taken in blocks of one size.
   struct Region {
     Region(std::size_t first, std::size_t last, std::size_t block);
-    /// The bytes of blocks, counted from the region's first one; the last block may be cut off.
-    [[nodiscard]] std::size_t bytes_of(std::size_t first_block, std::size_t last_block) const;
 
     std::size_t begin;
     std::size_t end;
     std::size_t block_bytes;
     std::vector<bool> populated;
   };
+  /// Blocks of a region, counted from its first one.
   struct BlockRange {
+    [[nodiscard]] std::size_t offset() const;  ///< in the arena
+    [[nodiscard]] std::size_t bytes() const;   ///< the region's last block may be cut off
+    void set_populated(bool populated) const;
+
     Region* region;
     std::size_t first;
     std::size_t last;
