@@ -27,7 +27,6 @@ namespace {
 using membership::Card;
 using membership::Roster;
 using transport::shm::Arena;
-using transport::shm::Mapping;
 using transport::shm::ShmTransport;
 namespace tcp = transport::tcp;
 

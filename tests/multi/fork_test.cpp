@@ -21,6 +21,7 @@
 
 #include "multi/descriptors.hpp"
 #include "multi/job.hpp"
+#include "quiet_fork.hpp"
 
 namespace {
 
@@ -42,7 +43,7 @@ std::string said_by_child(const std::function<std::string()>& body) {
   std::array<int, 2> pipe{};
   if (::pipe2(pipe.data(), O_CLOEXEC) != 0) return "no pipe";
   std::fflush(stdout);
-  const pid_t child = ::fork();
+  const pid_t child = quiet_fork();
   if (child == 0) {
     is_forked_child = true;
     std::string text;

@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "multi/hosts.hpp"
+#include "quiet_fork.hpp"
 #include "sanitizers.hpp"
 
 namespace bluefog::test {
@@ -114,7 +115,7 @@ TEST(Descriptors, OfConnectionsCloseOnExecAndInChildren) {
           if (name.find(" socket:") != std::string::npos) sockets.push_back(name);
         }
         EXPECT_GE(sockets.size(), 3U) << "the rendezvous, a listener, a connection";
-        const pid_t child = ::fork();
+        const pid_t child = quiet_fork();
         if (child == 0) {
           const auto held = open_descriptors();
           const auto is_held = [&](const auto& name) { return held.count(name) > 0; };

@@ -28,6 +28,7 @@
 #include "membership/fd_message.hpp"
 #include "membership/rendezvous_address.hpp"
 #include "membership/rendezvous_protocol.hpp"
+#include "quiet_fork.hpp"
 
 namespace bluefog::membership {
 namespace {
@@ -154,7 +155,7 @@ INSTANTIATE_TEST_SUITE_P(Sizes, RendezvousOfSize, ::testing::Values(1, 2, 3, 8, 
 TEST(Rendezvous, PidfdOfADeadPeerBecomesReadable) {
   std::array<int, 2> gate{};
   ASSERT_EQ(::pipe2(gate.data(), O_CLOEXEC), 0);
-  const pid_t child = ::fork();
+  const pid_t child = test::quiet_fork();
   if (child == 0) {
     char byte = 0;
     (void)!::read(gate[0], &byte, 1);
@@ -241,7 +242,7 @@ TEST(Rendezvous, RefusesARankThatIsAlive) {
 
 TEST(Rendezvous, AcceptsARankAgainAfterItsDeathThoughAForkedChildHoldsTheConnection) {
   const RunningServer server(2);
-  const pid_t dead = ::fork();
+  const pid_t dead = test::quiet_fork();
   if (dead == 0) ::_exit(0);
   base::UniqueFd pidfd = open_pidfd(dead);
   ASSERT_EQ(::waitpid(dead, nullptr, 0), dead);

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "quiet_fork.hpp"
 #include "sanitizers.hpp"
 
 namespace bluefog::base {
@@ -19,7 +20,7 @@ namespace {
 
 /// The wait status of a child that exits with 0 if `body` holds.
 int status_of_child(const std::function<bool()>& body) {
-  const pid_t child = ::fork();
+  const pid_t child = test::quiet_fork();
   if (child == 0) ::_exit(body() ? 0 : 1);
   int status = -1;
   ::waitpid(child, &status, 0);
